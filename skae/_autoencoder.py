@@ -1,0 +1,590 @@
+"""The estimator: its parameters, its manners, and the story of fit."""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.extmath import row_norms
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from . import _minibatches, _training
+from ._activations import ACTIVATIONS
+from ._network import (
+    Autoencoder,
+    principal_components,
+    start_at_pca,
+    start_at_random,
+    tied_bounds,
+)
+
+# A side of a feature is bounded if so many rows, and this share of them, sit on its extreme.
+_MIN_TIES, _MIN_TIED_SHARE = 5, 1e-3
+# The choice between PCA and a trained network hears at least so many held-out rows...
+_MIN_HELD_OUT = 100
+# ... and takes the network if it is better at this level of a one-sided paired t-test.
+_SIGNIFICANCE = 0.05
+
+
+class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Autoencoder that starts as PCA."""
+
+    _parameter_constraints: dict = {  # noqa: RUF012
+        "n_components": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(Real, 0, 1, closed="neither"),
+        ],
+        "hidden_layer_sizes": ["array-like"],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "init": [StrOptions({"pca", "glorot", "normal"})],
+        "bounds": [StrOptions({"auto"}), tuple, list, None],
+        "whiten": ["boolean"],
+        "code_activation": [StrOptions(set(ACTIVATIONS))],
+        "output_activation": [StrOptions(set(ACTIVATIONS))],
+        "learning_rate": [StrOptions({"cosine", "constant"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_steps": [Interval(Integral, 1, None, closed="left"), None],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "noise": [Interval(Real, 0, None, closed="left")],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "early_stopping": ["boolean"],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_components=64,
+        *,
+        hidden_layer_sizes=(128,),
+        activation="silu",
+        init="pca",
+        bounds="auto",
+        whiten=True,
+        code_activation="identity",
+        output_activation="identity",
+        learning_rate="cosine",
+        learning_rate_init=5e-3,
+        batch_size=256,
+        max_iter="auto",
+        max_steps=None,
+        alpha=0.0,
+        noise=0.0,
+        validation_fraction=0.1,
+        early_stopping=False,
+        n_iter_no_change=10,
+        tol=1e-4,
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.init = init
+        self.bounds = bounds
+        self.whiten = whiten
+        self.code_activation = code_activation
+        self.output_activation = output_activation
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.max_steps = max_steps
+        self.alpha = alpha
+        self.noise = noise
+        self.validation_fraction = validation_fraction
+        self.early_stopping = early_stopping
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # ---- fitting
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Train the autoencoder.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data.
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        self : AutoencoderTransformer
+            The fitted estimator.
+        """
+        self._check_combinations()
+        warm = self.warm_start and hasattr(self, "encoder_")
+        X = self._validate(X, reset=not warm)
+        seed = self._draw_seed()
+        rows = np.arange(X.shape[0])
+        against_pca = self.init == "pca" and not warm
+        n_components = self.n_components_ if warm else self._count_components(X, seed)
+
+        def start(training):
+            return self._restart() if warm else self._start(X[training], n_components, seed)
+
+        splits = _minibatches.held_out_splits(
+            len(rows),
+            self.validation_fraction,
+            _MIN_HELD_OUT if against_pca else 1,
+            np.random.default_rng(seed),
+        ) or [(rows, rows[:0])]
+        plan = self._plan(X.shape, len(splits[0][0]))
+        runs = []
+        for training, held_out in splits:
+            run = self._train(X, training, held_out, start(training), plan, [seed, len(runs)])
+            if run.ending == "interrupted" and runs:
+                runs = runs[:1]  # the first split was run to its end: it decides alone
+                break
+            runs.append(run)
+            plan = plan._replace(stop=run.steps[-1])  # the others run as long as the first
+
+        network, best_step = runs[0].network, runs[0].steps[-1]
+        n_looks = min(len(run.errors) for run in runs)
+        errors = np.hstack([run.errors[:n_looks] for run in runs])
+        curve = errors.mean(axis=1) if errors.size else np.empty(0)
+        if errors.size:
+            best = curve.argmin()
+            if against_pca and not _training.clearly_lower(errors[best], errors[0], _SIGNIFICANCE):
+                best = 0
+                network = start(rows).without_bounds()
+            elif len(runs) > 1:
+                plan = plan._replace(stop=runs[0].steps[best])
+                refit = self._train(X, rows, rows[:0], start(rows), plan, [seed, len(runs)])
+                network = refit.network
+            best_step = runs[0].steps[best]
+
+        network = network.astype(X.dtype)
+        code_sums = _code_sums(network, X) if self.whiten else None
+        is_pca = against_pca and best_step == 0
+        self.__dict__.pop("_stream", None)
+        self._publish(network, code_sums, len(rows), rotate=not is_pca)
+        self.mean_ = _column_sums(X) / len(rows)
+        self.n_samples_seen_ = len(rows)
+        self.n_steps_ = len(runs[0].losses)
+        self.n_iter_ = max(1, -(-self.n_steps_ // plan.steps_per_epoch))
+        self.best_step_ = int(best_step)
+        self.loss_curve_ = runs[0].losses
+        self.validation_curve_ = np.column_stack([runs[0].steps[: len(curve)], curve])
+        self.reconstruction_err_ = float(
+            curve[best] if len(curve) else _training.row_errors(self._network, X, rows).mean()
+        )
+        _warn_of_endings(runs)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Go on training with one pass over the rows of X, the next batch of a stream.
+
+        The first call on a new estimator starts it at the PCA of its batch; after `fit`, the
+        stream goes on from the fitted network. No rows are held out: each batch judges the
+        network before it trains it, and `validation_curve_` records that.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The next rows, as few as one.
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        self : AutoencoderTransformer
+            The estimator.
+        """
+        self._check_combinations()
+        first = not hasattr(self, "encoder_")
+        X = self._validate(X, reset=first)
+        seed = self._draw_seed()
+        rows = np.arange(X.shape[0])
+        stream = getattr(self, "_stream", {"adam": None})
+        if first:
+            start = self._start(X, self._count_components(X, seed), seed)
+            code_sums = (0.0, 0.0)
+            seen, steps, epochs, sums, losses = 0, 0, 0, 0.0, np.empty(0)
+            curve = np.empty((0, 2))
+        else:
+            start = self._restart()
+            # the canonical code has unit variance; what it is in the units of training
+            code_sums = (0.0, (self.n_samples_seen_ - 1) * np.diag(self._direction_norms() ** -2))
+            seen, steps, epochs = self.n_samples_seen_, self.n_steps_, self.n_iter_
+            sums, losses, curve = self.mean_ * seen, self.loss_curve_, self.validation_curve_
+        if "encoder" in stream:
+            start = start._replace(encoder=stream["encoder"], decoder=stream["decoder"])
+            code_sums = stream["code_sums"]
+        start = start.with_room_for(X)
+        error = _training.row_errors(start, X, rows).mean()
+
+        plan = self._plan(X.shape, len(rows), stream_step=steps)
+        run = self._train(
+            X, rows, rows[:0], start, plan, [seed, steps], step=steps, adam=stream["adam"]
+        )
+        network = run.network.astype(X.dtype)
+        if self.whiten:
+            code_sums = tuple(
+                old + new for old, new in zip(code_sums, _code_sums(network, X), strict=True)
+            )
+        seen += len(rows)
+        self._publish(network, code_sums, seen)
+        self._stream = {
+            "encoder": run.network.encoder,
+            "decoder": run.network.decoder,
+            "adam": run.adam,
+            "code_sums": code_sums,
+        }
+        self.mean_ = (sums + _column_sums(X)) / seen
+        self.n_samples_seen_ = seen
+        self.n_steps_ = steps + len(run.losses)
+        self.n_iter_ = epochs + 1
+        self.best_step_ = self.n_steps_
+        self.loss_curve_ = np.concatenate([losses, run.losses])
+        self.validation_curve_ = np.vstack([curve, [[steps, error]]])
+        self.reconstruction_err_ = float(error)
+        _warn_of_endings([run])
+        return self
+
+    def _check_combinations(self):
+        """Refuse parameters that are in range but cannot work together."""
+        for size in self.hidden_layer_sizes:
+            if not isinstance(size, Integral) or size < 1:
+                raise ValueError(
+                    "hidden_layer_sizes must hold the sizes of the encoder's hidden layers, "
+                    f"integers from 1 up, got {self.hidden_layer_sizes!r}."
+                )
+        if self.init == "pca":
+            for name in ("code_activation", "output_activation"):
+                if getattr(self, name) != "identity":
+                    raise ValueError(
+                        f"init='pca' starts a linear path, so {name} must be 'identity', got "
+                        f"{getattr(self, name)!r}. Set {name}='identity', or init='glorot'."
+                    )
+        if self.whiten and self.code_activation != "identity":
+            raise ValueError(
+                "whiten=True needs code_activation='identity', got "
+                f"{self.code_activation!r}. Set whiten=False to use the code as it is."
+            )
+        if isinstance(self.bounds, tuple | list) and self.output_activation != "identity":
+            raise ValueError(
+                "bounds are for output_activation='identity', and output_activation="
+                f"{self.output_activation!r} has a range of its own. Set bounds=None."
+            )
+        if self.early_stopping and self.validation_fraction == 0:
+            raise ValueError(
+                "early_stopping=True needs rows to watch, and validation_fraction=0 holds none "
+                "out. Set validation_fraction=0.1, or early_stopping=False."
+            )
+
+    def _validate(self, X, *, reset):
+        """Check rows, in the type in which they are trained on and served."""
+        return validate_data(
+            self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset
+        )
+
+    def _draw_seed(self):
+        return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+
+    def _count_components(self, X, seed):
+        """Return the size of the code."""
+        if self.n_components >= 1:
+            return int(min(self.n_components, X.shape[1]))
+        return len(principal_components(X, self.n_components, seed)[0])
+
+    def _start(self, X, n_components, seed):
+        """Return the network that training starts from, for training rows X."""
+        n_features = X.shape[1]
+        hidden = tuple(self.hidden_layer_sizes)
+        rng = np.random.default_rng(seed)
+        activations = (self.activation, self.code_activation, self.output_activation)
+        if self.output_activation == "identity":
+            statistics = StandardScaler(with_mean=False).fit(X)
+            offset = statistics.mean_.astype(X.dtype)
+            scale = float(np.sqrt(statistics.var_.mean())) or 1.0
+        else:  # the output has a range of its own, and the data come in it
+            offset, scale = np.zeros(n_features, dtype=X.dtype), 1.0
+        if self.init == "pca":
+            components, std = principal_components(X, n_components, seed)
+            encoder, decoder = start_at_pca(components, std / scale, hidden, rng)
+        else:
+            encoder, decoder = start_at_random(
+                self.init, n_features, hidden, n_components, X.dtype, rng
+            )
+        low, high = self._resolve_bounds(X)
+        return Autoencoder(encoder, decoder, offset, scale, low, high, activations)
+
+    def _restart(self):
+        """Return the fitted network with weights of the size that PCA starts with.
+
+        Adam moves each weight by about the learning rate, whatever its size; the code that the
+        last fit folded into the weights would give it others than those it started from.
+        """
+        return self._network.rescale_code(1 / self._direction_norms())
+
+    def _direction_norms(self):
+        return self._network.direction_norms()
+
+    def _resolve_bounds(self, X):
+        """Return lower and upper bounds for each feature, infinite where it is free."""
+        n_features = X.shape[1]
+        if self.bounds == "auto" and self.output_activation == "identity":
+            return tied_bounds(X, _MIN_TIES, _MIN_TIED_SHARE)
+        pair = (None, None) if self.bounds in ("auto", None) else self.bounds
+        if len(pair) != 2:
+            raise ValueError(
+                f"bounds must be 'auto', None or a pair (low, high), got {self.bounds!r}."
+            )
+        sides = []
+        for side, free in zip(pair, (-np.inf, np.inf), strict=True):
+            try:
+                side = np.asarray(free if side is None else side, dtype=X.dtype)
+                sides.append(np.broadcast_to(side, n_features).copy())
+            except (TypeError, ValueError):
+                raise ValueError(
+                    "Each side of bounds must be None, a number or an array of shape "
+                    f"(n_features,) = ({n_features},), got {self.bounds!r}."
+                ) from None
+        if not (sides[0] < sides[1]).all():
+            raise ValueError(f"bounds must have low < high for each feature, got {self.bounds!r}.")
+        return sides
+
+    def _plan(self, shape, n_training, stream_step=None):
+        """Plan a run over n_training rows of a table of this shape."""
+        chunk_shape = _minibatches.chunk_shape(*shape, self.batch_size)
+        if stream_step is not None:
+            return _training.plan_stream(
+                chunk_shape, n_training, self.learning_rate_init, stream_step
+            )
+        return _training.plan(
+            chunk_shape,
+            n_training,
+            self.learning_rate,
+            self.learning_rate_init,
+            self.max_iter,
+            self.max_steps,
+        )
+
+    def _train(self, X, training, held_out, start, plan, seed, **state):
+        return _training.train(
+            X,
+            training,
+            held_out,
+            start,
+            plan,
+            baseline=start.without_bounds() if self.init == "pca" else start,
+            alpha=self.alpha,
+            noise=self.noise,
+            patience=self.n_iter_no_change if self.early_stopping else None,
+            tol=self.tol,
+            rng=np.random.default_rng(seed),
+            report=self._report if self.verbose else None,
+            **state,
+        )
+
+    def _publish(self, network, code_sums, n_samples, rotate=True):
+        """Keep the network as fitted attributes, its code in the units that users see."""
+        if self.whiten:
+            total, cross = code_sums
+            mean = total / n_samples
+            covariance = (cross - n_samples * np.outer(mean, mean)) / max(1, n_samples - 1)
+            network = network.whiten(mean, covariance, rotate=rotate)
+        elif self.init == "pca":
+            network = network.rescale_code(np.full(network.code_size, network.scale))
+        self.encoder_, self.decoder_ = network.encoder, network.decoder
+        self.offset_, self.scale_ = network.offset, network.scale
+        self.bounds_ = np.stack([network.low, network.high])
+        self.activations_ = network.activations
+        self.n_components_ = network.code_size
+
+    def _report(self, step, n_steps, per_epoch, loss, error, variance, seconds_left):
+        line = f"[AutoencoderTransformer] step {step}/{n_steps}, epoch {step / per_epoch:.4g}"
+        line += f", training MSE {loss:.4g}"
+        if np.isfinite(error):
+            line += f", held-out MSE {error:.4g} (R² {1 - error / variance:.4f})"
+        print(f"{line}, {seconds_left:.0f} s left", flush=True)  # noqa: T201
+
+    # ---- serving
+
+    @property
+    def _network(self):
+        return Autoencoder(
+            self.encoder_, self.decoder_, self.offset_, self.scale_, *self.bounds_, self.activations_
+        )
+
+    @property
+    def components_(self):
+        """Linear path of the encoder: ``(X - mean_) @ components_.T`` is its share of the code."""
+        path = self._network.linear_path()
+        if path is None:
+            raise AttributeError("Only init='pca' gives the encoder a linear path.")
+        return path.T / self.scale_
+
+    @property
+    def _n_features_out(self):
+        return self.n_components_
+
+    def transform(self, X):
+        """Encode rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        codes : ndarray of shape (n_samples, n_components_)
+            Their codes, float32 for float32 rows, else float64.
+        """
+        network, X = self._prepare(X)
+        return _in_blocks(network.encode, X, network.code_size)
+
+    def inverse_transform(self, X):
+        """Decode codes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components_)
+            Codes.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_samples, n_features_in_)
+            The reconstruction, within ``bounds_``, float32 for float32 codes, else float64.
+        """
+        check_is_fitted(self)
+        X = check_array(X, dtype=[np.float64, np.float32])
+        if X.shape[1] != self.n_components_:
+            raise ValueError(
+                f"X has {X.shape[1]} columns, but the code of this AutoencoderTransformer has "
+                f"{self.n_components_}."
+            )
+        network = self._network.astype(X.dtype)
+        return _in_blocks(network.decode, X, self.n_features_in_)
+
+    def reconstruct(self, X):
+        """Encode and decode rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_samples, n_features_in_)
+            What the code keeps of them.
+        """
+        network, X = self._prepare(X)
+        return _in_blocks(lambda rows: network.decode(network.encode(rows)), X, X.shape[1])
+
+    def score_samples(self, X):
+        """Negated squared error of each row, so that unusual rows score low.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            Minus the sum over the features of the squared reconstruction error.
+        """
+        network, X = self._prepare(X)
+        return -_in_blocks(network.squared_errors, X)
+
+    def score(self, X, y=None):
+        """Share of the variance that the reconstruction keeps.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        score : float
+            One minus the squared error divided by the squared distance from ``mean_``. On the
+            training rows of a PCA this is the sum of its ``explained_variance_ratio_``.
+        """
+        network, X = self._prepare(X)
+        mean = self.mean_.astype(X.dtype)
+        error = _in_blocks(network.squared_errors, X).sum(dtype=np.float64)
+        total = _in_blocks(lambda rows: row_norms(rows - mean, squared=True), X)
+        total = total.sum(dtype=np.float64)
+        if total == 0:
+            return float(error == 0)
+        return float(1 - error / total)
+
+    def _prepare(self, X):
+        check_is_fitted(self)
+        X = self._validate(X, reset=False)
+        return self._network.astype(X.dtype), X
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _in_blocks(function, X, *columns):
+    """Apply a function of dense rows to X block by block, into one array."""
+    n_samples, n_features = X.shape
+    out = np.empty((n_samples, *columns), dtype=X.dtype)
+    for rows in _minibatches.row_blocks(n_samples, max(n_features, *columns, 1)):
+        out[rows] = function(_minibatches.read_rows(X, rows))
+    return out
+
+
+def _column_sums(X):
+    return np.asarray(X.sum(axis=0, dtype=np.float64)).ravel()
+
+
+def _code_sums(network, X):
+    """Sum of the codes of the rows of X, and of their outer products."""
+    total, cross = 0.0, 0.0
+    for rows in _minibatches.row_blocks(*X.shape):
+        codes = network.encode(_minibatches.read_rows(X, rows)).astype(np.float64)
+        total, cross = total + codes.sum(axis=0), cross + codes.T @ codes
+    return total, cross
+
+
+def _warn_of_endings(runs):
+    """Say what ended training before its time, if not early stopping."""
+    endings = {run.ending for run in runs}
+    if "diverged" in endings:
+        warnings.warn(
+            "Training diverged: the loss or the weights stopped being finite. The best network "
+            "before that is kept. Lower learning_rate_init, alpha or noise, or scale the data.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    if "interrupted" in endings:
+        warnings.warn(
+            "Training was interrupted. The best network up to then is kept.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,132 @@
+"""Rows of X to what training eats: held-out splits, shuffled minibatches, chunks of them.
+
+X stays as it was given (array, memmap or CSR); rows are read, centred and scaled as
+they are needed, one chunk ahead of the computation.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils import gen_batches
+
+# Half a million numbers: the intermediate results of a block of rows stay in the cache.
+_BLOCK = 2**19
+# Four million float32: a chunk costs 16 MB, and handing it over costs little beside training on it.
+_CHUNK = 2**22
+_MAX_CHUNK_STEPS = 32
+
+
+def read_rows(X, rows):
+    """Dense copy or view of the rows (indices or slice) of an array, memmap or CSR."""
+    block = X[rows]
+    return block.toarray() if issparse(block) else block
+
+
+def standardise(X, rows, offset, scale, out=None):
+    """Read rows as float32, centred (in the precision of X) and divided by the scale."""
+    block = read_rows(X, rows)
+    out = np.empty(block.shape, dtype=np.float32) if out is None else out
+    np.subtract(block, offset, out=out, casting="same_kind")
+    out *= 1 / scale
+    return out
+
+
+def row_blocks(n_samples, width):
+    """Slices that cut n_samples rows of `width` numbers each into blocks that fit the cache."""
+    return gen_batches(n_samples, max(1, _BLOCK // width))
+
+
+def held_out_splits(n_samples, fraction, min_held_out, rng):
+    """Split the rows into training and held-out ones, as often as it takes.
+
+    Parameters
+    ----------
+    n_samples : int
+        Number of rows.
+    fraction : float
+        Share of the rows that each split holds out, at least one row, at most all but one.
+    min_held_out : int
+        Splits are added, with other rows held out, until so many rows were held out once or there
+        are no more.
+    rng : numpy.random.Generator
+        Shuffles the rows.
+
+    Returns
+    -------
+    list of (ndarray, ndarray)
+        Sorted indices of the training and of the held-out rows; empty if nothing can be held out.
+    """
+    if fraction == 0 or n_samples < 2:
+        return []
+    order = rng.permutation(n_samples)
+    size = min(max(1, round(fraction * n_samples)), n_samples - 1)
+    n_splits = min(-(-min_held_out // size), n_samples // size)
+    parts = [slice(i * size, (i + 1) * size) for i in range(n_splits)]
+    return [(np.sort(np.delete(order, part)), np.sort(order[part])) for part in parts]
+
+
+def minibatches(rows, batch_size, rng):
+    """Yield shuffled batches of the row indices without end; an epoch's last may be short."""
+    while True:
+        order = rng.permutation(rows)
+        for batch in gen_batches(len(order), batch_size):
+            yield order[batch]
+
+
+def chunk_shape(n_samples, n_features, batch_size):
+    """Shape (n_steps, n_rows, n_features) of a chunk.
+
+    It hardly depends on the number of rows: the folds of a cross-validation share a shape, and
+    so one compiled loop.
+    """
+    n_rows = min(batch_size, 2 ** int(n_samples - 1).bit_length())
+    n_steps = min(max(1, _CHUNK // (n_rows * n_features)), _MAX_CHUNK_STEPS)
+    return n_steps, n_rows, n_features
+
+
+def chunks(X, rows, lengths, shape, *, offset, scale, noise, rng):
+    """Yield training's food: inputs, targets, row weights and the number of steps.
+
+    Parameters
+    ----------
+    X : array, memmap or CSR of shape (n_samples, n_features)
+        The table.
+    rows : ndarray of int
+        Which of its rows to train on.
+    lengths : iterable of int
+        Number of steps of each chunk; a chunk shorter than its shape is padded.
+    shape : tuple of int
+        From `chunk_shape`. A batch shorter than its rows is padded with rows of weight zero.
+    offset, scale : ndarray of shape (n_features,), float
+        Rows are centred by the one and divided by the other.
+    noise : float
+        Standard deviation of the Gaussian noise added to the inputs, in units of `scale`.
+    rng : numpy.random.Generator
+        Shuffles, and makes the noise.
+    """
+    _, batch_size, _ = shape
+    batches = minibatches(rows, batch_size, rng)
+    for n_steps in lengths:
+        # New arrays each time: TensorFlow may go on reading the last ones where they are.
+        targets = np.zeros(shape, dtype=np.float32)
+        weights = np.zeros(shape[:2], dtype=np.float32)
+        for step, batch in enumerate(islice(batches, n_steps)):
+            standardise(X, batch, offset, scale, out=targets[step, : len(batch)])
+            weights[step, : len(batch)] = 1
+        inputs = targets
+        if noise:
+            inputs = rng.standard_normal(shape, dtype=np.float32)
+            inputs *= noise
+            inputs += targets
+        yield inputs, targets, weights, n_steps
+
+
+def prefetch(iterator):
+    """Yield from `iterator`, with one thread computing the next item meanwhile."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="skae-prefetch") as pool:
+        upcoming = pool.submit(next, iterator, None)
+        while (item := upcoming.result()) is not None:
+            upcoming = pool.submit(next, iterator, None)
+            yield item

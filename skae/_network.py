@@ -1,0 +1,385 @@
+"""The autoencoder as NumPy arrays: where it starts, what it computes, and the canonical code.
+
+A half (the encoder or the decoder) is a dictionary of float arrays::
+
+    coefs       list of (n_in, n_out), one per layer
+    intercepts  list of (n_out,), one per layer
+    linear      (n_in, n_out), the linear path beside the layers; absent in a plain stack
+
+This is the shape in which training gets and gives the weights, and in which a fitted estimator
+keeps them.
+"""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.decomposition import PCA
+from sklearn.utils.extmath import svd_flip
+
+from ._activations import ACTIVATIONS
+from ._minibatches import read_rows, row_blocks
+
+
+def map_arrays(function, half):
+    """Apply `function` to each array of a half."""
+    return {
+        name: [function(a) for a in arrays] if isinstance(arrays, list) else function(arrays)
+        for name, arrays in half.items()
+    }
+
+
+def _forward(half, x, hidden, last):
+    """Output of one half for the rows of x."""
+    hidden, last = ACTIVATIONS[hidden].numpy, ACTIVATIONS[last].numpy
+    out = x
+    for depth, (coef, intercept) in enumerate(
+        zip(half["coefs"], half["intercepts"], strict=True), start=1
+    ):
+        out = out @ coef
+        out += intercept
+        if depth < len(half["coefs"]):
+            out = hidden(out)
+    if "linear" in half:
+        out += x @ half["linear"]
+    return last(out)
+
+
+class Autoencoder(NamedTuple):
+    """An encoder, a decoder, and the units they work in.
+
+    Attributes
+    ----------
+    encoder, decoder : dict
+        The two halves, see the module's docstring.
+    offset : ndarray of shape (n_features,)
+        Subtracted from each row before the encoder and added back after the decoder.
+    scale : float
+        The one number that rows are divided by, and multiplied by after the decoder.
+    low, high : ndarray of shape (n_features,)
+        Range of each reconstructed feature in the units of X, infinite where it is free.
+    activations : tuple of str
+        Names of the hidden, code and output activations.
+    """
+
+    encoder: dict
+    decoder: dict
+    offset: np.ndarray
+    scale: float
+    low: np.ndarray
+    high: np.ndarray
+    activations: tuple
+
+    def astype(self, dtype):
+        """Return the same network in another float type; arrays of that type are shared."""
+
+        def cast(array):
+            return array.astype(dtype, copy=False)
+
+        return self._replace(
+            encoder=map_arrays(cast, self.encoder),
+            decoder=map_arrays(cast, self.decoder),
+            offset=cast(self.offset),
+            low=cast(self.low),
+            high=cast(self.high),
+        )
+
+    def in_scaled_units(self):
+        """Return the same network for rows that are centred and scaled already, in float32."""
+        low, high = ((bound - self.offset) / self.scale for bound in (self.low, self.high))
+        scaled = self._replace(offset=np.zeros_like(low), scale=1.0, low=low, high=high)
+        return scaled.astype(np.float32)
+
+    def is_finite(self):
+        """Whether every weight is a finite number."""
+        return all(
+            np.isfinite(array).all()
+            for half in (self.encoder, self.decoder)
+            for arrays in half.values()
+            for array in (arrays if isinstance(arrays, list) else [arrays])
+        )
+
+    def encode(self, X):
+        """Codes (n_samples, n_components) of dense rows."""
+        hidden, code, _ = self.activations
+        scaled = X - self.offset
+        scaled *= 1 / self.scale
+        return _forward(self.encoder, scaled, hidden, code)
+
+    def decode(self, codes):
+        """Rows (n_samples, n_features) of codes."""
+        hidden, _, output = self.activations
+        rows = _forward(self.decoder, codes, hidden, output)
+        rows *= self.scale
+        rows += self.offset
+        return np.clip(rows, self.low, self.high, out=rows)
+
+    def squared_errors(self, X):
+        """Squared reconstruction error of each row, summed over the features."""
+        residual = self.decode(self.encode(X))
+        residual -= X
+        return np.einsum("ij,ij->i", residual, residual)
+
+    def recode(self, to_code, from_code, origin):
+        """Return a network with the code ``(z - origin) @ to_code`` and the same output.
+
+        The affine map goes into the weights of the encoder's last and the decoder's first layers,
+        so the code must not pass through an activation.
+
+        Parameters
+        ----------
+        to_code, from_code : ndarray of shape (n_components, n_components)
+            A matrix and its inverse.
+        origin : ndarray of shape (n_components,)
+            The present code that becomes zero.
+        """
+        encoder, decoder = map_arrays(np.array, self.encoder), map_arrays(np.array, self.decoder)
+        encoder["coefs"][-1] = encoder["coefs"][-1] @ to_code
+        encoder["intercepts"][-1] = (encoder["intercepts"][-1] - origin) @ to_code
+        decoder["intercepts"][0] += origin @ decoder["coefs"][0]
+        decoder["coefs"][0] = from_code @ decoder["coefs"][0]
+        if "linear" in encoder:
+            encoder["linear"] = encoder["linear"] @ to_code
+            decoder["intercepts"][-1] += origin @ decoder["linear"]
+            decoder["linear"] = from_code @ decoder["linear"]
+        return self._replace(encoder=encoder, decoder=decoder)
+
+    def whiten(self, mean, covariance, *, rotate=True):
+        """Return the network in its canonical code, given the moments of the present one.
+
+        The canonical code has zero mean, unit variance and no correlation. Of all such codes, which
+        differ by a rotation, it is the one whose components send orthogonal directions into the
+        output through the decoder's linear path (the first layer in a plain stack), the strongest
+        first: the singular value decomposition of what a unit of code does. Signs are those of
+        scikit-learn's ``svd_flip``, as in PCA. Directions along which the code does not vary keep
+        their scale.
+
+        Parameters
+        ----------
+        mean : ndarray of shape (n_components,)
+            Of the present code over the training rows.
+        covariance : ndarray of shape (n_components, n_components)
+            Likewise.
+        rotate : bool, default=True
+            False for a code that needs no rotation, because it is PCA's.
+        """
+        if rotate:
+            variance, axes = np.linalg.eigh(covariance)
+        else:
+            variance, axes = np.diag(covariance), np.eye(len(covariance))
+        varies = variance > variance.max(initial=0) * len(variance) * np.finfo(np.float32).eps
+        std = np.sqrt(variance, where=varies, out=np.ones_like(variance))
+        turn = np.eye(len(variance))
+        if rotate:
+            carrier = self.decoder.get("linear", self.decoder["coefs"][0])
+            u, _, vt = np.linalg.svd((axes * (std * varies)) @ axes.T @ carrier)
+            turn, _ = svd_flip(u, vt[: len(u)], u_based_decision=False)
+        to_code = (axes / std) @ axes.T @ turn
+        from_code = turn.T @ (axes * std) @ axes.T
+        return self.recode(to_code, from_code, mean)
+
+    def rescale_code(self, factors):
+        """Return a network with each code column multiplied by its factor."""
+        return self.recode(np.diag(factors), np.diag(1 / factors), np.zeros_like(factors))
+
+    @property
+    def code_size(self):
+        """Number of code columns."""
+        return len(self.encoder["intercepts"][-1])
+
+    def linear_path(self):
+        """Return the encoder's linear path, which may be its only layer, or None."""
+        layers = self.encoder["coefs"]
+        return self.encoder.get("linear", layers[0] if len(layers) == 1 else None)
+
+    def direction_norms(self):
+        """Length of each code column's direction in the linear path; ones where there is none.
+
+        PCA starts them at one.
+        """
+        path = self.linear_path()
+        if path is None:
+            return np.ones(self.code_size)
+        norms = np.linalg.norm(path.astype(np.float64), axis=0)
+        return np.where(norms > 0, norms, 1.0)
+
+    def without_bounds(self):
+        """Return the same network with every feature free."""
+        free = np.full_like(self.low, np.inf)
+        return self._replace(low=-free, high=free)
+
+    def with_room_for(self, X):
+        """Return the same network with the bounds that rows of X exceed removed."""
+        ends = [read_rows(end(axis=0), slice(None)).ravel() for end in (X.min, X.max)]
+        return self._replace(
+            low=np.where(ends[0] < self.low, -np.inf, self.low).astype(self.low.dtype),
+            high=np.where(ends[1] > self.high, np.inf, self.high).astype(self.high.dtype),
+        )
+
+
+def tied_bounds(X, min_ties, min_share):
+    """Extremes of the features that have many rows exactly on them; infinity for the others.
+
+    Pixels, counts, percentages and one-hot columns end at a wall, and their rows pile up there.
+    The largest value of a column with a long tail is no wall: the next row may exceed it.
+
+    Parameters
+    ----------
+    X : array, memmap or CSR of shape (n_samples, n_features)
+        The training rows.
+    min_ties, min_share : int, float
+        An extreme is a bound if at least so many rows, and this share of them, sit on it.
+
+    Returns
+    -------
+    low, high : ndarray of shape (n_features,)
+        In the type of X.
+    """
+    n_samples, n_features = X.shape
+    bounds = []
+    for extreme, free in ((np.min, -np.inf), (np.max, np.inf)):
+        ends, ties = None, 0
+        for rows in row_blocks(n_samples, n_features):
+            block = read_rows(X, rows)
+            block_ends = extreme(block, axis=0)
+            new_ends = block_ends if ends is None else extreme([ends, block_ends], axis=0)
+            ties = np.where(new_ends == ends, ties, 0) + (block == new_ends).sum(axis=0)
+            ends = new_ends
+        bounds.append(np.where(ties >= max(min_ties, min_share * n_samples), ends, free))
+    return tuple(bound.astype(X.dtype, copy=False) for bound in bounds)
+
+
+def principal_components(X, n_components, random_state):
+    """Principal axes of the rows of X, always as many as asked for.
+
+    Parameters
+    ----------
+    X : ndarray or CSR of shape (n_samples, n_features)
+        The rows; not copied where PCA does not.
+    n_components : int or float in (0, 1)
+        Their number, or the share of variance that they must explain.
+    random_state : int
+        For the solvers of PCA that draw, and for the axes that the data leave open.
+
+    Returns
+    -------
+    components : ndarray of shape (n_components, n_features)
+        Orthonormal rows. With fewer independent rows in X than components, the last are
+        arbitrary.
+    std : ndarray of shape (n_components,)
+        Standard deviation of X along each, with ``n_samples - 1`` as in PCA.
+    """
+    n_samples, n_features = X.shape
+    is_share = n_components < 1
+    wanted = 1 if is_share else min(n_components, n_features)
+    varies = n_samples > 1 and (X.max(axis=0) != X.min(axis=0)).sum() > 0
+    if not varies:
+        components, std = np.empty((0, n_features), dtype=X.dtype), np.empty(0, dtype=X.dtype)
+    else:
+        solver = "auto"
+        if issparse(X):
+            if n_samples * n_features <= 2**22:
+                X = X.toarray()
+            elif n_features <= 5000 or is_share:
+                solver = "covariance_eigh"
+        available = min(n_samples, n_features)
+        if issparse(X) and solver == "auto":
+            available -= 1  # ARPACK finds all but one
+        pca = PCA(
+            n_components if is_share else min(wanted, available),
+            svd_solver=solver,
+            random_state=random_state,
+        ).fit(X)
+        components, std = pca.components_, np.sqrt(pca.explained_variance_)
+        wanted = pca.n_components_ if is_share else wanted
+    missing = wanted - len(components)
+    if missing:
+        rng = np.random.default_rng(random_state)
+        open_axes = rng.standard_normal((missing, n_features))
+        basis, _ = np.linalg.qr(np.vstack([components, open_axes]).T)
+        components = np.vstack([components, basis.T[len(components) :]])
+        std = np.concatenate([std, np.zeros(missing)])
+    return components.astype(X.dtype, copy=False), std.astype(X.dtype, copy=False)
+
+
+def start_at_pca(components, std, hidden_layer_sizes, rng):
+    """Start both halves at PCA: the linear path is PCA, the branch beside it adds zero.
+
+    The branch's hidden layers are drawn so that their units start at unit scale for inputs of unit
+    variance; the last layer is zero and opens as it is trained. The random intercepts
+    spread the units' bends over the data, which matters where the input has few dimensions.
+
+    Parameters
+    ----------
+    components : ndarray of shape (n_components, n_features)
+        PCA's axes.
+    std : ndarray of shape (n_components,)
+        Standard deviation of the scaled data along each axis.
+    hidden_layer_sizes : tuple of int
+        Sizes of the encoder's hidden layers; the decoder mirrors them.
+    rng : numpy.random.Generator
+        Where the hidden layers are drawn from.
+
+    Returns
+    -------
+    encoder, decoder : dict
+        In the type of `components`.
+    """
+    n_components, n_features = components.shape
+    code_scale = np.sqrt(np.mean(std**2)) or 1.0
+    halves = []
+    for sizes, linear, input_scale in (
+        ([n_features, *hidden_layer_sizes, n_components], components.T, 1.0),
+        ([n_components, *hidden_layer_sizes[::-1], n_features], components, code_scale),
+    ):
+        half = {"coefs": [], "intercepts": []}
+        for n_in, n_out in pairwise(sizes[:-1]):
+            half["coefs"].append(
+                rng.normal(scale=np.sqrt(2 / n_in) / input_scale, size=(n_in, n_out))
+            )
+            half["intercepts"].append(rng.uniform(-1, 1, size=n_out))
+            input_scale = 1.0
+        half["intercepts"].append(np.zeros(sizes[-1]))
+        if hidden_layer_sizes:
+            half["coefs"].append(np.zeros(sizes[-2:]))
+            half["linear"] = linear
+        else:
+            half["coefs"].append(linear)
+        halves.append(map_arrays(lambda a: np.array(a, dtype=components.dtype, order="C"), half))
+    return tuple(halves)
+
+
+def start_at_random(init, n_features, hidden_layer_sizes, n_components, dtype, rng):
+    """Start both halves as plain stacks.
+
+    Parameters
+    ----------
+    init : {"glorot", "normal"}
+        Uniform coefs of variance 2 / (n_in + n_out) and zero intercepts (Glorot & Bengio, AISTATS
+        2010, section 4.2.1), or everything from N(0, 0.05²).
+    n_features, hidden_layer_sizes, n_components : int, tuple of int, int
+        Sizes of the encoder's layers; the decoder mirrors them.
+    dtype : dtype
+        Type of the arrays.
+    rng : numpy.random.Generator
+        Where they are drawn from.
+
+    Returns
+    -------
+    encoder, decoder : dict
+    """
+    sizes = [n_features, *hidden_layer_sizes, n_components]
+    halves = []
+    for half_sizes in (sizes, sizes[::-1]):
+        half = {"coefs": [], "intercepts": []}
+        for n_in, n_out in pairwise(half_sizes):
+            if init == "glorot":
+                bound = np.sqrt(6 / (n_in + n_out))
+                half["coefs"].append(rng.uniform(-bound, bound, size=(n_in, n_out)))
+                half["intercepts"].append(np.zeros(n_out))
+            else:
+                half["coefs"].append(rng.normal(scale=0.05, size=(n_in, n_out)))
+                half["intercepts"].append(rng.normal(scale=0.05, size=n_out))
+        halves.append(map_arrays(lambda a: a.astype(dtype), half))
+    return tuple(halves)

@@ -1,0 +1,252 @@
+"""One training run: how long it takes, what it looks at on the way, which snapshot it keeps;
+and the test that a snapshot must pass to be kept instead of PCA.
+"""
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import stdtrit
+
+from . import _minibatches, _tape
+
+# How max_iter="auto" trades time for error, in epochs and in gradient steps.
+_AUTO_EPOCHS, _AUTO_MIN_STEPS, _AUTO_MAX_STEPS = 200, 600, 6000
+# The held-out rows are looked at about so often in a run, at most once an epoch.
+_EVALUATIONS = 40
+# Share of the steps in which the cosine schedule climbs to its peak, and the number of steps for
+# partial_fit, which does not know how many are to come.
+_WARM_UP_SHARE = 0.05
+_STREAM_WARM_UP_STEPS = 100
+# A start that leaves less than this share of the variance is exact, up to rounding.
+_EXACT = 1e-10
+
+
+class Plan(NamedTuple):
+    """How long a run is and what paces it.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of a chunk, see `_minibatches.chunk_shape`.
+    steps_per_epoch : int
+        Gradient steps in a pass over the training rows.
+    learning_rates : ndarray of shape (n_steps,)
+        One for each gradient step.
+    stop : int
+        Number of these steps to make.
+    evaluate_every : int
+        Number of steps between two looks at the held-out rows.
+    """
+
+    shape: tuple
+    steps_per_epoch: int
+    learning_rates: np.ndarray
+    stop: int
+    evaluate_every: int
+
+    def chunk_lengths(self):
+        """Cut the steps into chunks that end wherever the held-out rows are looked at."""
+        lengths, done = [], 0
+        while done < self.stop:
+            to_evaluation = self.evaluate_every - done % self.evaluate_every
+            lengths.append(min(self.shape[0], to_evaluation, self.stop - done))
+            done += lengths[-1]
+        return lengths
+
+
+def plan(shape, n_training, schedule, peak, max_iter, max_steps):
+    """Plan a run over n_training rows; the parameters are those of the estimator."""
+    steps_per_epoch = -(-n_training // shape[1])
+    if max_iter != "auto":
+        n_steps = max_iter * steps_per_epoch
+    elif max_steps is None:
+        n_steps = np.clip(_AUTO_EPOCHS * steps_per_epoch, _AUTO_MIN_STEPS, _AUTO_MAX_STEPS)
+    else:
+        n_steps = max_steps
+    n_steps = int(n_steps if max_steps is None else min(n_steps, max_steps))
+    rates = np.full(n_steps, peak, dtype=np.float32)
+    if schedule == "cosine":
+        warm_up = max(1, round(_WARM_UP_SHARE * n_steps))
+        steps = np.arange(1, n_steps + 1)
+        progress = (steps - warm_up).clip(min=0) / max(1, n_steps - warm_up)
+        rates *= np.minimum(steps / warm_up, (1 + np.cos(np.pi * progress)) / 2)
+    n_epochs = n_steps / steps_per_epoch
+    every = steps_per_epoch * max(1, round(n_epochs / _EVALUATIONS))
+    return Plan(shape, steps_per_epoch, rates, n_steps, every)
+
+
+def plan_stream(shape, n_training, peak, step):
+    """Plan one pass of partial_fit, which does not know how long the stream is, after `step` steps.
+
+    The learning rate climbs for a fixed number of steps and stays there.
+    """
+    n_steps = -(-n_training // shape[1])
+    steps = np.arange(step + 1, step + n_steps + 1)
+    rates = (peak * np.minimum(steps / _STREAM_WARM_UP_STEPS, 1)).astype(np.float32)
+    return Plan(shape, n_steps, rates, n_steps, n_steps)
+
+
+class Run(NamedTuple):
+    """What a training run leaves behind; errors and losses in the units of X.
+
+    Attributes
+    ----------
+    network : Autoencoder
+        The snapshot with the lowest held-out error; without held-out rows, the last one.
+    losses : ndarray of shape (n_steps,)
+        Training loss of each gradient step.
+    steps : ndarray of shape (n_evaluations,)
+        When the held-out rows were looked at, from 0 on.
+    errors : ndarray of shape (n_evaluations, n_held_out)
+        Mean squared error of each held-out row then.
+    adam : tuple or None
+        Adam's moments after the last step, to go on with.
+    ending : {"done", "exact", "early", "diverged", "interrupted"}
+        What ended the run; "exact": there was nothing to learn at the start.
+    """
+
+    network: object
+    losses: np.ndarray
+    steps: np.ndarray
+    errors: np.ndarray
+    adam: tuple
+    ending: str
+
+
+def row_errors(network, X, rows):
+    """Mean squared error of each of the rows of X, in float32 and in blocks."""
+    scaled = network.in_scaled_units()
+    n_features = X.shape[1]
+    errors = [
+        scaled.squared_errors(
+            _minibatches.standardise(X, rows[block], network.offset, network.scale)
+        )
+        for block in _minibatches.row_blocks(len(rows), n_features)
+    ]
+    return np.concatenate([np.empty(0, dtype=np.float32), *errors]) * (network.scale**2 / n_features)
+
+
+def train(
+    X,
+    training,
+    held_out,
+    start,
+    plan,
+    *,
+    baseline,
+    alpha,
+    noise,
+    patience,
+    tol,
+    rng,
+    report=None,
+    step=0,
+    adam=None,
+):
+    """Train a network and remember its best snapshot.
+
+    Parameters
+    ----------
+    X : array, memmap or CSR of shape (n_samples, n_features)
+        The table.
+    training, held_out : ndarray of int
+        Its rows to train on and to judge by; the second may be empty.
+    start : Autoencoder
+        The network to start from.
+    plan : Plan
+        Length and pace.
+    baseline : Autoencoder
+        What the run starts from in the eyes of the judge: its errors are those of step 0.
+    alpha, noise : float
+        See the estimator.
+    patience : int or None
+        Stop after so many evaluations in a row that did not improve the held-out error by `tol`
+        times the variance of the data; None never stops.
+    tol : float
+        See `patience`.
+    rng : numpy.random.Generator
+        Shuffles the minibatches and makes the noise.
+    report : callable, optional
+        Called at each evaluation with the steps made, their number, steps per epoch, training loss
+        since the last evaluation, held-out error (not a number without held-out rows), variance
+        of the data and seconds left.
+    step, adam : int, tuple
+        Steps made before and Adam's moments after them, where this run goes on from another.
+
+    Returns
+    -------
+    Run
+    """
+    variance = start.scale**2
+    network, ending = start, "done"
+    losses, steps, errors = np.empty(0), [0], [row_errors(baseline, X, held_out)]
+    best_error = errors[0].mean() if len(held_out) else np.nan
+    stale = 0
+    sample = training[:: max(1, len(training) // 1000)]
+    if row_errors(start, X, sample).mean() <= _EXACT * variance:
+        return Run(network, losses, np.array(steps), np.array(errors), adam, "exact")
+
+    chunks = _minibatches.chunks(
+        X,
+        training,
+        plan.chunk_lengths(),
+        plan.shape,
+        offset=start.offset,
+        scale=start.scale,
+        noise=noise,
+        rng=rng,
+    )
+    began = time.monotonic()
+    try:
+        for progress in _tape.train(
+            start.in_scaled_units(),
+            chunks,
+            plan.learning_rates,
+            alpha=alpha,
+            step=step,
+            moments=adam,
+        ):
+            losses = np.concatenate([losses, progress.losses * variance])
+            if not (np.isfinite(progress.losses).all() and progress.network.is_finite()):
+                ending = "diverged"
+                break
+            snapshot = start._replace(
+                encoder=progress.network.encoder, decoder=progress.network.decoder
+            )
+            adam = progress.moments
+            if not len(held_out):
+                network = snapshot
+            done = len(losses)
+            if done % plan.evaluate_every and done < plan.stop:
+                continue
+            steps.append(done)
+            errors.append(row_errors(snapshot, X, held_out))
+            error = errors[-1].mean() if len(held_out) else np.nan
+            stale = 0 if error < best_error - tol * variance else stale + 1
+            if error < best_error:
+                network, best_error = snapshot, error
+            if report is not None:
+                loss = losses[-plan.evaluate_every :].mean()
+                left = (time.monotonic() - began) * (plan.stop / done - 1)
+                report(done, plan.stop, plan.steps_per_epoch, loss, error, variance, left)
+            if patience is not None and stale >= patience:
+                ending = "early"
+                break
+    except KeyboardInterrupt:
+        ending = "interrupted"
+    return Run(network, losses, np.array(steps), np.array(errors), adam, ending)
+
+
+def clearly_lower(errors, baseline, significance):
+    """Whether errors are lower than the baseline's on the same rows, beyond chance.
+
+    One-sided paired t-test: what matters is how much better each row became against how much that
+    varies from row to row, so a few lucky rows out of a small sample decide nothing.
+    """
+    gains = baseline - errors
+    n_rows = len(gains)
+    if n_rows < 2:
+        return False
+    standard_error = gains.std(ddof=1) / np.sqrt(n_rows)
+    return bool(gains.mean() > stdtrit(n_rows - 1, 1 - significance) * standard_error)
