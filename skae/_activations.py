@@ -1,5 +1,6 @@
-"""The activations a network may use: for each name the NumPy function that serves it and
-where TensorFlow keeps the one that trains it.
+"""The activations a network may use.
+
+For each name, the NumPy function that serves it and where TensorFlow keeps the one that trains it.
 """
 
 from typing import NamedTuple

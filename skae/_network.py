@@ -17,6 +17,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.decomposition import PCA
 from sklearn.utils.extmath import svd_flip
+from sklearn.utils.sparsefuncs import min_max_axis
 
 from ._activations import ACTIVATIONS
 from ._minibatches import read_rows, row_blocks
@@ -125,7 +126,7 @@ class Autoencoder(NamedTuple):
         """Return a network with the code ``(z - origin) @ to_code`` and the same output.
 
         The affine map goes into the weights of the encoder's last and the decoder's first layers,
-        so the code must not pass through an activation.
+        so the code must not pass through an activation. Weights of the result are float64.
 
         Parameters
         ----------
@@ -134,7 +135,11 @@ class Autoencoder(NamedTuple):
         origin : ndarray of shape (n_components,)
             The present code that becomes zero.
         """
-        encoder, decoder = map_arrays(np.array, self.encoder), map_arrays(np.array, self.decoder)
+        # in double precision, for the reconstruction must not notice
+        encoder, decoder = (
+            map_arrays(lambda array: array.astype(np.float64), half)
+            for half in (self.encoder, self.decoder)
+        )
         encoder["coefs"][-1] = encoder["coefs"][-1] @ to_code
         encoder["intercepts"][-1] = (encoder["intercepts"][-1] - origin) @ to_code
         decoder["intercepts"][0] += origin @ decoder["coefs"][0]
@@ -211,11 +216,16 @@ class Autoencoder(NamedTuple):
 
     def with_room_for(self, X):
         """Return the same network with the bounds that rows of X exceed removed."""
-        ends = [read_rows(end(axis=0), slice(None)).ravel() for end in (X.min, X.max)]
+        least, most = _extremes(X)
         return self._replace(
-            low=np.where(ends[0] < self.low, -np.inf, self.low).astype(self.low.dtype),
-            high=np.where(ends[1] > self.high, np.inf, self.high).astype(self.high.dtype),
+            low=np.where(least < self.low, -np.inf, self.low).astype(self.low.dtype),
+            high=np.where(most > self.high, np.inf, self.high).astype(self.high.dtype),
         )
+
+
+def _extremes(X):
+    """Minimum and maximum of each column."""
+    return min_max_axis(X, axis=0) if issparse(X) else (X.min(axis=0), X.max(axis=0))
 
 
 def tied_bounds(X, min_ties, min_share):
@@ -237,17 +247,18 @@ def tied_bounds(X, min_ties, min_share):
         In the type of X.
     """
     n_samples, n_features = X.shape
-    bounds = []
-    for extreme, free in ((np.min, -np.inf), (np.max, np.inf)):
-        ends, ties = None, 0
-        for rows in row_blocks(n_samples, n_features):
-            block = read_rows(X, rows)
-            block_ends = extreme(block, axis=0)
-            new_ends = block_ends if ends is None else extreme([ends, block_ends], axis=0)
-            ties = np.where(new_ends == ends, ties, 0) + (block == new_ends).sum(axis=0)
-            ends = new_ends
-        bounds.append(np.where(ties >= max(min_ties, min_share * n_samples), ends, free))
-    return tuple(bound.astype(X.dtype, copy=False) for bound in bounds)
+    least, most = _extremes(X)
+    at_least, at_most = np.zeros((2, n_features), dtype=np.intp)
+    for rows in row_blocks(n_samples, n_features):
+        block = read_rows(X, rows)
+        at_least += (block == least).sum(axis=0)
+        at_most += (block == most).sum(axis=0)
+    needed = max(min_ties, min_share * n_samples)
+    low, high = (
+        np.where(at_least >= needed, least, -np.inf),
+        np.where(at_most >= needed, most, np.inf),
+    )
+    return low.astype(X.dtype, copy=False), high.astype(X.dtype, copy=False)
 
 
 def principal_components(X, n_components, random_state):
@@ -273,8 +284,7 @@ def principal_components(X, n_components, random_state):
     n_samples, n_features = X.shape
     is_share = n_components < 1
     wanted = 1 if is_share else min(n_components, n_features)
-    varies = n_samples > 1 and (X.max(axis=0) != X.min(axis=0)).sum() > 0
-    if not varies:
+    if np.equal(*_extremes(X)).all():
         components, std = np.empty((0, n_features), dtype=X.dtype), np.empty(0, dtype=X.dtype)
     else:
         solver = "auto"

@@ -54,7 +54,7 @@ def _without_native_logs():
                     os.write(2, line)
 
 
-def _import_tensorflow():
+def import_tensorflow():
     """Import TensorFlow without what it logs on stderr when it starts.
 
     Nothing is changed where the user imported TensorFlow first or set TF_CPP_MIN_LOG_LEVEL, the
@@ -165,7 +165,7 @@ def _compiled_steps(activations, shapes):
     `shapes` serves as a key alone: a network of other shapes gets another function, so that the
     cache forgets what it has not seen for long.
     """
-    tf = _import_tensorflow()
+    tf = import_tensorflow()
     make_steps = _make_steps(tf, activations)
     compiled = tf.function(make_steps, jit_compile=True, autograph=False)
     plain = None
@@ -213,7 +213,7 @@ def train(network, chunks, learning_rates, *, alpha, step=0, moments=None):
     Progress
         After each chunk. The caller may stop between any two.
     """
-    tf = _import_tensorflow()
+    tf = import_tensorflow()
     halves = (network.encoder, network.decoder)
     params = tf.nest.flatten(halves)
     if moments is None:
@@ -223,9 +223,7 @@ def train(network, chunks, learning_rates, *, alpha, step=0, moments=None):
     alpha = tf.constant(alpha, tf.float32)
     learning_rates = np.asarray(learning_rates, dtype=np.float32)
     for inputs, targets, weights, n_steps in prefetch(chunks):
-        run = _compiled_steps(
-            network.activations, (*(p.shape for p in params), inputs.shape)
-        )
+        run = _compiled_steps(network.activations, (*(p.shape for p in params), inputs.shape))
         rates = np.zeros(len(inputs), dtype=np.float32)
         rates[:n_steps] = learning_rates[:n_steps]
         learning_rates = learning_rates[n_steps:]

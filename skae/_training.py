@@ -1,5 +1,6 @@
-"""One training run: how long it takes, what it looks at on the way, which snapshot it keeps;
-and the test that a snapshot must pass to be kept instead of PCA.
+"""One training run: its length and pace, and which snapshot of the network it keeps.
+
+Also the test that a snapshot must pass to be kept instead of PCA.
 """
 
 import time
@@ -124,7 +125,9 @@ def row_errors(network, X, rows):
         )
         for block in _minibatches.row_blocks(len(rows), n_features)
     ]
-    return np.concatenate([np.empty(0, dtype=np.float32), *errors]) * (network.scale**2 / n_features)
+    return np.concatenate([np.empty(0, dtype=np.float32), *errors]) * (
+        network.scale**2 / n_features
+    )
 
 
 def train(
@@ -207,7 +210,7 @@ def train(
             step=step,
             moments=adam,
         ):
-            losses = np.concatenate([losses, progress.losses * variance])
+            losses = np.concatenate([losses, progress.losses.astype(np.float64) * variance])
             if not (np.isfinite(progress.losses).all() and progress.network.is_finite()):
                 ending = "diverged"
                 break

@@ -1,0 +1,273 @@
+"""Compare the autoencoder with PCA: reconstruction error, fit time, and what the codes are worth.
+
+For each size of the code, on rows that neither has seen: mean squared error, the error of PCA
+with its reconstruction clipped to the same bounds (so that the clip alone is not what helps),
+seconds to fit, and the accuracy of a default LogisticRegression on the codes. Both have their
+defaults, but PCA whitens: its classifier needs that to converge, and its reconstruction does not
+change.
+
+Run ``python benchmarks/compare_pca.py --help`` for the options. Writes compare_pca.json and
+compare_pca.png below benchmarks/results/ or --output.
+"""
+
+import json
+import sys
+import time
+import warnings
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from _common import RESULTS, OneLineParser, environment, load
+from matplotlib.figure import Figure
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import mean_squared_error
+
+from skae import AutoencoderTransformer
+from skae._tape import import_tensorflow
+
+SIZES = {"digits": [2, 4, 8, 16, 32], "mnist": [8, 16, 30, 64]}
+# In the order in which the figures become known: key, heading, format.
+COLUMNS = [
+    ("n_components", "k", "d"),
+    ("pca_seconds", "PCA fit s", ".3f"),
+    ("pca_mse", "PCA MSE", ".4g"),
+    ("pca_accuracy", "PCA acc.", ".3f"),
+    ("skae_seconds", "skae fit s", ".2f"),
+    ("skae_mse", "skae MSE", ".4g"),
+    ("pca_clipped_mse", "PCA clipped", ".4g"),
+    ("ratio", "PCA / skae", ".2f"),
+    ("skae_accuracy", "skae acc.", ".3f"),
+]
+
+
+def parse(arguments):
+    """Read the command line."""
+    parser = OneLineParser(prog="compare_pca.py", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--dataset",
+        default="digits",
+        metavar="digits|mnist|FILE",
+        help="scikit-learn's digits (default), MNIST (the file named by SKAE_MNIST, else from "
+        "OpenML), or a .npz, .npy or .csv file",
+    )
+    parser.add_argument(
+        "--n-components",
+        type=int,
+        nargs="+",
+        metavar="K",
+        help="sizes of the code (default: 2 4 8 16 32; mnist: 8 16 30 64)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of split and training (default: 0)")
+    parser.add_argument(
+        "--quick", action="store_true", help="two sizes; one epoch where rows exceed 10 000"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=RESULTS, help="folder for the JSON and the picture"
+    )
+    options = parser.parse_args(arguments)
+    if options.seed < 0:
+        parser.error(f"argument --seed: must be 0 or more, got {options.seed}")
+    try:
+        table = load(options.dataset, options.seed)
+        options.output.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError) as error:
+        parser.error(" ".join(str(error).split()))
+    limit = min(table.X_train.shape)
+    sizes = options.n_components or [
+        k for k in SIZES.get(options.dataset, SIZES["digits"]) if k < limit
+    ]
+    if not all(1 <= k <= limit for k in sizes):
+        parser.error(f"argument --n-components: must be from 1 to {limit} for this data set")
+    if options.quick:
+        sizes = sizes[1:4:2] or sizes[:1]
+    return options, table, sizes
+
+
+def timed(fit):
+    """Return a fitted estimator and the seconds that it took."""
+    start = time.perf_counter()
+    estimator = fit()
+    return estimator, time.perf_counter() - start
+
+
+def accuracy(table, transformer):
+    """Test accuracy of a default LogisticRegression on the codes; None without labels."""
+    if table.y_train is None:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        classifier = LogisticRegression().fit(transformer.transform(table.X_train), table.y_train)
+    return classifier.score(transformer.transform(table.X_test), table.y_test)
+
+
+def compare(table, n_components, seed, settings, show):
+    """Fit both at one size of the code, showing each figure as soon as it is known."""
+    X, X_test = table.X_train, table.X_test
+    row = {}
+
+    def add(**figures):
+        row.update(figures)
+        for key, figure in figures.items():
+            show(key, figure)
+
+    add(n_components=n_components)
+    pca = PCA(n_components, whiten=True, random_state=seed)
+    # milliseconds, so one alone would be noise
+    seconds = median(timed(lambda: pca.fit(X))[1] for _ in range(3))
+    rows = pca.inverse_transform(pca.transform(X_test))
+    add(
+        pca_seconds=seconds,
+        pca_mse=mean_squared_error(X_test, rows),
+        pca_accuracy=accuracy(table, pca),
+    )
+    skae = AutoencoderTransformer(n_components, random_state=seed, **settings)
+    skae, seconds = timed(lambda: skae.fit(X))
+    add(
+        skae_seconds=seconds,
+        skae_mse=mean_squared_error(X_test, skae.reconstruct(X_test)),
+        pca_clipped_mse=mean_squared_error(X_test, np.clip(rows, *skae.bounds_)),
+    )
+    # both exact: nothing to choose between them
+    equal = np.allclose(row["skae_mse"], row["pca_mse"], rtol=1e-6, atol=1e-12 * X_test.var())
+    add(
+        ratio=1.0 if equal else row["pca_mse"] / row["skae_mse"],
+        skae_accuracy=accuracy(table, skae),
+    )
+    row["skae_kept_pca"] = skae.best_step_ == 0
+    return row, pca, skae
+
+
+def summarise(table, results):
+    """Sum the table up in one sentence, what PCA is better at included."""
+    ratios = [row["ratio"] for row in results]
+    slower = [row["skae_seconds"] / row["pca_seconds"] for row in results]
+    text = (
+        f"On {table.name}, PCA's test error is {_range(ratios, '.2f')} times the autoencoder's at "
+        f"{_plural(len(ratios), 'size')} of the code (geometric mean "
+        f"{np.exp(np.mean(np.log(ratios))):.2f}), while PCA fits {_range(slower, '.0f')} times "
+        "faster"
+    )
+    kept = [row["n_components"] for row in results if row["skae_kept_pca"]]
+    if kept:
+        text += f"; for k = {_listed(kept)} the autoencoder found nothing better and is PCA"
+    if table.y_train is not None:
+        gains = {r["n_components"]: r["skae_accuracy"] - r["pca_accuracy"] for r in results}
+        ours = [k for k, gain in gains.items() if gain > 0]
+        theirs = [k for k, gain in gains.items() if gain < 0]
+        text += (
+            f"; a LogisticRegression is more accurate on the autoencoder's codes for k = "
+            f"{_listed(ours)}, and on PCA's for k = {_listed(theirs)}"
+        )
+    return text + "."
+
+
+def _range(numbers, spec):
+    low, high = format(min(numbers), spec), format(max(numbers), spec)
+    return low if low == high else f"{low} to {high}"
+
+
+def _listed(numbers):
+    return ", ".join(map(str, numbers)) or "none"
+
+
+def _plural(count, noun):
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def draw(table, results, fitted, path):
+    """Draw error against size of the code and, for images, test rows and their reconstructions."""
+    has_images = table.image_shape is not None
+    figure = Figure(figsize=(11 if has_images else 5.5, 4), layout="constrained", dpi=120)
+    left, *rest = figure.subfigures(1, 2 if has_images else 1, squeeze=False).ravel()
+    axes = left.subplots()
+    sizes = [row["n_components"] for row in results]
+    for key, label, style in (
+        ("pca_mse", "PCA", "o-"),
+        ("pca_clipped_mse", "PCA, clipped to the same bounds", "o:"),
+        ("skae_mse", "AutoencoderTransformer", "s-"),
+    ):
+        color = "C1" if key == "skae_mse" else "C0"
+        axes.plot(sizes, [row[key] for row in results], style, color=color, label=label)
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="size of the code",
+        ylabel="mean squared error on test rows",
+        title=f"{table.name}: reconstruction error",
+    )
+    axes.set_xticks(sizes, labels=map(str, sizes))
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend()
+    if has_images:
+        shown = sorted({sizes[0], sizes[len(sizes) // 2]}, reverse=True)
+        _draw_images(rest[0], table, {k: fitted[k] for k in shown})
+        rest[0].suptitle(f"test rows, reconstructed from {' and '.join(map(str, shown))} numbers")
+    figure.savefig(path)
+
+
+def _draw_images(figure, table, fitted):
+    """One column for each of ten test rows, of all classes if they are ten."""
+    first = np.arange(10)
+    if table.y_test is not None:
+        _, first = np.unique(table.y_test, return_index=True)
+    X = table.X_test[first[:10]]
+    lines = {"original": X}
+    for k, (pca, skae) in fitted.items():
+        lines[f"PCA {k}"] = pca.inverse_transform(pca.transform(X))
+        lines[f"skae {k}"] = skae.reconstruct(X)
+    grid = figure.subplots(len(lines), len(X), squeeze=False)
+    for line, (name, rows) in zip(grid, lines.items(), strict=True):
+        for axes, row in zip(line, rows, strict=True):
+            axes.imshow(row.reshape(table.image_shape), cmap="gray_r", vmin=X.min(), vmax=X.max())
+            axes.set(xticks=[], yticks=[])
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+
+
+def main(arguments=None):
+    """Run the comparison."""
+    options, table, sizes = parse(arguments)
+    settings = {"max_iter": 1} if options.quick and len(table.X_train) > 10_000 else {}
+    columns = [c for c in COLUMNS if table.y_train is not None or "accuracy" not in c[0]]
+    widths = {key: max(len(heading), 9) for key, heading, _ in columns}
+    formats = {key: spec for key, _, spec in columns}
+
+    def show(key, figure):
+        if key in widths:
+            print(f"{format(figure, formats[key]):>{widths[key]}}", end="  ", flush=True)
+
+    _, seconds = timed(import_tensorflow)
+    print(
+        f"{table.name}: {len(table.X_train)} training and {len(table.X_test)} test rows of "
+        f"{table.X_train.shape[1]} features. Fit times leave out importing TensorFlow "
+        f"({seconds:.1f} s, once in a process) and take in compiling."
+    )
+    print("".join(f"{heading:>{widths[key]}}  " for key, heading, _ in columns))
+    results, fitted = [], {}
+    start = time.perf_counter()
+    for n_components in sizes:
+        row, *models = compare(table, n_components, options.seed, settings, show)
+        print()
+        results.append(row)
+        fitted[n_components] = models
+    print(summarise(table, results))
+
+    report = {
+        "dataset": table.name,
+        "seed": options.seed,
+        "settings": settings,
+        "environment": environment(),
+        "seconds": round(time.perf_counter() - start, 2),
+        "results": results,
+    }
+    json_path, png_path = (options.output / f"compare_pca.{kind}" for kind in ("json", "png"))
+    json_path.write_text(json.dumps(report, indent=1) + "\n")
+    draw(table, results, fitted, png_path)
+    print(f"Wrote {json_path} and {png_path}.")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,44 @@
+"""scikit-learn's own checks, on each form of the estimator."""
+
+import pytest
+from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
+
+from skae import AutoencoderTransformer
+
+TUTORIAL = {
+    "hidden_layer_sizes": (128,),
+    "activation": "logistic",
+    "code_activation": "logistic",
+    "output_activation": "logistic",
+    "init": "normal",
+    "whiten": False,
+    "learning_rate": "constant",
+    "learning_rate_init": 1e-3,
+    "batch_size": 32,
+    "validation_fraction": 0,
+}
+
+
+@parametrize_with_checks(
+    [
+        AutoencoderTransformer(),
+        AutoencoderTransformer(**TUTORIAL, max_steps=200),
+        AutoencoderTransformer(init="glorot", hidden_layer_sizes=(32, 16), max_steps=100),
+        AutoencoderTransformer(hidden_layer_sizes=()),
+        AutoencoderTransformer(0.9),
+        AutoencoderTransformer(2, noise=0.1, alpha=1e-3, early_stopping=True),
+    ]
+)
+def test_passes_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+def test_check_estimator_fails_nothing_and_skips_only_the_array_api():
+    results = check_estimator(AutoencoderTransformer(), on_skip=None)
+    not_passed = {r["check_name"]: r["status"] for r in results if r["status"] != "passed"}
+    assert not_passed in ({}, {"check_array_api_input": "skipped"})
+
+
+@pytest.mark.parametrize("name", ["components_", "encoder_"])
+def test_has_no_fitted_attribute_before_fit(name):
+    assert not hasattr(AutoencoderTransformer(), name)
