@@ -104,7 +104,10 @@ def _read(path):
             return {"X": np.load(path, allow_pickle=False)}
         if path.suffix == ".csv":
             with path.open() as lines:
-                header = any(not _is_number(cell) for cell in lines.readline().split(","))
+                first = lines.readline()
+            if not first.strip():
+                raise ValueError("its first line is empty")
+            header = any(not _is_number(cell) for cell in first.split(","))
             return {"X": np.loadtxt(path, delimiter=",", skiprows=int(header), ndmin=2)}
     except Exception as error:  # NumPy and zipfile raise a dozen types on malformed files
         raise ValueError(f"{path}: cannot be read: {error}") from error

@@ -341,7 +341,16 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         plan = self._plan(X.shape, len(splits[0][0]))
         runs = []
         for training, held_out in splits:
-            run = self._train(X, training, held_out, start(training), plan, [seed, len(runs)])
+            first = start(training)
+            run = self._train(
+                X,
+                training,
+                held_out,
+                first,
+                plan,
+                [seed, len(runs)],
+                baseline=first.without_bounds() if against_pca else first,
+            )
             if run.ending == "interrupted" and runs:
                 runs = runs[:1]  # the first split was run to its end: it decides alone
                 break
@@ -364,10 +373,12 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             best_step = runs[0].steps[best]
 
         network = network.astype(X.dtype)
-        code_sums = _code_sums(network, X) if self.whiten else None
-        is_pca = against_pca and best_step == 0
+        if self.whiten:
+            mean, covariance = _moments(len(rows), *_code_sums(network, X))
+            is_pca = against_pca and best_step == 0  # and in order as it is
+            network = network.recode(*network.whitening(covariance, canonical=not is_pca), mean)
         self.__dict__.pop("_stream", None)
-        self._publish(network, code_sums, len(rows), rotate=not is_pca)
+        self._publish(network)
         self.mean_ = _column_sums(X) / len(rows)
         self.n_samples_seen_ = len(rows)
         self.n_steps_ = len(runs[0].losses)
@@ -388,7 +399,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         The first call on a new estimator starts it at the PCA of its batch; after `fit`, the
         stream goes on from the fitted network. No rows are held out: each batch judges the
         network before it trains it, and `validation_curve_` records that. The canonical code is
-        that of all rows seen, each encoded by the network of its time.
+        that of all rows seen, each encoded by the network of its time; after the first call it is
+        only made white again, with as little turning as possible.
 
         Parameters
         ----------
@@ -409,41 +421,51 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         X = self._validate(X, reset=first)
         seed = self._draw_seed()
         rows = np.arange(X.shape[0])
-        stream = getattr(self, "_stream", {"adam": None})
         if first:
-            start = self._start(X, self._count_components(X, seed), seed)
-            code_sums = (0.0, 0.0)
+            network = self._start(X, self._count_components(X, seed), seed)
+            stream = {"adam": None, "code_sums": (0.0, 0.0), "code": None}
             seen, steps, epochs, sums, losses = 0, 0, 0, 0.0, np.empty(0)
             curve = np.empty((0, 2))
         else:
-            start = self._restart()
-            # the canonical code has unit variance; what it is in the units of training
-            code_sums = (0.0, (self.n_samples_seen_ - 1) * np.diag(self._direction_norms() ** -2))
+            network, stream = self._restart(), getattr(self, "_stream", None)
             seen, steps, epochs = self.n_samples_seen_, self.n_steps_, self.n_iter_
             sums, losses, curve = self.mean_ * seen, self.loss_curve_, self.validation_curve_
-        if "encoder" in stream:
-            start = start._replace(encoder=stream["encoder"], decoder=stream["decoder"])
-            code_sums = stream["code_sums"]
-        start = start.with_room_for(X)
-        error = _training.row_errors(start, X, rows).mean()
+            if stream is None:
+                # fit's code has unit variance, and this is what it has in the units of training
+                norms = self._network.direction_norms()
+                code_sums = (0.0, (seen - 1) * np.diag(norms**-2))
+                code = np.diag(norms), np.diag(1 / norms)
+                stream = {"adam": None, "code_sums": code_sums, "code": code}
+            else:
+                network = network._replace(encoder=stream["encoder"], decoder=stream["decoder"])
+        network = network.with_room_for(X)
+        error = _training.row_errors(network, X, rows).mean()
 
         plan = self._plan(X.shape, len(rows), stream_step=steps)
         run = self._train(
-            X, rows, rows[:0], start, plan, [seed, steps], step=steps, adam=stream["adam"]
+            X, rows, rows[:0], network, plan, [seed, steps], step=steps, adam=stream["adam"]
         )
-        network = run.network.astype(X.dtype)
-        if self.whiten:
-            code_sums = tuple(
-                old + new for old, new in zip(code_sums, _code_sums(network, X), strict=True)
-            )
         seen += len(rows)
-        self._publish(network, code_sums, seen)
-        self._stream = {
+        stream = stream | {
             "encoder": run.network.encoder,
             "decoder": run.network.decoder,
             "adam": run.adam,
-            "code_sums": code_sums,
         }
+        network = run.network.astype(X.dtype)
+        if self.whiten:
+            old_and_new = zip(stream["code_sums"], _code_sums(network, X), strict=True)
+            stream["code_sums"] = tuple(old + new for old, new in old_and_new)
+            mean, covariance = _moments(seen, *stream["code_sums"])
+            if stream["code"] is None:
+                to_code, from_code = network.whitening(covariance)
+            else:  # codes of different times should mean the same: turn them as little as possible
+                to_code, from_code = stream["code"]
+                change, back = network.whitening(to_code.T @ covariance @ to_code, canonical=False)
+                to_code, from_code = to_code @ change, back @ from_code
+            stream["code"] = to_code, from_code
+            network = network.recode(to_code, from_code, mean)
+        self._publish(network)
+        self._stream = stream
         self.mean_ = (sums + _column_sums(X)) / seen
         self.n_samples_seen_ = seen
         self.n_steps_ = steps + len(run.losses)
@@ -551,10 +573,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         Adam moves each weight by about the learning rate, whatever its size; the code that the
         last fit folded into the weights would give it others than those it started from.
         """
-        return self._network.rescale_code(1 / self._direction_norms())
-
-    def _direction_norms(self):
-        return self._network.direction_norms()
+        network = self._network
+        return network.rescale_code(1 / network.direction_norms())
 
     def _resolve_bounds(self, X):
         """Return lower and upper bounds for each feature, infinite where it is free."""
@@ -596,31 +616,25 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             self.max_steps,
         )
 
-    def _train(self, X, training, held_out, start, plan, seed, **state):
+    def _train(self, X, training, held_out, start, plan, seed, **options):
         return _training.train(
             X,
             training,
             held_out,
             start,
             plan,
-            baseline=start.without_bounds() if self.init == "pca" else start,
             alpha=self.alpha,
             noise=self.noise,
             patience=self.n_iter_no_change if self.early_stopping else None,
             tol=self.tol,
             rng=np.random.default_rng(seed),
             report=self._report if self.verbose else None,
-            **state,
+            **options,
         )
 
-    def _publish(self, network, code_sums, n_samples, rotate=True):
-        """Keep the network as fitted attributes, its code in the units that users see."""
-        if self.whiten:
-            total, cross = code_sums
-            mean = total / n_samples
-            covariance = (cross - n_samples * np.outer(mean, mean)) / max(1, n_samples - 1)
-            network = network.whiten(mean, covariance, rotate=rotate)
-        elif self.init == "pca":
+    def _publish(self, network):
+        """Keep the network as fitted attributes."""
+        if self.init == "pca" and not self.whiten:  # a code in the units of X, as PCA's
             network = network.rescale_code(np.full(network.code_size, network.scale))
         network = network.astype(network.offset.dtype)
         self.encoder_, self.decoder_ = network.encoder, network.decoder
@@ -789,6 +803,12 @@ def _code_sums(network, X):
         codes = network.encode(_minibatches.read_rows(X, rows)).astype(np.float64)
         total, cross = total + codes.sum(axis=0), cross + codes.T @ codes
     return total, cross
+
+
+def _moments(n_samples, total, cross):
+    """Mean and covariance from a sum and a sum of outer products."""
+    mean = total / n_samples
+    return mean, (cross - n_samples * np.outer(mean, mean)) / max(1, n_samples - 1)
 
 
 def _warn_of_endings(runs):

@@ -9,7 +9,6 @@ from itertools import islice
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.utils import gen_batches
 
 # Half a million numbers: the intermediate results of a block of rows stay in the cache.
 _BLOCK = 2**19
@@ -35,7 +34,8 @@ def standardise(X, rows, offset, scale, out=None):
 
 def row_blocks(n_samples, width):
     """Slices that cut n_samples rows of `width` numbers each into blocks that fit the cache."""
-    return gen_batches(n_samples, max(1, _BLOCK // width))
+    size = max(1, _BLOCK // width)
+    return [slice(first, first + size) for first in range(0, n_samples, size)]
 
 
 def held_out_splits(n_samples, fraction, min_held_out, rng):
@@ -71,8 +71,8 @@ def minibatches(rows, batch_size, rng):
     """Yield shuffled batches of the row indices without end; an epoch's last may be short."""
     while True:
         order = rng.permutation(rows)
-        for batch in gen_batches(len(order), batch_size):
-            yield order[batch]
+        for first in range(0, len(order), batch_size):
+            yield order[first : first + batch_size]
 
 
 def chunk_shape(n_samples, n_features, batch_size):

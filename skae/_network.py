@@ -150,39 +150,39 @@ class Autoencoder(NamedTuple):
             decoder["linear"] = from_code @ decoder["linear"]
         return self._replace(encoder=encoder, decoder=decoder)
 
-    def whiten(self, mean, covariance, *, rotate=True):
-        """Return the network in its canonical code, given the moments of the present one.
+    def whitening(self, covariance, *, canonical=True):
+        """Return the map that makes the code white, for `recode`.
 
-        The canonical code has zero mean, unit variance and no correlation. Of all such codes, which
-        differ by a rotation, it is the one whose components send orthogonal directions into the
-        output through the decoder's linear path (the first layer in a plain stack), the strongest
-        first: the singular value decomposition of what a unit of code does. Signs are those of
-        scikit-learn's ``svd_flip``, as in PCA. Directions along which the code does not vary keep
-        their scale.
+        Of all white codes, which differ by a rotation, the canonical one is that whose
+        components send orthogonal directions into the output through the decoder's linear path
+        (the first layer in a plain stack), the strongest first: the singular value decomposition
+        of what a unit of code does. Signs are those of scikit-learn's ``svd_flip``, as in PCA. The
+        other choice is the symmetric map, which turns the code as little as possible (Kessy, Lewin
+        & Strimmer, The American Statistician 72, 2018, "ZCA"). Directions along which the code does
+        not vary keep their scale.
 
         Parameters
         ----------
-        mean : ndarray of shape (n_components,)
-            Of the present code over the training rows.
         covariance : ndarray of shape (n_components, n_components)
-            Likewise.
-        rotate : bool, default=True
-            False for a code that needs no rotation, because it is PCA's.
+            Of the present code over the training rows.
+        canonical : bool, default=True
+            Which of the two.
+
+        Returns
+        -------
+        to_code, from_code : ndarray of shape (n_components, n_components)
+            The matrix and its inverse.
         """
-        if rotate:
-            variance, axes = np.linalg.eigh(covariance)
-        else:
-            variance, axes = np.diag(covariance), np.eye(len(covariance))
+        variance, axes = np.linalg.eigh(covariance)
         varies = variance > variance.max(initial=0) * len(variance) * np.finfo(np.float32).eps
         std = np.sqrt(variance, where=varies, out=np.ones_like(variance))
-        turn = np.eye(len(variance))
-        if rotate:
-            carrier = self.decoder.get("linear", self.decoder["coefs"][0])
-            u, _, vt = np.linalg.svd((axes * (std * varies)) @ axes.T @ carrier)
-            turn, _ = svd_flip(u, vt[: len(u)], u_based_decision=False)
-        to_code = (axes / std) @ axes.T @ turn
-        from_code = turn.T @ (axes * std) @ axes.T
-        return self.recode(to_code, from_code, mean)
+        to_code, from_code = (axes / std) @ axes.T, (axes * std) @ axes.T
+        if not canonical:
+            return to_code, from_code
+        carrier = self.decoder.get("linear", self.decoder["coefs"][0])
+        turn, _, vt = np.linalg.svd((axes * (std * varies)) @ axes.T @ carrier)
+        turn, _ = svd_flip(turn, vt[: len(turn)], u_based_decision=False)
+        return to_code @ turn, turn.T @ from_code
 
     def rescale_code(self, factors):
         """Return a network with each code column multiplied by its factor."""

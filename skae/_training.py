@@ -137,7 +137,7 @@ def train(
     start,
     plan,
     *,
-    baseline,
+    baseline=None,
     alpha,
     noise,
     patience,
@@ -159,8 +159,8 @@ def train(
         The network to start from.
     plan : Plan
         Length and pace.
-    baseline : Autoencoder
-        What the run starts from in the eyes of the judge: its errors are those of step 0.
+    baseline : Autoencoder, optional
+        The network whose held-out errors are those of step 0; the start by default.
     alpha, noise : float
         See the estimator.
     patience : int or None
@@ -183,7 +183,7 @@ def train(
     """
     variance = start.scale**2
     network, ending = start, "done"
-    losses, steps, errors = np.empty(0), [0], [row_errors(baseline, X, held_out)]
+    losses, steps, errors = np.empty(0), [0], [row_errors(baseline or start, X, held_out)]
     best_error = errors[0].mean() if len(held_out) else np.nan
     stale = 0
     sample = training[:: max(1, len(training) // 1000)]

@@ -1,0 +1,27 @@
+"""Data sets that several rooms' tests use."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """Training and test rows of scikit-learn's digits."""
+    X, y = load_digits(return_X_y=True)
+    return train_test_split(X, test_size=0.25, random_state=0, stratify=y)
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    """MNIST / 255: training rows and labels, test rows and labels."""
+    path = os.environ.get("SKAE_MNIST", "")
+    if not Path(path).is_file():
+        pytest.skip("SKAE_MNIST does not name a file")
+    with np.load(path, allow_pickle=False) as data:
+        X, X_test = (data[f"x_{part}"].reshape(-1, 784) / 255 for part in ("train", "test"))
+        return X, data["y_train"], X_test, data["y_test"]

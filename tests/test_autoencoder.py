@@ -1,0 +1,689 @@
+"""The estimator, as its users see it."""
+
+import os
+import pickle
+import random
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array, csr_matrix
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skae import AutoencoderTransformer, _tape
+
+from .test_estimator_checks import TUTORIAL
+
+
+def gaussian_rows(n_samples=200, n_features=6, dtype=np.float64):
+    """Rows in which there is nothing to be found beyond PCA."""
+    rng = np.random.default_rng(0)
+    return (rng.normal(size=(n_samples, n_features)) * np.arange(n_features, 0, -1) + 5).astype(
+        dtype
+    )
+
+
+def curved_rows(n_samples=400, dtype=np.float64):
+    """Rows on a curve in six dimensions, where PCA leaves much."""
+    rng = np.random.default_rng(0)
+    t = rng.uniform(-2, 2, size=(n_samples, 1))
+    rows = np.hstack([np.sin(t), np.cos(2 * t), t**2, np.sin(3 * t), t, np.tanh(t)])
+    return (rows + 0.05 * rng.normal(size=rows.shape)).astype(dtype)
+
+
+def quick(n_components=2, **parameters):
+    """A fit of few steps."""
+    return AutoencoderTransformer(
+        n_components, **({"max_steps": 60, "random_state": 0} | parameters)
+    )
+
+
+def pca_error(X, X_test, n_components):
+    pca = PCA(n_components).fit(X)
+    return ((pca.inverse_transform(pca.transform(X_test)) - X_test) ** 2).mean()
+
+
+def error(estimator, X):
+    return ((estimator.reconstruct(X) - X) ** 2).mean()
+
+
+# ---- what it is for
+
+
+@pytest.mark.parametrize(("k", "floor"), [(2, 1.35), (4, 1.8), (8, 1.8), (16, 1.8), (32, 1.8)])
+def test_beats_pca_on_digits(digits, k, floor):
+    X, X_test = digits[:2]
+    ae = AutoencoderTransformer(k, random_state=0).fit(X)
+    assert pca_error(X, X_test, k) / error(ae, X_test) >= floor
+
+
+@pytest.mark.slow
+def test_beats_pca_on_mnist_and_serves_a_pipeline(mnist):
+    X, y, X_test, y_test = mnist
+    pipe = Pipeline([("ae", AutoencoderTransformer()), ("clf", LogisticRegression())])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        pipe.fit(X, y)
+    assert pipe.score(X_test, y_test) >= 0.91
+    assert pca_error(X, X_test, 64) / error(pipe[0], X_test) >= 4.3
+
+
+@pytest.mark.parametrize("whiten", [True, False])
+@pytest.mark.parametrize("hidden", [(), (8,)])
+def test_starts_at_pca(whiten, hidden):
+    X = curved_rows()
+    ae = quick(
+        whiten=whiten,
+        hidden_layer_sizes=hidden,
+        learning_rate_init=1e-30,
+        validation_fraction=0,
+        bounds=None,
+        max_steps=1,
+    ).fit(X)
+    pca = PCA(2, whiten=whiten).fit(X)
+    np.testing.assert_allclose(ae.transform(X), pca.transform(X), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        ae.reconstruct(X), pca.inverse_transform(pca.transform(X)), atol=1e-5
+    )
+    assert ae.loss_curve_[0] == pytest.approx(pca_error(X, X, 2), rel=0.2)
+
+
+def test_a_linear_autoencoder_ends_at_pcas_error(digits):
+    X, X_test = digits[:2]
+    for parameters in ({}, {"validation_fraction": 0}):
+        ae = AutoencoderTransformer(
+            8, hidden_layer_sizes=(), bounds=None, random_state=0, **parameters
+        ).fit(X)
+        assert error(ae, X) == pytest.approx(pca_error(X, X, 8), rel=0.01)
+        assert error(ae, X_test) == pytest.approx(pca_error(X, X_test, 8), rel=0.01)
+
+
+# ---- never worse than PCA
+
+
+@pytest.mark.parametrize("whiten", [True, False])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("container", [np.asarray, csr_array])
+@pytest.mark.parametrize("n_samples", [80, 1500])
+def test_where_pca_wins_the_result_is_pca(whiten, dtype, container, n_samples):
+    X = gaussian_rows(n_samples, dtype=dtype)
+    ae = quick(3, whiten=whiten, bounds=(-30, 30)).fit(container(X))
+    assert ae.best_step_ == 0
+    pca = PCA(3, whiten=whiten).fit(X)
+    new = 2 * gaussian_rows(50, dtype=dtype)
+    np.testing.assert_allclose(ae.transform(new), pca.transform(new), rtol=1e-4, atol=1e-5)
+    rows = pca.inverse_transform(pca.transform(new))
+    np.testing.assert_allclose(ae.reconstruct(new), rows, rtol=1e-5, atol=1e-5)
+    assert ae.score(X) == pytest.approx(pca.explained_variance_ratio_.sum(), rel=1e-5)
+
+
+def test_where_pca_is_exact_nothing_is_trained():
+    X = gaussian_rows(100, 3) @ np.random.default_rng(1).normal(size=(3, 10))
+    ae = AutoencoderTransformer(3).fit(X)
+    assert ae.n_steps_ == 0
+    assert ae.n_iter_ == 1
+    np.testing.assert_allclose(ae.reconstruct(X), X, rtol=1e-9)
+    assert ae.score(X) == pytest.approx(1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("load", [load_wine, load_iris, load_breast_cancer, load_diabetes])
+def test_is_never_worse_than_pca_on_small_tables(load):
+    X = StandardScaler().fit_transform(load().data)
+    for k in (1, X.shape[1] // 4, X.shape[1] // 2):
+        ratios = []
+        for seed in range(5):
+            training, test = train_test_split(X, test_size=0.25, random_state=seed)
+            ae = AutoencoderTransformer(k, random_state=seed).fit(training)
+            ratios.append(pca_error(training, test, k) / error(ae, test))
+        assert np.median(ratios) >= 0.99
+        assert min(ratios) >= 0.9
+
+
+def test_one_row_and_constant_rows_are_reconstructed():
+    for X in (np.arange(5.0)[None], np.full((20, 3), 7.0), np.zeros((4, 2), dtype=np.float32)):
+        ae = AutoencoderTransformer(2).fit(X)
+        np.testing.assert_allclose(ae.reconstruct(X), X)
+        assert np.isfinite(ae.transform(X)).all()
+        assert ae.score(X) == 1
+
+
+# ---- the tutorial recipe
+
+RECIPE = AutoencoderTransformer(
+    64,
+    hidden_layer_sizes=(128,),
+    activation="logistic",
+    code_activation="logistic",
+    output_activation="logistic",
+    init="normal",
+    whiten=False,
+    learning_rate="constant",
+    learning_rate_init=1e-3,
+    batch_size=32,
+    max_steps=20_000,
+    validation_fraction=0,
+)
+
+
+def test_the_tutorial_recipe_is_one_constructor_call(mnist):
+    X = mnist[0].astype(np.float32)
+    ae = clone(RECIPE).set_params(max_steps=1000, random_state=0).fit(X)
+    assert 0.23 <= ae.loss_curve_[0] <= 0.245
+    assert 0.045 <= ae.loss_curve_[-100:].mean() <= 0.07  # the tutorial prints 0.0584
+    codes = ae.transform(X[:100])
+    assert codes.min() >= 0
+    assert codes.max() <= 1
+    assert [c.shape for c in ae.encoder_["coefs"]] == [(784, 128), (128, 64)]
+    assert ae.n_steps_ == 1000
+
+
+def test_a_plain_stack_learns_and_keeps_the_data_where_they_are(digits):
+    X = digits[0] / 16
+    ae = AutoencoderTransformer(16, **TUTORIAL | {"learning_rate_init": 1e-2}, max_steps=1000)
+    ae.set_params(random_state=0).fit(X)
+    assert not ae.offset_.any()
+    assert ae.scale_ == 1
+    assert ae.loss_curve_[-50:].mean() < 0.4 * ae.loss_curve_[0]
+    assert not hasattr(ae, "components_")
+    assert -1 < ae.score(X) < 1
+
+
+# ---- parameters
+
+
+@pytest.mark.parametrize("name", ["identity", "relu", "tanh", "logistic", "elu", "gelu", "silu"])
+@pytest.mark.parametrize("hidden", [(12,), (12, 7), 12])
+def test_any_activation_and_depth_improves_on_its_start(name, hidden):
+    X = curved_rows()
+    ae = quick(1, activation=name, hidden_layer_sizes=hidden, init="glorot", max_steps=300).fit(X)
+    assert ae.best_step_ > 0
+    assert ae.reconstruction_err_ < 0.7 * ae.validation_curve_[0, 1]
+
+
+def test_the_size_of_the_code_is_capped_by_the_features():
+    assert quick(64).fit(gaussian_rows()).n_components_ == 6
+
+
+def test_a_share_of_variance_gives_pcas_size(digits):
+    X = digits[0]
+    assert quick(0.9).fit(X).n_components_ == PCA(0.9).fit(X).n_components_
+
+
+def test_bounds_hold_where_many_rows_sit_on_an_extreme(digits):
+    X, X_test = digits[:2]
+    ae = quick(8).fit(X)
+    low, high = ae.bounds_
+    assert (low == 0).sum() > 50
+    assert (high == 16).sum() > 20
+    rows = ae.reconstruct(X_test)
+    assert rows.min() >= 0
+    assert rows.max() <= 16
+    assert np.isinf(quick().fit(curved_rows()).bounds_).all()
+
+
+def test_bounds_can_be_set_and_switched_off(digits):
+    X = digits[0]
+    top = np.full(64, 20.0)
+    ae = quick(8, bounds=(-1, top)).fit(X)
+    np.testing.assert_array_equal(ae.bounds_, [np.full(64, -1), top])
+    assert np.isinf(quick(8, bounds=None).fit(X).bounds_).all()
+    np.testing.assert_array_equal(quick(8, bounds=(None, 16)).fit(X).bounds_[0], -np.inf)
+
+
+def test_whitening_changes_the_code_and_not_the_rows(digits):
+    X = digits[0]
+    white, raw = (quick(5, whiten=whiten).fit(X) for whiten in (True, False))
+    assert white.best_step_ > 0
+    codes = white.transform(X)
+    np.testing.assert_allclose(codes.mean(axis=0), 0, atol=1e-8)
+    np.testing.assert_allclose(np.cov(codes.T), np.eye(5), atol=1e-8)
+    np.testing.assert_allclose(white.reconstruct(X), raw.reconstruct(X), atol=1e-6)
+    spread = raw.transform(X).std(axis=0) / PCA(5).fit_transform(X).std(axis=0)
+    assert (spread > 0.5).all()
+    assert (spread < 3).all()
+
+
+def test_alpha_leads_to_a_linear_autoencoder(digits):
+    X = digits[0]
+    free, ruled = (quick(4, alpha=alpha, max_steps=300, whiten=False).fit(X) for alpha in (0, 10))
+    assert (
+        np.abs(ruled.encoder_["coefs"][0]).mean() < 0.3 * np.abs(free.encoder_["coefs"][0]).mean()
+    )
+    assert error(free, X) < error(ruled, X) <= pca_error(X, X, 4)
+
+
+def test_noise_is_seen_by_training_alone(digits):
+    X = digits[0]
+    clean, noisy = (quick(4, noise=noise, max_steps=300).fit(X) for noise in (0, 0.5))
+    assert noisy.loss_curve_[-50:].mean() > clean.loss_curve_[-50:].mean()
+    spoilt = X + 0.5 * clean.scale_ * np.random.default_rng(0).normal(size=X.shape)
+    denoised = [((ae.reconstruct(spoilt) - X) ** 2).mean() for ae in (clean, noisy)]
+    assert denoised[1] < denoised[0]
+
+
+def test_epochs_and_steps_are_counted(digits):
+    X = digits[0]  # 1347 rows, 1212 of them for training: 5 batches
+    for parameters, n_steps in (
+        ({"max_iter": 3}, 15),
+        ({"max_iter": 3, "max_steps": 7}, 7),
+        ({"max_iter": "auto", "max_steps": 11}, 11),
+        ({"max_iter": 3, "batch_size": 100}, 39),
+    ):
+        ae = AutoencoderTransformer(2, random_state=0, **parameters).fit(X)
+        assert ae.n_steps_ == len(ae.loss_curve_) == n_steps
+        assert ae.n_iter_ == -(-n_steps // (13 if "batch_size" in parameters else 5))
+        assert ae.validation_curve_[-1, 0] == n_steps
+        assert ae.reconstruction_err_ == ae.validation_curve_[:, 1].min()
+        assert ae.best_step_ in ae.validation_curve_[:, 0]
+
+
+def test_the_first_held_out_error_is_pcas(digits):
+    X = digits[0]
+    ae = quick(4).fit(X)
+    assert ae.validation_curve_[0, 1] == pytest.approx(pca_error(X, X, 4), rel=0.15)
+
+
+def test_early_stopping_stops_and_keeps_the_best(digits):
+    X = digits[0]
+    ae = AutoencoderTransformer(
+        32, early_stopping=True, n_iter_no_change=3, tol=0, random_state=0
+    ).fit(X)
+    steps, errors = ae.validation_curve_.T
+    assert ae.n_steps_ < 1000
+    assert steps[errors.argmin()] == ae.best_step_ < ae.n_steps_
+    assert len(steps) - 1 - errors.argmin() == 3
+
+
+def test_constant_and_cosine_rates_differ():
+    X = curved_rows()
+    curves = [quick(learning_rate=rate).fit(X).loss_curve_ for rate in ("constant", "cosine")]
+    assert not np.allclose(*curves)
+
+
+def test_warm_start_goes_on_from_where_fit_ended(digits):
+    X = digits[0]
+    for whiten in (True, False):
+        ae = quick(4, warm_start=True, whiten=whiten).fit(X)
+        before = ae.reconstruction_err_
+        ae.set_params(max_steps=300).fit(X)
+        # the held-out rows are the same, so the first error is the last one of the fit before
+        assert ae.validation_curve_[0, 1] == pytest.approx(before, rel=1e-4)
+        assert ae.reconstruction_err_ < 0.9 * before
+        again = clone(ae).fit(X)
+        assert again.validation_curve_[0, 1] > 1.2 * before
+
+
+def test_warm_start_refuses_another_network(digits):
+    ae = quick(4, warm_start=True).fit(digits[0])
+    with pytest.raises(ValueError, match="hidden_layer_sizes"):
+        ae.set_params(hidden_layer_sizes=(5,)).fit(digits[0])
+
+
+# ---- partial_fit
+
+
+@pytest.mark.parametrize("whiten", [True, False])
+@pytest.mark.parametrize("container", [np.asarray, csr_matrix])
+def test_a_stream_of_batches_beats_pca(digits, whiten, container):
+    X, X_test = digits[:2]
+    ae = quick(8, whiten=whiten)
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        order = rng.permutation(len(X))
+        for first in range(0, len(X), 256):
+            ae.partial_fit(container(X[order[first : first + 256]]))
+    assert pca_error(X, X_test, 8) / error(ae, X_test) > 1.5
+    assert ae.n_samples_seen_ == 40 * len(X)
+    np.testing.assert_allclose(ae.mean_, X.mean(axis=0), atol=1e-9)
+    assert ae.n_steps_ == len(ae.loss_curve_) > 200
+    # each batch judges before it trains
+    assert (np.diff(ae.validation_curve_[:, 0]) > 0).all()
+    assert ae.validation_curve_[-20:, 1].mean() < 0.6 * ae.validation_curve_[:3, 1].mean()
+    if whiten:  # over all rows seen, each as encoded in its time
+        assert 0.3 < ae.transform(X).std(axis=0).min() < ae.transform(X).std(axis=0).max() < 2
+
+
+def test_a_stream_may_start_with_one_row():
+    X = curved_rows(30)
+    ae = quick(3)
+    for row in X:
+        ae.partial_fit(row[None])
+        assert np.isfinite(ae.transform(X)).all()
+        assert np.isfinite(ae.reconstruct(X)).all()
+    assert ae.n_components_ == 3
+    assert ae.n_iter_ == 30
+
+
+def test_partial_fit_goes_on_from_fit(digits):
+    X, X_test = digits[:2]
+    for whiten in (True, False):
+        ae = quick(8, whiten=whiten).fit(X)
+        fitted, steps = error(ae, X_test), ae.n_steps_
+        codes = ae.transform(X_test)
+        ae.partial_fit(X[:5])
+        assert ae.n_steps_ == steps + 1
+        assert error(ae, X_test) == pytest.approx(fitted, rel=0.1)
+        if whiten:
+            np.testing.assert_allclose(ae.transform(X_test), codes, atol=0.3)
+        for _ in range(30):
+            ae.partial_fit(X)
+        assert error(ae, X_test) < 0.95 * fitted
+
+
+def test_partial_fit_frees_the_bounds_that_new_rows_exceed():
+    X = np.zeros((50, 3))
+    X[::2] = 1
+    ae = quick(1).partial_fit(X + 1e-3 * curved_rows(50)[:, :1] * [0, 0, 1])
+    assert np.isfinite(ae.bounds_[:, :2]).all()
+    X[0, 0] = -5
+    ae.partial_fit(X)
+    assert np.isinf(ae.bounds_[0, 0])
+    assert np.isfinite(ae.bounds_[1, 0])
+
+
+# ---- what comes out
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_keeps_the_type_of_the_rows(dtype):
+    X = curved_rows(dtype=dtype)
+    ae = quick().fit(X)
+    codes = ae.transform(X)
+    for array in (codes, ae.inverse_transform(codes), ae.reconstruct(X), ae.score_samples(X)):
+        assert array.dtype == dtype
+    other = np.float64 if dtype == np.float32 else np.float32
+    np.testing.assert_allclose(ae.transform(X.astype(other)), codes, rtol=1e-3, atol=1e-4)
+    assert ae.transform(X.astype(other)).dtype == other
+
+
+def test_scores_are_what_they_say(digits):
+    X, X_test = digits[:2]
+    ae = quick(8).fit(X)
+    residual = X_test - ae.inverse_transform(ae.transform(X_test))
+    np.testing.assert_allclose(ae.score_samples(X_test), -(residual**2).sum(axis=1))
+    expected = 1 - (residual**2).sum() / ((X_test - X.mean(axis=0)) ** 2).sum()
+    assert ae.score(X_test) == pytest.approx(expected)
+    noise = np.random.default_rng(0).uniform(0, 16, size=X_test.shape)
+    assert ae.score_samples(noise).max() < np.median(ae.score_samples(X_test))
+
+
+@pytest.mark.parametrize("container", [csr_array, csr_matrix])
+def test_sparse_rows_give_what_dense_rows_give(digits, container):
+    X, X_test = digits[:2]
+    dense, sparse = quick(8).fit(X), quick(8).fit(container(X))
+    np.testing.assert_allclose(sparse.transform(X_test), dense.transform(X_test), atol=1e-6)
+    for method in ("transform", "reconstruct", "score_samples", "score"):
+        np.testing.assert_allclose(
+            getattr(dense, method)(container(X_test)), getattr(dense, method)(X_test)
+        )
+
+
+def test_a_memmap_gives_what_an_array_gives(digits, tmp_path):
+    X = digits[0]
+    np.save(tmp_path / "X.npy", X)
+    memmap = np.load(tmp_path / "X.npy", mmap_mode="r")
+    np.testing.assert_array_equal(quick(8).fit(memmap).transform(X), quick(8).fit(X).transform(X))
+
+
+def test_large_tables_are_served_in_blocks():
+    X = curved_rows(100)
+    ae = quick().fit(X)
+    many = np.tile(X, (3000, 1))
+    np.testing.assert_allclose(ae.transform(many)[-100:], ae.transform(X), atol=1e-12)
+    np.testing.assert_allclose(ae.reconstruct(many)[-100:], ae.reconstruct(X), atol=1e-12)
+
+
+def test_names_of_the_columns():
+    ae = quick().fit(curved_rows())
+    assert list(ae.get_feature_names_out()) == [
+        "autoencodertransformer0",
+        "autoencodertransformer1",
+    ]
+    frame = ae.set_output(transform="pandas").transform(curved_rows())
+    assert list(frame.columns) == list(ae.get_feature_names_out())
+
+
+def test_components_are_the_linear_path():
+    X = gaussian_rows()
+    ae = quick(2, whiten=False).fit(X)
+    assert ae.best_step_ == 0
+    np.testing.assert_allclose(ae.components_, PCA(2).fit(X).components_, atol=1e-10)
+    np.testing.assert_allclose((X - ae.mean_) @ ae.components_.T, ae.transform(X), atol=1e-9)
+
+
+def test_a_grid_search_over_it_runs(digits):
+    search = GridSearchCV(
+        quick(4), {"learning_rate_init": [1e-8, 5e-3], "noise": [0.0, 0.1]}, cv=3
+    ).fit(digits[0])
+    assert search.best_params_["learning_rate_init"] == 5e-3
+
+
+# ---- bad input
+
+
+@pytest.mark.parametrize(
+    ("parameters", "match"),
+    [
+        ({"code_activation": "tanh", "whiten": False}, "code_activation"),
+        ({"output_activation": "logistic"}, "output_activation"),
+        ({"init": "glorot", "code_activation": "tanh"}, "whiten=False"),
+        ({"init": "glorot", "output_activation": "logistic", "bounds": (0, 1)}, "bounds=None"),
+        ({"early_stopping": True, "validation_fraction": 0}, "validation_fraction"),
+        ({"hidden_layer_sizes": (4, 0)}, "hidden_layer_sizes"),
+        ({"hidden_layer_sizes": (4.5,)}, "hidden_layer_sizes"),
+        ({"bounds": (1, 0)}, "low < high"),
+        ({"bounds": (0, 1, 2)}, "pair"),
+        ({"bounds": (0, np.ones(4))}, r"\(6,\)"),
+        ({"bounds": (0, "high")}, "number"),
+        ({"bounds": (np.nan, 1)}, "low < high"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_a_way_out(parameters, match):
+    with pytest.raises(ValueError, match=match):
+        quick(**parameters).fit(curved_rows())
+
+
+def test_auto_bounds_find_nothing_where_the_output_has_a_range_of_its_own():
+    ae = quick(init="glorot", output_activation="logistic").fit(np.eye(6)[[0, 1, 2, 3, 4, 5] * 5])
+    assert np.isinf(ae.bounds_).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_components", 0),
+        ("n_components", 1.5),
+        ("hidden_layer_sizes", "128"),
+        ("activation", "swish"),
+        ("init", "random"),
+        ("bounds", 3),
+        ("bounds", "none"),
+        ("learning_rate", "adaptive"),
+        ("learning_rate_init", 0.0),
+        ("batch_size", 0),
+        ("max_iter", 0),
+        ("max_steps", 0),
+        ("alpha", -1.0),
+        ("noise", -0.1),
+        ("validation_fraction", 1.0),
+        ("n_iter_no_change", 0),
+        ("tol", -1.0),
+        ("random_state", "seed"),
+    ],
+)
+def test_parameters_out_of_range_are_named(name, value):
+    with pytest.raises(ValueError, match=f"'{name}' parameter of AutoencoderTransformer"):
+        AutoencoderTransformer(**{name: value}).fit(curved_rows())
+
+
+@pytest.mark.parametrize("method", ["transform", "inverse_transform", "reconstruct", "score"])
+def test_unfitted_use_is_refused(method):
+    with pytest.raises(NotFittedError):
+        getattr(AutoencoderTransformer(), method)(curved_rows())
+
+
+@pytest.mark.parametrize(
+    ("X", "match"),
+    [
+        ([["a", "b"]], "could not convert"),
+        (np.zeros(5), "2D"),
+        (np.zeros((2, 2, 2)), "dim 3|3D"),
+        (np.zeros((0, 5)), "0 sample"),
+        (np.full((5, 2), np.nan), "NaN"),
+        (np.full((5, 2), np.inf), "infinity"),
+        (np.full((5, 2), 1j), "Complex"),
+    ],
+)
+def test_bad_rows_are_refused_as_by_scikit_learn(X, match):
+    with pytest.raises(ValueError, match=match):
+        AutoencoderTransformer(1).fit(X)
+
+
+def test_rows_and_codes_of_another_width_are_refused():
+    ae = quick().fit(curved_rows())
+    for method in (ae.transform, ae.reconstruct, ae.score_samples, ae.score, ae.partial_fit):
+        with pytest.raises(ValueError, match="expecting 6 features"):
+            method(np.zeros((4, 5)))
+    with pytest.raises(ValueError, match="X has 6 columns"):
+        ae.inverse_transform(curved_rows())
+
+
+# ---- when training goes wrong
+
+
+@pytest.mark.parametrize("n_samples", [150, 1200])
+def test_divergence_is_reported_and_leaves_pca_or_better(n_samples):
+    X = curved_rows(n_samples)
+    with pytest.warns(ConvergenceWarning, match="learning_rate_init"):
+        ae = quick(learning_rate_init=1e30, max_steps=200).fit(X)
+    assert np.isfinite(ae.transform(X)).all()
+    assert error(ae, X) <= pca_error(X, X, 2) * 1.001
+
+
+@pytest.mark.parametrize("after", [0, 1, 5, 14])
+@pytest.mark.parametrize("n_samples", [150, 1200])
+def test_interruption_keeps_the_best_so_far(monkeypatch, after, n_samples):
+    X = curved_rows(n_samples)
+    train = _tape.train
+    chunks = iter(range(1000))
+
+    def interrupted(*arguments, **options):
+        for progress in train(*arguments, **options):
+            if next(chunks) == after:
+                raise KeyboardInterrupt
+            yield progress
+
+    monkeypatch.setattr(_tape, "train", interrupted)
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        ae = quick(max_steps=600).fit(X)
+    assert np.isfinite(ae.transform(X)).all()
+    assert error(ae, X) <= pca_error(X, X, 2) * 1.001
+
+
+# ---- manners
+
+
+def test_prints_nothing_unless_asked(capfd):
+    quick().fit(curved_rows())
+    assert capfd.readouterr() == ("", "")
+    quick(verbose=1, max_steps=20).fit(curved_rows())
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert "held-out MSE" in out
+    assert "20/20" in out
+
+
+def test_the_same_seed_gives_the_same_bits_and_none_does_not():
+    X = curved_rows()
+    one, same, other = (quick(random_state=seed).fit(X).transform(X) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert not np.allclose(one, other)
+    free = [quick(random_state=None).fit(X).transform(X) for _ in range(2)]
+    assert not np.allclose(*free)
+
+
+def test_leaves_global_state_alone():
+    def state():
+        return (
+            np.random.get_state()[1].tolist(),  # noqa: NPY002
+            random.getstate(),
+            dict(os.environ),
+            list(warnings.filters),
+        )
+
+    before = state()
+    X = curved_rows()
+    ae = quick(noise=0.1).fit(X)
+    ae.score(X)
+    ae.partial_fit(X)
+    assert state() == before
+
+
+def test_import_loads_no_heavy_library():
+    code = (
+        "import sys, skae;"
+        "assert not {'tensorflow', 'keras', 'matplotlib'} & set(sys.modules), 'loaded'"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_an_unpickled_estimator_transforms_without_tensorflow(tmp_path):
+    X = curved_rows()
+    ae = quick().fit(X)
+    assert ae.best_step_ > 0
+    (tmp_path / "ae.pkl").write_bytes(pickle.dumps(ae))
+    np.save(tmp_path / "X.npy", X)
+    code = (
+        "import pickle, sys, numpy as np\n"
+        "ae = pickle.load(open('ae.pkl', 'rb'))\n"
+        "X = np.load('X.npy')\n"
+        "np.save('codes.npy', ae.transform(X))\n"
+        "ae.inverse_transform(ae.transform(X)), ae.score(X)\n"
+        "assert 'tensorflow' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    np.testing.assert_allclose(np.load(tmp_path / "codes.npy"), ae.transform(X), rtol=1e-12)
+
+
+def test_fitted_state_is_arrays_and_plain_python():
+    def plain(value):
+        if isinstance(value, dict):
+            return all(map(plain, value)) and all(map(plain, value.values()))
+        if isinstance(value, list | tuple):
+            return all(map(plain, value))
+        return isinstance(value, np.ndarray | float | int | str | None)
+
+    ae = quick().fit(curved_rows())
+    fitted = {k: v for k, v in vars(ae).items() if k.endswith("_")}
+    assert {"encoder_", "mean_", "scale_", "bounds_", "loss_curve_", "best_step_"} <= set(fitted)
+    for name, value in fitted.items():
+        assert plain(value), name
+    assert plain(ae.partial_fit(curved_rows())._stream)
+
+
+@pytest.mark.parametrize("fit", ["fit", "partial_fit"])
+def test_a_failed_fit_leaves_the_fitted_network(fit, monkeypatch):
+    X = curved_rows()
+    ae = quick().fit(X)
+    codes = ae.transform(X)
+
+    def broken(*arguments, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(_tape, "train", broken)
+    with pytest.raises(MemoryError):
+        getattr(ae, fit)(X)
+    np.testing.assert_array_equal(ae.transform(X), codes)

@@ -1,0 +1,164 @@
+"""Rows to chunks."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.sparse import csr_array
+
+from skae._minibatches import (
+    chunk_shape,
+    chunks,
+    held_out_splits,
+    minibatches,
+    prefetch,
+    row_blocks,
+    standardise,
+)
+
+
+@given(st.integers(2, 300), st.floats(0.01, 0.99), st.integers(1, 120), st.integers(0, 5))
+def test_splits_hold_out_other_rows_each_time(n_samples, fraction, wanted, seed):
+    splits = held_out_splits(n_samples, fraction, wanted, np.random.default_rng(seed))
+    for training, held_out in splits:
+        assert len(training) > 0
+        assert len(held_out) > 0
+        np.testing.assert_array_equal(
+            np.sort(np.concatenate([training, held_out])), np.arange(n_samples)
+        )
+    size = len(splits[0][1])
+    assert abs(size - fraction * n_samples) <= 1
+    everyone = np.concatenate([held_out for _, held_out in splits])
+    assert len(np.unique(everyone)) == len(everyone)
+    # enough, or all that there are; and not one split too many
+    assert len(everyone) >= wanted or len(everyone) + size > n_samples
+    assert len(everyone) - size < wanted
+
+
+def test_nothing_is_held_out_of_one_row_or_by_request():
+    rng = np.random.default_rng(0)
+    assert held_out_splits(1, 0.1, 100, rng) == []
+    assert held_out_splits(50, 0, 100, rng) == []
+
+
+@given(st.integers(1, 50), st.integers(1, 20))
+def test_each_epoch_sees_each_row_once(n_rows, batch_size):
+    rows = np.arange(100, 100 + n_rows)
+    per_epoch = -(-n_rows // batch_size)
+    stream = minibatches(rows, batch_size, np.random.default_rng(0))
+    for _ in range(3):
+        epoch = np.concatenate(list(islice(stream, per_epoch)))
+        np.testing.assert_array_equal(np.sort(epoch), rows)
+
+
+@given(st.integers(1, 10**7), st.integers(1, 10**6), st.integers(1, 10**5))
+def test_chunks_have_a_bounded_size(n_samples, n_features, batch_size):
+    n_steps, n_rows, width = chunk_shape(n_samples, n_features, batch_size)
+    assert width == n_features
+    assert n_steps == 1 or n_steps * n_rows * width <= 2**22
+    assert min(batch_size, n_samples) <= n_rows <= batch_size
+    assert n_rows < 2 * n_samples
+
+
+def test_folds_of_a_cross_validation_share_a_shape():
+    assert chunk_shape(133, 13, 256) == chunk_shape(134, 13, 256) == chunk_shape(178, 13, 256)
+
+
+def food(X, noise=0.0, seed=0):
+    rows = np.arange(0, X.shape[0], 2)
+    offset = np.linspace(-1, 1, X.shape[1])
+    return list(
+        chunks(
+            X,
+            rows,
+            [3, 2],
+            (3, 4, X.shape[1]),
+            offset=offset,
+            scale=2.0,
+            noise=noise,
+            rng=np.random.default_rng(seed),
+        )
+    )
+
+
+@pytest.fixture
+def table():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(20, 5)) * (rng.random((20, 5)) < 0.5)
+
+
+def test_chunks_hold_centred_scaled_rows_and_say_which_are_padding(table):
+    scaled = ((table[::2] - np.linspace(-1, 1, 5)) / 2).astype(np.float32)
+    for (inputs, targets, weights, n_steps), expected in zip(food(table), (3, 2), strict=True):
+        assert n_steps == expected
+        assert inputs is targets
+        assert inputs.dtype == np.float32
+        assert inputs.shape == (3, 4, 5)
+        for row, weight in zip(targets.reshape(-1, 5), weights.ravel(), strict=True):
+            if weight:
+                assert np.abs(scaled - row).max(axis=1).min() < 1e-6
+            else:
+                assert not row.any()
+    # ten rows in batches of four: 4, 4, 2 and 4, 4
+    assert [weights.sum(axis=1).tolist() for _, _, weights, _ in food(table)] == [
+        [4, 4, 2],
+        [4, 4, 0],
+    ]
+
+
+def test_containers_give_the_same_food(table, tmp_path):
+    np.save(tmp_path / "table.npy", table)
+    memmap = np.load(tmp_path / "table.npy", mmap_mode="r")
+    for other in (memmap, csr_array(table), np.asfortranarray(table)):
+        for ours, theirs in zip(food(table), food(other), strict=True):
+            for a, b in zip(ours, theirs, strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
+def test_noise_is_on_the_inputs_alone(table):
+    wide = np.tile(table, (1, 200))
+    clean, noisy = food(wide)[0], food(wide, noise=0.5)[0]
+    np.testing.assert_array_equal(clean[1], noisy[1])
+    assert (noisy[0] - noisy[1])[:2].std() == pytest.approx(0.5, rel=0.05)
+
+
+def test_large_offsets_are_subtracted_in_the_precision_of_the_table():
+    X = 1e9 + np.arange(6.0).reshape(3, 2)
+    rows = standardise(X, np.arange(3), X.mean(axis=0), 1.0)
+    assert rows.dtype == np.float32
+    np.testing.assert_array_equal(rows, X - X.mean(axis=0))
+
+
+@given(st.integers(0, 5000), st.integers(1, 10**6))
+def test_blocks_cover_the_rows_in_order(n_samples, width):
+    blocks = list(row_blocks(n_samples, width))
+    covered = [row for block in blocks for row in range(n_samples)[block]]
+    assert covered == list(range(n_samples))
+
+
+def test_prefetch_keeps_the_order_and_stays_one_ahead():
+    made = []
+
+    def numbers():
+        for i in range(10):
+            made.append(i)
+            yield i
+
+    seen = []
+    for number in prefetch(numbers()):
+        seen.append(number)
+        assert len(made) <= number + 3
+    assert seen == list(range(10))
+
+
+def test_prefetch_passes_errors_on():
+    def broken():
+        yield 1
+        raise OSError("cannot read rows 256 to 511")
+
+    stream = prefetch(broken())
+    assert next(stream) == 1
+    with pytest.raises(OSError, match="rows 256"):
+        next(stream)
