@@ -341,15 +341,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         plan = self._plan(X.shape, len(splits[0][0]))
         runs = []
         for training, held_out in splits:
-            first = start(training)
             run = self._train(
-                X,
-                training,
-                held_out,
-                first,
-                plan,
-                [seed, len(runs)],
-                baseline=first.without_bounds() if against_pca else first,
+                X, training, held_out, start(training), plan, [seed, len(runs)], against_pca
             )
             if run.ending == "interrupted" and runs:
                 runs = runs[:1]  # the first split was run to its end: it decides alone
@@ -357,25 +350,20 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             runs.append(run)
             plan = plan._replace(stop=run.steps[-1])  # the others run as long as the first
 
-        network, best_step = runs[0].network, runs[0].steps[-1]
-        n_looks = min(len(run.errors) for run in runs)
-        errors = np.hstack([run.errors[:n_looks] for run in runs])
-        curve = errors.mean(axis=1) if errors.size else np.empty(0)
-        if errors.size:
-            best = curve.argmin()
-            if against_pca and not _training.clearly_lower(errors[best], errors[0], _SIGNIFICANCE):
-                best = 0
-                network = start(rows).without_bounds()
-            elif len(runs) > 1:
-                plan = plan._replace(stop=runs[0].steps[best])
-                refit = self._train(X, rows, rows[:0], start(rows), plan, [seed, len(runs)])
-                network = refit.network
-            best_step = runs[0].steps[best]
+        best_step, curve = _training.choose(runs, _SIGNIFICANCE if against_pca else None)
+        is_pca = against_pca and best_step == 0
+        if is_pca:
+            network = start(rows).without_bounds()
+        elif len(runs) > 1:
+            plan = plan._replace(stop=best_step)
+            network = self._train(X, rows, rows[:0], start(rows), plan, [seed, len(runs)]).network
+        else:
+            network = runs[0].network
 
         network = network.astype(X.dtype)
         if self.whiten:
             mean, covariance = _moments(len(rows), *_code_sums(network, X))
-            is_pca = against_pca and best_step == 0  # and in order as it is
+            # PCA's components are in order; to turn them would only mix those of equal variance
             network = network.recode(*network.whitening(covariance, canonical=not is_pca), mean)
         self.__dict__.pop("_stream", None)
         self._publish(network)
@@ -383,12 +371,13 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self.n_samples_seen_ = len(rows)
         self.n_steps_ = len(runs[0].losses)
         self.n_iter_ = max(1, -(-self.n_steps_ // plan.steps_per_epoch))
-        self.best_step_ = int(best_step)
+        self.best_step_ = best_step
         self.loss_curve_ = runs[0].losses
-        self.validation_curve_ = np.column_stack([runs[0].steps[: len(curve)], curve])
-        self.reconstruction_err_ = float(
-            curve[best] if len(curve) else _training.row_errors(self._network, X, rows).mean()
-        )
+        self.validation_curve_ = curve
+        if len(curve):
+            self.reconstruction_err_ = float(curve[curve[:, 0] == best_step, 1].item())
+        else:
+            self.reconstruction_err_ = float(_training.row_errors(network, X, rows).mean())
         _warn_of_endings(runs)
         return self
 
@@ -616,20 +605,21 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             self.max_steps,
         )
 
-    def _train(self, X, training, held_out, start, plan, seed, **options):
+    def _train(self, X, training, held_out, start, plan, seed, against_pca=False, **state):
         return _training.train(
             X,
             training,
             held_out,
             start,
             plan,
+            baseline=start.without_bounds() if against_pca else start,
             alpha=self.alpha,
             noise=self.noise,
             patience=self.n_iter_no_change if self.early_stopping else None,
             tol=self.tol,
             rng=np.random.default_rng(seed),
             report=self._report if self.verbose else None,
-            **options,
+            **state,
         )
 
     def _publish(self, network):

@@ -137,7 +137,7 @@ def train(
     start,
     plan,
     *,
-    baseline=None,
+    baseline,
     alpha,
     noise,
     patience,
@@ -159,8 +159,9 @@ def train(
         The network to start from.
     plan : Plan
         Length and pace.
-    baseline : Autoencoder, optional
-        The network whose held-out errors are those of step 0; the start by default.
+    baseline : Autoencoder
+        The network whose held-out errors are those of step 0: the start or, for PCA, the start
+        without bounds.
     alpha, noise : float
         See the estimator.
     patience : int or None
@@ -183,7 +184,7 @@ def train(
     """
     variance = start.scale**2
     network, ending = start, "done"
-    losses, steps, errors = np.empty(0), [0], [row_errors(baseline or start, X, held_out)]
+    losses, steps, errors = np.empty(0), [0], [row_errors(baseline, X, held_out)]
     best_error = errors[0].mean() if len(held_out) else np.nan
     stale = 0
     sample = training[:: max(1, len(training) // 1000)]
@@ -239,6 +240,35 @@ def train(
     except KeyboardInterrupt:
         ending = "interrupted"
     return Run(network, losses, np.array(steps), np.array(errors), adam, ending)
+
+
+def choose(runs, significance):
+    """Choose the step at which to stop, by the held-out errors of all runs.
+
+    Parameters
+    ----------
+    runs : list of Run
+        Runs over different splits, paced alike.
+    significance : float or None
+        The start is kept unless another step is better at this level; None takes the best.
+
+    Returns
+    -------
+    step : int
+        The best step; without held-out rows, the last.
+    curve : ndarray of shape (n_evaluations, 2)
+        Steps, and the mean held-out error over all splits.
+    """
+    n_looks = min(len(run.errors) for run in runs)
+    steps = runs[0].steps[:n_looks]
+    errors = np.hstack([run.errors[:n_looks] for run in runs])
+    if not errors.size:
+        return int(steps[-1]), np.empty((0, 2))
+    curve = errors.mean(axis=1)
+    best = curve.argmin()
+    if significance is not None and not clearly_lower(errors[best], errors[0], significance):
+        best = 0
+    return int(steps[best]), np.column_stack([steps, curve])
 
 
 def clearly_lower(errors, baseline, significance):
