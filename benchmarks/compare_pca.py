@@ -31,6 +31,7 @@ from skae._tape import import_tensorflow
 SIZES = {"digits": [2, 4, 8, 16, 32], "mnist": [8, 16, 30, 64]}
 # In the order in which the figures become known: key, heading, format.
 COLUMNS = [
+    ("run", "", "s"),
     ("n_components", "k", "d"),
     ("pca_seconds", "PCA fit s", ".3f"),
     ("pca_mse", "PCA MSE", ".4g"),
@@ -103,7 +104,7 @@ def accuracy(table, transformer):
     return classifier.score(transformer.transform(table.X_test), table.y_test)
 
 
-def compare(table, n_components, seed, settings, show):
+def compare(table, run, n_components, seed, settings, show):
     """Fit both at one size of the code, showing each figure as soon as it is known."""
     X, X_test = table.X_train, table.X_test
     row = {}
@@ -113,7 +114,7 @@ def compare(table, n_components, seed, settings, show):
         for key, figure in figures.items():
             show(key, figure)
 
-    add(n_components=n_components)
+    add(run=run, n_components=n_components)
     pca = PCA(n_components, whiten=True, random_state=seed)
     # milliseconds, so one alone would be noise
     seconds = median(timed(lambda: pca.fit(X))[1] for _ in range(3))
@@ -155,12 +156,12 @@ def summarise(table, results):
         text += f"; for k = {_listed(kept)} the autoencoder found nothing better and is PCA"
     if table.y_train is not None:
         gains = {r["n_components"]: r["skae_accuracy"] - r["pca_accuracy"] for r in results}
-        ours = [k for k, gain in gains.items() if gain > 0]
-        theirs = [k for k, gain in gains.items() if gain < 0]
-        text += (
-            f"; a LogisticRegression is more accurate on the autoencoder's codes for k = "
-            f"{_listed(ours)}, and on PCA's for k = {_listed(theirs)}"
-        )
+        better = [
+            f"on {whose} codes for k = {_listed(wins)}"
+            for whose, sign in (("the autoencoder's", 1), ("PCA's", -1))
+            if (wins := [k for k, gain in gains.items() if gain * sign > 0])
+        ]
+        text += f"; a LogisticRegression is more accurate {' and '.join(better) or 'on neither'}"
     return text + "."
 
 
@@ -170,7 +171,7 @@ def _range(numbers, spec):
 
 
 def _listed(numbers):
-    return ", ".join(map(str, numbers)) or "none"
+    return ", ".join(map(str, numbers))
 
 
 def _plural(count, noun):
@@ -232,7 +233,7 @@ def main(arguments=None):
     options, table, sizes = parse(arguments)
     settings = {"max_iter": 1} if options.quick and len(table.X_train) > 10_000 else {}
     columns = [c for c in COLUMNS if table.y_train is not None or "accuracy" not in c[0]]
-    widths = {key: max(len(heading), 9) for key, heading, _ in columns}
+    widths = {key: max(len(heading), 4) for key, heading, _ in columns}
     formats = {key: spec for key, _, spec in columns}
 
     def show(key, figure):
@@ -248,8 +249,9 @@ def main(arguments=None):
     print("".join(f"{heading:>{widths[key]}}  " for key, heading, _ in columns))
     results, fitted = [], {}
     start = time.perf_counter()
-    for n_components in sizes:
-        row, *models = compare(table, n_components, options.seed, settings, show)
+    for i, n_components in enumerate(sizes, start=1):
+        run = f"{i}/{len(sizes)}"
+        row, *models = compare(table, run, n_components, options.seed, settings, show)
         print()
         results.append(row)
         fitted[n_components] = models

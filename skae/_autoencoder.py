@@ -21,6 +21,7 @@ from . import _minibatches, _training
 from ._activations import ACTIVATIONS
 from ._network import (
     Autoencoder,
+    given_bounds,
     principal_components,
     start_at_pca,
     start_at_random,
@@ -553,7 +554,10 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             encoder, decoder = start_at_random(
                 self.init, n_features, hidden, n_components, X.dtype, rng
             )
-        low, high = self._resolve_bounds(X)
+        if self.bounds == "auto" and self.output_activation == "identity":
+            low, high = tied_bounds(X, _MIN_TIES, _MIN_TIED_SHARE)
+        else:
+            low, high = given_bounds(None if self.bounds == "auto" else self.bounds, X)
         return Autoencoder(encoder, decoder, offset, scale, low, high, self._activations())
 
     def _restart(self):
@@ -564,30 +568,6 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         """
         network = self._network
         return network.rescale_code(1 / network.direction_norms())
-
-    def _resolve_bounds(self, X):
-        """Return lower and upper bounds for each feature, infinite where it is free."""
-        n_features = X.shape[1]
-        if self.bounds == "auto" and self.output_activation == "identity":
-            return tied_bounds(X, _MIN_TIES, _MIN_TIED_SHARE)
-        pair = (None, None) if self.bounds in ("auto", None) else self.bounds
-        if len(pair) != 2:
-            raise ValueError(
-                f"bounds must be 'auto', None or a pair (low, high), got {self.bounds!r}."
-            )
-        sides = []
-        for side, free in zip(pair, (-np.inf, np.inf), strict=True):
-            try:
-                side = np.asarray(free if side is None else side, dtype=X.dtype)
-                sides.append(np.broadcast_to(side, n_features).copy())
-            except (TypeError, ValueError):
-                raise ValueError(
-                    "Each side of bounds must be None, a number or an array of shape "
-                    f"(n_features,) = ({n_features},), got {self.bounds!r}."
-                ) from None
-        if not (sides[0] < sides[1]).all():
-            raise ValueError(f"bounds must have low < high for each feature, got {self.bounds!r}.")
-        return sides
 
     def _plan(self, shape, n_training, stream_step=None):
         """Plan a run over n_training rows of a table of this shape."""

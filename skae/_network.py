@@ -261,6 +261,45 @@ def tied_bounds(X, min_ties, min_share):
     return low.astype(X.dtype, copy=False), high.astype(X.dtype, copy=False)
 
 
+def given_bounds(bounds, X):
+    """Bounds that the user gave, for each feature of X.
+
+    Parameters
+    ----------
+    bounds : tuple or None
+        Lower and upper bound, each None, a number or an array of shape (n_features,).
+    X : array, memmap or CSR of shape (n_samples, n_features)
+        Says how many features there are, and their type.
+
+    Returns
+    -------
+    low, high : ndarray of shape (n_features,)
+        In the type of X, infinite where a side is free.
+
+    Raises
+    ------
+    ValueError
+        If bounds are not a pair, do not fit the features, or leave no room.
+    """
+    n_features = X.shape[1]
+    bounds = (None, None) if bounds is None else bounds
+    if len(bounds) != 2:
+        raise ValueError(f"bounds must be 'auto', None or a pair (low, high), got {bounds!r}.")
+    sides = []
+    for side, free in zip(bounds, (-np.inf, np.inf), strict=True):
+        try:
+            side = np.asarray(free if side is None else side, dtype=X.dtype)
+            sides.append(np.broadcast_to(side, n_features).copy())
+        except (TypeError, ValueError):
+            raise ValueError(
+                "Each side of bounds must be None, a number or an array of shape "
+                f"(n_features,) = ({n_features},), got {bounds!r}."
+            ) from None
+    if not (sides[0] < sides[1]).all():
+        raise ValueError(f"bounds must have low < high for each feature, got {bounds!r}.")
+    return tuple(sides)
+
+
 def principal_components(X, n_components, random_state):
     """Principal axes of the rows of X, always as many as asked for.
 
