@@ -200,7 +200,7 @@ def draw(table, results, fitted, path):
         title=f"{table.name}: reconstruction error",
     )
     axes.set_xticks(sizes, labels=map(str, sizes))
-    axes.minorticks_off()
+    axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
     axes.grid(alpha=0.3)
     axes.legend()
     if has_images:

@@ -11,7 +11,6 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import row_norms
@@ -22,6 +21,7 @@ from ._activations import ACTIVATIONS
 from ._network import (
     Autoencoder,
     given_bounds,
+    location_and_scale,
     principal_components,
     start_at_pca,
     start_at_random,
@@ -331,7 +331,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         n_components = self.n_components_ if warm else self._count_components(X, seed)
 
         def start(training):
-            return self._restart() if warm else self._start(X[training], n_components, seed)
+            return self._restart() if warm else self._start(X, training, n_components, seed)
 
         splits = _minibatches.held_out_splits(
             len(rows),
@@ -412,7 +412,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         seed = self._draw_seed()
         rows = np.arange(X.shape[0])
         if first:
-            network = self._start(X, self._count_components(X, seed), seed)
+            network = self._start(X, rows, self._count_components(X, seed), seed)
             stream = {"adam": None, "code_sums": (0.0, 0.0), "code": None}
             seen, steps, epochs, sums, losses = 0, 0, 0, 0.0, np.empty(0)
             curve = np.empty((0, 2))
@@ -534,28 +534,30 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         """Return the size of the code."""
         if self.n_components >= 1:
             return int(min(self.n_components, X.shape[1]))
-        return len(principal_components(X, self.n_components, seed)[0])
+        rows = np.arange(X.shape[0])
+        components, _ = principal_components(
+            X, rows, *location_and_scale(X, rows), self.n_components, seed
+        )
+        return len(components)
 
-    def _start(self, X, n_components, seed):
-        """Return the network that training starts from, for training rows X."""
+    def _start(self, X, rows, n_components, seed):
+        """Return the network that training on some rows of X starts from."""
         n_features = X.shape[1]
         hidden = self._hidden_layer_sizes()
         rng = np.random.default_rng(seed)
-        if self.output_activation == "identity":
-            statistics = StandardScaler(with_mean=False).fit(X)
-            offset = statistics.mean_.astype(X.dtype)
-            scale = float(np.sqrt(statistics.var_.mean())) or 1.0
-        else:  # the output has a range of its own, and the data come in it
-            offset, scale = np.zeros(n_features, dtype=X.dtype), 1.0
+        offset, scale = np.zeros(n_features), 1.0
+        if self.output_activation == "identity":  # others have a range, in which the data come
+            offset, scale = location_and_scale(X, rows)
+        offset = offset.astype(X.dtype)
         if self.init == "pca":
-            components, std = principal_components(X, n_components, seed)
-            encoder, decoder = start_at_pca(components, std / scale, hidden, rng)
+            components, std = principal_components(X, rows, offset, scale, n_components, seed)
+            encoder, decoder = start_at_pca(components, std, hidden, rng)
         else:
             encoder, decoder = start_at_random(
                 self.init, n_features, hidden, n_components, X.dtype, rng
             )
         if self.bounds == "auto" and self.output_activation == "identity":
-            low, high = tied_bounds(X, _MIN_TIES, _MIN_TIED_SHARE)
+            low, high = tied_bounds(X, rows, _MIN_TIES, _MIN_TIED_SHARE)
         else:
             low, high = given_bounds(None if self.bounds == "auto" else self.bounds, X)
         return Autoencoder(encoder, decoder, offset, scale, low, high, self._activations())
@@ -734,9 +736,10 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         """
         network, X = self._prepare(X)
         mean = self.mean_.astype(X.dtype)
-        error = _in_blocks(network.squared_errors, X).sum(dtype=np.float64)
-        total = _in_blocks(lambda rows: row_norms(rows - mean, squared=True), X)
-        total = total.sum(dtype=np.float64)
+        scale = network.scale  # so that the squares neither overflow nor vanish
+        error = _in_blocks(lambda rows: network.squared_errors(rows, unit=scale), X)
+        total = _in_blocks(lambda rows: row_norms((rows - mean) / scale, squared=True), X)
+        error, total = error.sum(dtype=np.float64), total.sum(dtype=np.float64)
         if total == 0:
             return float(error == 0)
         return float(1 - error / total)

@@ -23,13 +23,12 @@ def read_rows(X, rows):
     return block.toarray() if issparse(block) else block
 
 
-def standardise(X, rows, offset, scale, out=None):
-    """Read rows as float32, centred (in the precision of X) and divided by the scale."""
+def standardise(X, rows, offset, scale, out=None, dtype=np.float32):
+    """Read rows, centred and divided by the scale: in the precision of X, then cast."""
     block = read_rows(X, rows)
-    out = np.empty(block.shape, dtype=np.float32) if out is None else out
-    np.subtract(block, offset, out=out, casting="same_kind")
-    out *= 1 / scale
-    return out
+    if out is None:
+        out = np.empty(block.shape, dtype=dtype)
+    return np.divide(block - offset, scale, out=out, casting="same_kind")
 
 
 def row_blocks(n_samples, width):

@@ -14,13 +14,20 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg import eigh
 from scipy.sparse import issparse
 from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.extmath import svd_flip
 from sklearn.utils.sparsefuncs import min_max_axis
 
 from ._activations import ACTIVATIONS
-from ._minibatches import read_rows, row_blocks
+from ._minibatches import read_rows, row_blocks, standardise
+
+# Up to here the covariance and its eigenvectors cost less than a few passes of training.
+_MAX_COVARIANCE_FEATURES = 1500
+# Half a gigabyte in float32, on which PCA's solvers make copies.
+_MAX_PCA_NUMBERS = 2**27
 
 
 def map_arrays(function, half):
@@ -105,7 +112,7 @@ class Autoencoder(NamedTuple):
         """Codes (n_samples, n_components) of dense rows."""
         hidden, code, _ = self.activations
         scaled = X - self.offset
-        scaled *= 1 / self.scale
+        scaled /= self.scale
         return _forward(self.encoder, scaled, hidden, code)
 
     def decode(self, codes):
@@ -116,10 +123,11 @@ class Autoencoder(NamedTuple):
         rows += self.offset
         return np.clip(rows, self.low, self.high, out=rows)
 
-    def squared_errors(self, X):
-        """Squared reconstruction error of each row, summed over the features."""
+    def squared_errors(self, X, unit=1.0):
+        """Squared reconstruction error of each row, summed over the features, in a unit of X."""
         residual = self.decode(self.encode(X))
         residual -= X
+        residual /= unit
         return np.einsum("ij,ij->i", residual, residual)
 
     def recode(self, to_code, from_code, origin):
@@ -216,19 +224,37 @@ class Autoencoder(NamedTuple):
 
     def with_room_for(self, X):
         """Return the same network with the bounds that rows of X exceed removed."""
-        least, most = _extremes(X)
+        least, most = min_max_axis(X, axis=0) if issparse(X) else (X.min(axis=0), X.max(axis=0))
         return self._replace(
             low=np.where(least < self.low, -np.inf, self.low).astype(self.low.dtype),
             high=np.where(most > self.high, np.inf, self.high).astype(self.high.dtype),
         )
 
 
-def _extremes(X):
-    """Minimum and maximum of each column."""
-    return min_max_axis(X, axis=0) if issparse(X) else (X.min(axis=0), X.max(axis=0))
+def location_and_scale(X, rows):
+    """Mean of each column over some rows, and the root mean square of what it leaves.
+
+    Parameters
+    ----------
+    X : array, memmap or CSR of shape (n_samples, n_features)
+        The table.
+    rows : ndarray of int
+        Which of its rows count.
+
+    Returns
+    -------
+    mean : ndarray of shape (n_features,)
+        In double precision.
+    scale : float
+        One number for all columns; 1 if no column varies.
+    """
+    statistics = StandardScaler(with_mean=False)
+    for block in row_blocks(len(rows), X.shape[1]):
+        statistics.partial_fit(read_rows(X, rows[block]).astype(np.float64, copy=False))
+    return statistics.mean_, float(np.sqrt(statistics.var_.mean())) or 1.0
 
 
-def tied_bounds(X, min_ties, min_share):
+def tied_bounds(X, rows, min_ties, min_share):
     """Extremes of the features that have many rows exactly on them; infinity for the others.
 
     Pixels, counts, percentages and one-hot columns end at a wall, and their rows pile up there.
@@ -237,7 +263,9 @@ def tied_bounds(X, min_ties, min_share):
     Parameters
     ----------
     X : array, memmap or CSR of shape (n_samples, n_features)
-        The training rows.
+        The table.
+    rows : ndarray of int
+        Which of its rows count.
     min_ties, min_share : int, float
         An extreme is a bound if at least so many rows, and this share of them, sit on it.
 
@@ -246,13 +274,16 @@ def tied_bounds(X, min_ties, min_share):
     low, high : ndarray of shape (n_features,)
         In the type of X.
     """
-    n_samples, n_features = X.shape
-    least, most = _extremes(X)
+    n_samples, n_features = len(rows), X.shape[1]
+    least, most = np.full(n_features, np.inf), np.full(n_features, -np.inf)
+    for block in row_blocks(n_samples, n_features):
+        values = read_rows(X, rows[block])
+        least, most = np.minimum(least, values.min(axis=0)), np.maximum(most, values.max(axis=0))
     at_least, at_most = np.zeros((2, n_features), dtype=np.intp)
-    for rows in row_blocks(n_samples, n_features):
-        block = read_rows(X, rows)
-        at_least += (block == least).sum(axis=0)
-        at_most += (block == most).sum(axis=0)
+    for block in row_blocks(n_samples, n_features):
+        values = read_rows(X, rows[block])
+        at_least += (values == least).sum(axis=0)
+        at_most += (values == most).sum(axis=0)
     needed = max(min_ties, min_share * n_samples)
     low, high = (
         np.where(at_least >= needed, least, -np.inf),
@@ -300,56 +331,69 @@ def given_bounds(bounds, X):
     return tuple(sides)
 
 
-def principal_components(X, n_components, random_state):
-    """Principal axes of the rows of X, always as many as asked for.
+def principal_components(X, rows, offset, scale, n_components, random_state):
+    """Principal axes of some rows of X, always as many as asked for.
+
+    From the covariance, summed block by block, where rows are many and columns few; else by
+    scikit-learn's PCA, on a random subset of the rows if all of them would fill the memory.
 
     Parameters
     ----------
-    X : ndarray or CSR of shape (n_samples, n_features)
-        The rows; not copied where PCA does not.
+    X : array, memmap or CSR of shape (n_samples, n_features)
+        The table.
+    rows : ndarray of int
+        Which of its rows count.
+    offset, scale : ndarray of shape (n_features,), float
+        Rows are centred by the one and divided by the other, for numbers of a size that their
+        squares do not overflow.
     n_components : int or float in (0, 1)
-        Their number, or the share of variance that they must explain.
+        Number of axes, or the share of variance that they must explain.
     random_state : int
-        For the solvers of PCA that draw, and for the axes that the data leave open.
+        For subsets, for the solvers of PCA that draw, and for the axes that the data leave open.
 
     Returns
     -------
     components : ndarray of shape (n_components, n_features)
-        Orthonormal rows. With fewer independent rows in X than components, the last are
+        Orthonormal rows, with PCA's signs. If rows are fewer than components, the last are
         arbitrary.
     std : ndarray of shape (n_components,)
-        Standard deviation of X along each, with ``n_samples - 1`` as in PCA.
+        Standard deviation of the centred and scaled rows along each, with ``n_samples - 1`` as in
+        PCA.
     """
-    n_samples, n_features = X.shape
+    n_samples, n_features = len(rows), X.shape[1]
+    dtype = X.dtype
     is_share = n_components < 1
-    wanted = 1 if is_share else min(n_components, n_features)
-    if np.equal(*_extremes(X)).all():
-        components, std = np.empty((0, n_features), dtype=X.dtype), np.empty(0, dtype=X.dtype)
-    else:
-        solver = "auto"
-        if issparse(X):
-            if n_samples * n_features <= 2**22:
-                X = X.toarray()
-            elif n_features <= 5000 or is_share:
-                solver = "covariance_eigh"
-        available = min(n_samples, n_features)
-        if issparse(X) and solver == "auto":
-            available -= 1  # ARPACK finds all but one
-        pca = PCA(
-            n_components if is_share else min(wanted, available),
-            svd_solver=solver,
-            random_state=random_state,
-        ).fit(X)
-        components, std = pca.components_, np.sqrt(pca.explained_variance_)
-        wanted = pca.n_components_ if is_share else wanted
-    missing = wanted - len(components)
-    if missing:
+    if n_features <= _MAX_COVARIANCE_FEATURES and n_samples > n_features:
+        covariance = np.zeros((n_features, n_features))
+        for block in row_blocks(n_samples, n_features):
+            scaled = standardise(X, rows[block], offset, scale, dtype=dtype)
+            covariance += scaled.T @ scaled
+        variance, axes = eigh(covariance / (n_samples - 1), overwrite_a=True)
+        variance, components = variance[::-1].clip(min=0), axes.T[::-1]
+    elif n_samples > 1:
         rng = np.random.default_rng(random_state)
-        open_axes = rng.standard_normal((missing, n_features))
+        most = max(2, _MAX_PCA_NUMBERS // n_features)
+        if n_samples > most:
+            rows = np.sort(rng.choice(rows, size=most, replace=False))
+        wanted = None if is_share else min(n_components, len(rows), n_features)
+        pca = PCA(wanted, copy=False, random_state=random_state)
+        pca.fit(standardise(X, rows, offset, scale, dtype=dtype))
+        variance, components = pca.explained_variance_, pca.components_
+    else:
+        variance, components = np.zeros(0), np.zeros((0, n_features))
+    if is_share:
+        explained = np.cumsum(variance) / (variance.sum() or 1.0)
+        n_components = 1 + np.searchsorted(explained[:-1], n_components, side="right")
+    n_components = min(n_components, n_features)
+    components, std = components[:n_components], np.sqrt(variance[:n_components])
+    _, components = svd_flip(None, components, u_based_decision=False)
+    missing = n_components - len(components)
+    if missing:
+        open_axes = np.random.default_rng(random_state).standard_normal((missing, n_features))
         basis, _ = np.linalg.qr(np.vstack([components, open_axes]).T)
         components = np.vstack([components, basis.T[len(components) :]])
-        std = np.concatenate([std, np.zeros(missing)])
-    return components.astype(X.dtype, copy=False), std.astype(X.dtype, copy=False)
+        std = np.append(std, np.zeros(missing))
+    return components.astype(dtype), std.astype(dtype)
 
 
 def start_at_pca(components, std, hidden_layer_sizes, rng):

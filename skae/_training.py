@@ -125,9 +125,8 @@ def row_errors(network, X, rows):
         )
         for block in _minibatches.row_blocks(len(rows), n_features)
     ]
-    return np.concatenate([np.empty(0, dtype=np.float32), *errors]) * (
-        network.scale**2 / n_features
-    )
+    # in double precision, for in float32 the square of a small scale would vanish
+    return np.concatenate([np.empty(0), *errors]) * (network.scale**2 / n_features)
 
 
 def train(
