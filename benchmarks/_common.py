@@ -4,6 +4,8 @@ import argparse
 import os
 import platform
 import sys
+import time
+import warnings
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +15,8 @@ import numpy as np
 from sklearn.datasets import fetch_openml, load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.utils import assert_all_finite
+
+from skae import AutoencoderTransformer
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -143,6 +147,8 @@ def _labels(path, y, n_samples):
         raise ValueError(
             f"{path}: y must have one label for each of {n_samples} rows, got {y.shape}"
         )
+    if y is not None and (y.dtype.kind == "f" or len(np.unique(y)) < 2):
+        raise ValueError(f"{path}: y must hold labels of two classes or more, got {y.dtype}")
     return y
 
 
@@ -178,7 +184,9 @@ def _load_mnist():
             raise ValueError(f"{path}: not MNIST in the layout that Keras ships (no x_train)")
         return _published_split("mnist", arrays, 255)
     try:
-        X, y = fetch_openml("mnist_784", version=1, as_frame=False, return_X_y=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of each failed attempt; what matters is said below
+            X, y = fetch_openml("mnist_784", version=1, as_frame=False, return_X_y=True)
     except Exception as error:  # whatever is wrong with the network
         raise ValueError(
             "MNIST is not here: set SKAE_MNIST to the path of an mnist.npz as Keras ships it, or "
@@ -186,6 +194,13 @@ def _load_mnist():
         ) from error
     X = X / 255
     return Table("mnist", X[:60000], X[60000:], y[:60000], y[60000:], (28, 28))
+
+
+def timed(fit):
+    """Return a fitted estimator and the seconds that it took."""
+    start = time.perf_counter()
+    estimator = fit()
+    return estimator, time.perf_counter() - start
 
 
 def environment():
@@ -202,3 +217,22 @@ def environment():
         "python": platform.python_version(),
         **{name: version(name) for name in ("skae", "numpy", "scikit-learn", "tensorflow")},
     }
+
+
+def tutorial_recipe(seed):
+    """Return the autoencoder of the tutorial that skae grew out of, for pixels / 255."""
+    return AutoencoderTransformer(
+        64,
+        hidden_layer_sizes=(128,),
+        activation="logistic",
+        code_activation="logistic",
+        output_activation="logistic",
+        init="normal",
+        whiten=False,
+        learning_rate="constant",
+        learning_rate_init=1e-3,
+        batch_size=32,
+        max_steps=20_000,
+        validation_fraction=0,
+        random_state=seed,
+    )

@@ -14,13 +14,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-from _common import RESULTS, OneLineParser, environment, load
+from _common import RESULTS, OneLineParser, environment, load, tutorial_recipe
 from matplotlib.figure import Figure
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.metrics import mean_squared_error
-
-from skae import AutoencoderTransformer
 
 # The training loss that the tutorial prints, by step.
 PRINTED = {
@@ -32,22 +30,7 @@ PRINTED = {
     15_000: 0.0128,
     20_000: 0.0106,
 }
-N_STEPS = 20_000
 EARLY = 2_000
-RECIPE = AutoencoderTransformer(
-    64,
-    hidden_layer_sizes=(128,),
-    activation="logistic",
-    code_activation="logistic",
-    output_activation="logistic",
-    init="normal",
-    whiten=False,
-    learning_rate="constant",
-    learning_rate_init=1e-3,
-    batch_size=32,
-    max_steps=N_STEPS,
-    validation_fraction=0,
-)
 
 
 def main(arguments=None):
@@ -63,7 +46,8 @@ def main(arguments=None):
         parser.error(" ".join(str(error).split()))
     X, X_test = table.X_train.astype(np.float32), table.X_test.astype(np.float32)
 
-    recipe = clone(RECIPE).set_params(random_state=options.seed)
+    recipe = tutorial_recipe(options.seed)
+    n_steps = recipe.max_steps
     # the same seed makes the same steps, so this is the other run, stopped early
     early = clone(recipe).set_params(max_steps=EARLY).fit(X)
     start = time.perf_counter()
@@ -74,7 +58,7 @@ def main(arguments=None):
     losses = ae.loss_curve_
     print("  step   ours  printed")
     ours = {}
-    for step in [0, *range(1000, N_STEPS + 1, 1000)]:
+    for step in [0, *range(1000, n_steps + 1, 1000)]:
         # one batch of 32 is noisy, so what follows the start is the mean of 100
         ours[step] = float(losses[0] if step == 0 else losses[step - 100 : step].mean())
         print(f"{step:>6}  {ours[step]:.4f}  {PRINTED.get(step, '')}")
@@ -86,7 +70,7 @@ def main(arguments=None):
             ("PCA", lambda rows: pca.inverse_transform(pca.transform(rows))),
         )
     }
-    print(f"Mean over the last 500 steps: {last:.4f}; {N_STEPS} steps took {seconds:.1f} s.")
+    print(f"Mean over the last 500 steps: {last:.4f}; {n_steps} steps took {seconds:.1f} s.")
     for name, (training, test) in errors.items():
         print(f"{name:>6}: mean squared error {training:.5f} on training, {test:.5f} on test rows")
     ratio = errors["PCA"][1] / errors["recipe"][1]
@@ -109,7 +93,7 @@ def main(arguments=None):
     panels = {
         "original": X_test[:16],
         f"after {EARLY} steps": early.reconstruct(X_test[:16]),
-        f"after {N_STEPS} steps": ae.reconstruct(X_test[:16]),
+        f"after {n_steps} steps": ae.reconstruct(X_test[:16]),
         "PCA, 64 components": pca.inverse_transform(pca.transform(X_test[:16])),
     }
     draw(panels, losses, errors["PCA"][0], png_path)

@@ -98,7 +98,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         Schedule: 5 % of the steps to climb to `learning_rate_init`, then half a cosine to zero; or
         `learning_rate_init` all the time.
 
-    learning_rate_init : float, default=5e-3
+    learning_rate_init : float, default=7e-3
         Peak step size of Adam [1]_.
 
     batch_size : int, default=256
@@ -106,7 +106,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     max_iter : int or "auto", default="auto"
         Number of epochs. "auto" trains for 200 epochs, but for 600 gradient steps at least and
-        6000 at most; if `max_steps` is given, for that.
+        9000 at most; if `max_steps` is given, for that.
 
     max_steps : int or None, default=None
         Cap on the number of gradient steps.
@@ -265,7 +265,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         code_activation="identity",
         output_activation="identity",
         learning_rate="cosine",
-        learning_rate_init=5e-3,
+        learning_rate_init=7e-3,
         batch_size=256,
         max_iter="auto",
         max_steps=None,
@@ -390,7 +390,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         stream goes on from the fitted network. No rows are held out: each batch judges the
         network before it trains it, and `validation_curve_` records that. The canonical code is
         that of all rows seen, each encoded by the network of its time; after the first call it is
-        only made white again, with as little turning as possible.
+        only made white again, with as little turning as possible. Automatic bounds move out to rows
+        that exceed them.
 
         Parameters
         ----------
@@ -413,7 +414,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         rows = np.arange(X.shape[0])
         if first:
             network = self._start(X, rows, self._count_components(X, seed), seed)
-            stream = {"adam": None, "code_sums": (0.0, 0.0), "code": None}
+            stream = {"step": 0, "adam": None, "code_sums": (0.0, 0.0), "code": None}
             seen, steps, epochs, sums, losses = 0, 0, 0, 0.0, np.empty(0)
             curve = np.empty((0, 2))
         else:
@@ -425,20 +426,22 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
                 norms = self._network.direction_norms()
                 code_sums = (0.0, (seen - 1) * np.diag(norms**-2))
                 code = np.diag(norms), np.diag(1 / norms)
-                stream = {"adam": None, "code_sums": code_sums, "code": code}
+                stream = {"step": 0, "adam": None, "code_sums": code_sums, "code": code}
             else:
                 network = network._replace(encoder=stream["encoder"], decoder=stream["decoder"])
-        network = network.with_room_for(X)
+        if self.bounds == "auto":
+            network = network.with_room_for(X)
         error = _training.row_errors(network, X, rows).mean()
 
-        plan = self._plan(X.shape, len(rows), stream_step=steps)
-        run = self._train(
-            X, rows, rows[:0], network, plan, [seed, steps], step=steps, adam=stream["adam"]
-        )
+        # Adam's moments are new after fit, so its steps and the learning rate's count anew too.
+        step, adam = stream["step"], stream["adam"]
+        plan = self._plan(X.shape, len(rows), stream_step=step)
+        run = self._train(X, rows, rows[:0], network, plan, [seed, steps], step=step, adam=adam)
         seen += len(rows)
         stream = stream | {
             "encoder": run.network.encoder,
             "decoder": run.network.decoder,
+            "step": step + len(run.losses),
             "adam": run.adam,
         }
         network = run.network.astype(X.dtype)

@@ -223,12 +223,12 @@ class Autoencoder(NamedTuple):
         return self._replace(low=-free, high=free)
 
     def with_room_for(self, X):
-        """Return the same network with the bounds that rows of X exceed removed."""
+        """Return the same network with bounds moved out to the rows of X that exceed them.
+
+        Moved and not removed: the network has learned to rely on the clip.
+        """
         least, most = min_max_axis(X, axis=0) if issparse(X) else (X.min(axis=0), X.max(axis=0))
-        return self._replace(
-            low=np.where(least < self.low, -np.inf, self.low).astype(self.low.dtype),
-            high=np.where(most > self.high, np.inf, self.high).astype(self.high.dtype),
-        )
+        return self._replace(low=np.minimum(self.low, least), high=np.maximum(self.high, most))
 
 
 def location_and_scale(X, rows):

@@ -12,7 +12,7 @@ from scipy.special import stdtrit
 from . import _minibatches, _tape
 
 # How max_iter="auto" trades time for error, in epochs and in gradient steps.
-_AUTO_EPOCHS, _AUTO_MIN_STEPS, _AUTO_MAX_STEPS = 200, 600, 6000
+_AUTO_EPOCHS, _AUTO_MIN_STEPS, _AUTO_MAX_STEPS = 200, 600, 9000
 # The held-out rows are looked at about so often in a run, at most once an epoch.
 _EVALUATIONS = 40
 # Share of the steps in which the cosine schedule climbs to its peak, and the number of steps for

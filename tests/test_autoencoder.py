@@ -374,23 +374,23 @@ def test_partial_fit_goes_on_from_fit(digits):
         codes = ae.transform(X_test)
         ae.partial_fit(X[:5])
         assert ae.n_steps_ == steps + 1
-        assert error(ae, X_test) == pytest.approx(fitted, rel=0.1)
+        # one cautious step: Adam's first goes the whole learning rate in each weight
+        assert error(ae, X_test) == pytest.approx(fitted, rel=1e-3)
         if whiten:
-            np.testing.assert_allclose(ae.transform(X_test), codes, atol=0.3)
+            np.testing.assert_allclose(ae.transform(X_test), codes, atol=0.05)
         for _ in range(30):
             ae.partial_fit(X)
         assert error(ae, X_test) < 0.95 * fitted
 
 
-def test_partial_fit_frees_the_bounds_that_new_rows_exceed():
+def test_partial_fit_moves_automatic_bounds_and_no_others():
     X = np.zeros((50, 3))
     X[::2] = 1
-    ae = quick(1).partial_fit(X + 1e-3 * curved_rows(50)[:, :1] * [0, 0, 1])
-    assert np.isfinite(ae.bounds_[:, :2]).all()
-    X[0, 0] = -5
-    ae.partial_fit(X)
-    assert np.isinf(ae.bounds_[0, 0])
-    assert np.isfinite(ae.bounds_[1, 0])
+    low_row = np.array([[-5.0, 0.5, 0.5]])
+    ae = quick(1).partial_fit(X).partial_fit(low_row)
+    np.testing.assert_array_equal(ae.bounds_, [[-5, 0, 0], [1, 1, 1]])
+    ae = quick(1, bounds=(0, 1)).partial_fit(X).partial_fit(low_row)
+    np.testing.assert_array_equal(ae.bounds_, [[0, 0, 0], [1, 1, 1]])
 
 
 # ---- what comes out

@@ -105,6 +105,7 @@ def hostile_files(folder):
     np.save(folder / "holes.npy", np.where(table() > 1, np.nan, table()))
     np.savez(folder / "other.npz", rows=table())
     np.savez(folder / "labels.npz", X=table(), y=np.zeros(5))
+    np.savez(folder / "target.npz", X=table(), y=np.linspace(0, 1, 80))
     np.savez(folder / "half.npz", x_train=table())
     return {
         "pickle.npy": "allow_pickle",
@@ -121,6 +122,7 @@ def hostile_files(folder):
         "holes.npy": "NaN",
         "other.npz": "no array named X",
         "labels.npz": "one label for each",
+        "target.npz": "labels of two classes",
         "half.npz": "x_test",
         "missing.npz": "no such file",
     }

@@ -26,7 +26,6 @@ TUTORIAL = {
         AutoencoderTransformer(init="glorot", hidden_layer_sizes=(32, 16), max_steps=60),
         AutoencoderTransformer(hidden_layer_sizes=()),
         AutoencoderTransformer(0.9, max_steps=60),
-        AutoencoderTransformer(2, noise=0.1, alpha=1e-3, early_stopping=True, max_steps=60),
     ]
 )
 def test_passes_scikit_learns_checks(estimator, check):

@@ -214,11 +214,13 @@ def test_long_tails_get_no_bounds():
     assert np.isinf(high).all()
 
 
-def test_room_is_made_for_rows_outside_the_bounds():
-    network = random_network(())._replace(low=np.zeros(7), high=np.ones(7))
+def test_bounds_move_out_to_rows_that_exceed_them():
+    low, high = np.zeros(7), np.ones(7)
+    low[3], high[4] = -np.inf, np.inf
+    network = random_network(())._replace(low=low, high=high)
     X = np.full((2, 7), 0.5)
-    X[0, 1], X[1, 2] = -1, 2
+    X[0, 1], X[1, 2], X[0, 3], X[0, 4] = -1, 2, -9, 9
     for rows in (X, csr_array(X)):
         roomy = network.with_room_for(rows)
-        np.testing.assert_array_equal(np.isinf(roomy.low), np.arange(7) == 1)
-        np.testing.assert_array_equal(np.isinf(roomy.high), np.arange(7) == 2)
+        np.testing.assert_array_equal(roomy.low, [0, -1, 0, -np.inf, 0, 0, 0])
+        np.testing.assert_array_equal(roomy.high, [1, 1, 2, 1, np.inf, 1, 1])
