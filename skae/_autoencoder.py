@@ -4,6 +4,7 @@ import warnings
 from numbers import Integral, Real
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -361,7 +362,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         else:
             network = runs[0].network
 
-        network = network.astype(X.dtype)
+        network = network.astype(_minibatches.float_type(X))
         if self.whiten:
             mean, covariance = _moments(len(rows), *_code_sums(network, X))
             # PCA's components are in order; to turn them would only mix those of equal variance
@@ -444,7 +445,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             "step": step + len(run.losses),
             "adam": run.adam,
         }
-        network = run.network.astype(X.dtype)
+        network = run.network.astype(_minibatches.float_type(X))
         if self.whiten:
             old_and_new = zip(stream["code_sums"], _code_sums(network, X), strict=True)
             stream["code_sums"] = tuple(old + new for old, new in old_and_new)
@@ -525,9 +526,15 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
                 )
 
     def _validate(self, X, *, reset):
-        """Check rows, in the type in which they are trained on and served."""
+        """Check rows; arrays of numbers are left as they are, in memory or on disk."""
+        is_numeric = getattr(getattr(X, "dtype", None), "kind", "none") in "biuf"
+        as_it_is = is_numeric and X.dtype.itemsize <= 8 and not issparse(X)
         return validate_data(
-            self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=reset
+            self,
+            X,
+            accept_sparse="csr",
+            dtype=None if as_it_is else [np.float64, np.float32],
+            reset=reset,
         )
 
     def _draw_seed(self):
@@ -551,13 +558,13 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         offset, scale = np.zeros(n_features), 1.0
         if self.output_activation == "identity":  # others have a range, in which the data come
             offset, scale = location_and_scale(X, rows)
-        offset = offset.astype(X.dtype)
+        offset = offset.astype(_minibatches.float_type(X))
         if self.init == "pca":
             components, std = principal_components(X, rows, offset, scale, n_components, seed)
             encoder, decoder = start_at_pca(components, std, hidden, rng)
         else:
             encoder, decoder = start_at_random(
-                self.init, n_features, hidden, n_components, X.dtype, rng
+                self.init, n_features, hidden, n_components, _minibatches.float_type(X), rng
             )
         if self.bounds == "auto" and self.output_activation == "identity":
             low, high = tied_bounds(X, rows, _MIN_TIES, _MIN_TIED_SHARE)
@@ -686,7 +693,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
                 f"X has {X.shape[1]} columns, but the code of this AutoencoderTransformer has "
                 f"{self.n_components_}."
             )
-        network = self._network.astype(X.dtype)
+        network = self._network.astype(_minibatches.float_type(X))
         return _in_blocks(network.decode, X, self.n_features_in_)
 
     def reconstruct(self, X):
@@ -738,7 +745,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             training rows of a PCA this is the sum of its ``explained_variance_ratio_``.
         """
         network, X = self._prepare(X)
-        mean = self.mean_.astype(X.dtype)
+        mean = self.mean_.astype(_minibatches.float_type(X))
         scale = network.scale  # so that the squares neither overflow nor vanish
         error = _in_blocks(lambda rows: network.squared_errors(rows, unit=scale), X)
         total = _in_blocks(lambda rows: row_norms((rows - mean) / scale, squared=True), X)
@@ -750,7 +757,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def _prepare(self, X):
         check_is_fitted(self)
         X = self._validate(X, reset=False)
-        return self._network.astype(X.dtype), X
+        return self._network.astype(_minibatches.float_type(X)), X
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -762,7 +769,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 def _in_blocks(function, X, *columns):
     """Apply a function of dense rows to X block by block, into one array."""
     n_samples, n_features = X.shape
-    out = np.empty((n_samples, *columns), dtype=X.dtype)
+    out = np.empty((n_samples, *columns), dtype=_minibatches.float_type(X))
     for rows in _minibatches.row_blocks(n_samples, max(n_features, *columns, 1)):
         out[rows] = function(_minibatches.read_rows(X, rows))
     return out

@@ -10,17 +10,24 @@ from itertools import islice
 import numpy as np
 from scipy.sparse import issparse
 
-# Half a million numbers: the intermediate results of a block of rows stay in the cache.
-_BLOCK = 2**19
+# Half a megabyte of float32: the intermediate results of a block of rows stay in the cache.
+_BLOCK = 2**17
 # Four million float32: a chunk costs 16 MB, and handing it over costs little beside training on it.
 _CHUNK = 2**22
-_MAX_CHUNK_STEPS = 32
+_MAX_CHUNK_STEPS = 128
+
+
+def float_type(X):
+    """Type in which the rows of X are read and served: float32 stays, all else is float64."""
+    return np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
 
 
 def read_rows(X, rows):
-    """Dense copy or view of the rows (indices or slice) of an array, memmap or CSR."""
+    """Dense copy or view of the rows (indices or slice) of an array, memmap or CSR, as floats."""
     block = X[rows]
-    return block.toarray() if issparse(block) else block
+    if issparse(block):
+        block = block.toarray()
+    return block.astype(float_type(X), copy=False)
 
 
 def standardise(X, rows, offset, scale, out=None, dtype=np.float32):
@@ -28,7 +35,9 @@ def standardise(X, rows, offset, scale, out=None, dtype=np.float32):
     block = read_rows(X, rows)
     if out is None:
         out = np.empty(block.shape, dtype=dtype)
-    return np.divide(block - offset, scale, out=out, casting="same_kind")
+    # in place where the block is a copy, for what this costs is memory traffic
+    centred = np.subtract(block, offset, out=block if block.flags.owndata else None)
+    return np.multiply(centred, 1 / scale, out=out, casting="same_kind")
 
 
 def row_blocks(n_samples, width):
@@ -105,19 +114,23 @@ def chunks(X, rows, lengths, shape, *, offset, scale, noise, rng):
     rng : numpy.random.Generator
         Shuffles, and makes the noise.
     """
-    _, batch_size, _ = shape
+    _, batch_size, n_features = shape
     batches = minibatches(rows, batch_size, rng)
     for n_steps in lengths:
-        # New arrays each time: TensorFlow may go on reading the last ones where they are.
         targets = np.zeros(shape, dtype=np.float32)
         weights = np.zeros(shape[:2], dtype=np.float32)
+        read = np.empty((n_steps, batch_size), dtype=rows.dtype)
         for step, batch in enumerate(islice(batches, n_steps)):
-            standardise(X, batch, offset, scale, out=targets[step, : len(batch)])
+            read[step, : len(batch)] = batch
+            read[step, len(batch) :] = batch[0]
             weights[step, : len(batch)] = 1
+        read, flat = read.ravel(), targets[:n_steps].reshape(-1, n_features)
+        for block in row_blocks(len(read), n_features):
+            standardise(X, read[block], offset, scale, out=flat[block])
         inputs = targets
         if noise:
             inputs = rng.standard_normal(shape, dtype=np.float32)
-            inputs *= noise
+            inputs *= np.float32(noise)
             inputs += targets
         yield inputs, targets, weights, n_steps
 

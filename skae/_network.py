@@ -22,7 +22,7 @@ from sklearn.utils.extmath import svd_flip
 from sklearn.utils.sparsefuncs import min_max_axis
 
 from ._activations import ACTIVATIONS
-from ._minibatches import read_rows, row_blocks, standardise
+from ._minibatches import float_type, read_rows, row_blocks, standardise
 
 # Up to here the covariance and its eigenvectors cost less than a few passes of training.
 _MAX_COVARIANCE_FEATURES = 1500
@@ -289,7 +289,7 @@ def tied_bounds(X, rows, min_ties, min_share):
         np.where(at_least >= needed, least, -np.inf),
         np.where(at_most >= needed, most, np.inf),
     )
-    return low.astype(X.dtype, copy=False), high.astype(X.dtype, copy=False)
+    return low.astype(float_type(X), copy=False), high.astype(float_type(X), copy=False)
 
 
 def given_bounds(bounds, X):
@@ -319,7 +319,7 @@ def given_bounds(bounds, X):
     sides = []
     for side, free in zip(bounds, (-np.inf, np.inf), strict=True):
         try:
-            side = np.asarray(free if side is None else side, dtype=X.dtype)
+            side = np.asarray(free if side is None else side, dtype=float_type(X))
             sides.append(np.broadcast_to(side, n_features).copy())
         except (TypeError, ValueError):
             raise ValueError(
@@ -361,7 +361,7 @@ def principal_components(X, rows, offset, scale, n_components, random_state):
         PCA.
     """
     n_samples, n_features = len(rows), X.shape[1]
-    dtype = X.dtype
+    dtype = float_type(X)
     is_share = n_components < 1
     if n_features <= _MAX_COVARIANCE_FEATURES and n_samples > n_features:
         covariance = np.zeros((n_features, n_features))

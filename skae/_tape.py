@@ -84,20 +84,36 @@ class Progress(NamedTuple):
         Number of steps made so far.
     losses : ndarray of shape (n_steps,)
         Mean squared error of each minibatch of this chunk, in scaled units.
-    network : Autoencoder
-        The network after these steps.
-    moments : tuple of (list of ndarray)
-        Adam's first and second moments, to go on with.
+    start : Autoencoder
+        The network that training started from.
+    state : tuple
+        Both halves and Adam's moments, as tensors: they are copied for those alone who ask.
     """
 
     step: int
     losses: np.ndarray
-    network: object
-    moments: tuple
+    start: object
+    state: tuple
+
+    @property
+    def network(self):
+        """The network after these steps."""
+        encoder, decoder = _to_numpy(self.state[0])
+        return self.start._replace(encoder=encoder, decoder=decoder)
+
+    @property
+    def moments(self):
+        """Adam's first and second moments, to go on with."""
+        return _to_numpy(self.state[1])
+
+
+def _to_numpy(tensors):
+    return import_tensorflow().nest.map_structure(lambda tensor: tensor.numpy(), tensors)
 
 
 def _make_steps(tf, activations):
     """Build the function that makes a chunk's steps, in terms of the network's halves."""
+    flatten = tf.nest.flatten
     hidden, code, output = (attrgetter(ACTIVATIONS[name].tensorflow)(tf) for name in activations)
 
     def forward(half, x, last):
@@ -121,18 +137,25 @@ def _make_steps(tf, activations):
         errors = tf.reduce_mean(tf.square(rows - targets), axis=1)
         return tf.reduce_sum(weights * errors) / tf.reduce_sum(weights)
 
-    def penalty(halves):
-        # Layers only: with the linear path left free, a large alpha leads to a linear autoencoder.
-        return tf.add_n([tf.reduce_sum(tf.square(c)) for half in halves for c in half["coefs"]]) / 2
-
     def make_steps(halves, moments, step, rates, alpha, low, high, inputs, targets, weights, n):
+        # in the order in which a nest is flattened
+        are_coefs = [
+            name == "coefs" for half in halves for name in sorted(half) for _ in flatten(half[name])
+        ]
+
         def one_step(i, halves, first, second, losses):
-            params = tf.nest.flatten(halves)
+            params = flatten(halves)
             with tf.GradientTape() as tape:
                 tape.watch(params)
                 loss = mean_squared_error(halves, inputs[i], targets[i], weights[i], low, high)
-                objective = loss + alpha * penalty(halves)
-            gradients = tape.gradient(objective, params)
+            # The penalty's gradient is added here, where it costs no pass of its own. On layers
+            # only: with the linear path left free, a large alpha leads to a linear autoencoder.
+            gradients = [
+                gradient + alpha * param if is_coef else gradient
+                for gradient, param, is_coef in zip(
+                    tape.gradient(loss, params), params, are_coefs, strict=True
+                )
+            ]
             age = tf.cast(step + i + 1, tf.float32)
             rate = rates[i] / (1 - _BETA_1**age)
             correction = 1 / (1 - _BETA_2**age)
@@ -222,13 +245,18 @@ def train(network, chunks, learning_rates, *, alpha, step=0, moments=None):
     low, high = tf.convert_to_tensor(network.low), tf.convert_to_tensor(network.high)
     alpha = tf.constant(alpha, tf.float32)
     learning_rates = np.asarray(learning_rates, dtype=np.float32)
-    for inputs, targets, weights, n_steps in prefetch(chunks):
+
+    def as_tensors():
+        for inputs, targets, weights, n_steps in chunks:
+            tensor = tf.convert_to_tensor(targets)
+            noisy = tensor if inputs is targets else tf.convert_to_tensor(inputs)
+            yield noisy, tensor, tf.convert_to_tensor(weights), n_steps
+
+    for inputs, targets, weights, n_steps in prefetch(as_tensors()):
         run = _compiled_steps(network.activations, (*(p.shape for p in params), inputs.shape))
         rates = np.zeros(len(inputs), dtype=np.float32)
         rates[:n_steps] = learning_rates[:n_steps]
         learning_rates = learning_rates[n_steps:]
-        targets_tensor = tf.convert_to_tensor(targets)
-        inputs_tensor = targets_tensor if inputs is targets else tf.convert_to_tensor(inputs)
         *state, losses = run(
             *state,
             tf.constant(step, tf.int32),
@@ -236,16 +264,10 @@ def train(network, chunks, learning_rates, *, alpha, step=0, moments=None):
             alpha,
             low,
             high,
-            inputs_tensor,
-            targets_tensor,
-            tf.convert_to_tensor(weights),
+            inputs,
+            targets,
+            weights,
             tf.constant(n_steps, tf.int32),
         )
         step += n_steps
-        (encoder, decoder), moments = tf.nest.map_structure(lambda t: t.numpy(), tuple(state))
-        yield Progress(
-            step,
-            losses.numpy()[:n_steps],
-            network._replace(encoder=encoder, decoder=decoder),
-            moments,
-        )
+        yield Progress(step, losses.numpy()[:n_steps], network, tuple(state))

@@ -94,7 +94,8 @@ class Run(NamedTuple):
     Attributes
     ----------
     network : Autoencoder
-        The snapshot with the lowest held-out error; without held-out rows, the last one.
+        The snapshot with the lowest held-out error; without held-out rows, the last one. Snapshots
+        are taken when the held-out rows are looked at, or would be.
     losses : ndarray of shape (n_steps,)
         Training loss of each gradient step.
     steps : ndarray of shape (n_evaluations,)
@@ -102,7 +103,7 @@ class Run(NamedTuple):
     errors : ndarray of shape (n_evaluations, n_held_out)
         Mean squared error of each held-out row then.
     adam : tuple or None
-        Adam's moments after the last step, to go on with.
+        Without held-out rows, Adam's moments then, to go on with.
     ending : {"done", "exact", "early", "diverged", "interrupted"}
         What ended the run; "exact": there was nothing to learn at the start.
     """
@@ -211,23 +212,24 @@ def train(
             moments=adam,
         ):
             losses = np.concatenate([losses, progress.losses.astype(np.float64) * variance])
-            if not (np.isfinite(progress.losses).all() and progress.network.is_finite()):
+            if not np.isfinite(progress.losses).all():
                 ending = "diverged"
                 break
-            snapshot = start._replace(
-                encoder=progress.network.encoder, decoder=progress.network.decoder
-            )
-            adam = progress.moments
-            if not len(held_out):
-                network = snapshot
             done = len(losses)
             if done % plan.evaluate_every and done < plan.stop:
                 continue
+            trained = progress.network
+            if not trained.is_finite():
+                ending = "diverged"
+                break
+            snapshot = start._replace(encoder=trained.encoder, decoder=trained.decoder)
             steps.append(done)
             errors.append(row_errors(snapshot, X, held_out))
             error = errors[-1].mean() if len(held_out) else np.nan
             stale = 0 if error < best_error - tol * variance else stale + 1
-            if error < best_error:
+            if not len(held_out):
+                network, adam = snapshot, progress.moments
+            elif error < best_error:
                 network, best_error = snapshot, error
             if report is not None:
                 loss = losses[-plan.evaluate_every :].mean()

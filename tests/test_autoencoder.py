@@ -5,6 +5,7 @@ import pickle
 import random
 import subprocess
 import sys
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -428,6 +429,40 @@ def test_sparse_rows_give_what_dense_rows_give(digits, container):
         np.testing.assert_allclose(
             getattr(dense, method)(container(X_test)), getattr(dense, method)(X_test)
         )
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool, np.float16])
+def test_other_types_give_what_their_float64_gives(digits, dtype):
+    X = digits[0].astype(dtype)
+    ae, same = quick(8).fit(X), quick(8).fit(X.astype(np.float64))
+    for method in ("transform", "reconstruct", "score_samples"):
+        ours, theirs = getattr(ae, method)(X), getattr(same, method)(X.astype(np.float64))
+        assert ours.dtype == np.float64
+        np.testing.assert_array_equal(ours, theirs)
+    assert ae.score(X) == same.score(X.astype(np.float64))
+    ae.partial_fit(X)
+    same.partial_fit(X.astype(np.float64))
+    np.testing.assert_array_equal(ae.transform(X), same.transform(X))
+
+
+@pytest.mark.parametrize("container", ["uint8", "float32", "memmap", "csr"])
+def test_fit_holds_no_copy_of_the_table(container, tmp_path):
+    X = np.random.default_rng(0).integers(0, 255, size=(300_000, 100), dtype=np.uint8)
+    if container == "float32":
+        X = X.astype(np.float32)
+    elif container == "memmap":
+        np.save(tmp_path / "X.npy", X.astype(np.float64))
+        X = np.load(tmp_path / "X.npy", mmap_mode="r")
+    elif container == "csr":
+        X[:, 5:] = 0
+        X = csr_array(X.astype(np.float32))
+    ae = AutoencoderTransformer(2, max_steps=2, random_state=0)
+    quick(2).fit(X[:100])  # imports and compiles
+    tracemalloc.start()
+    ae.fit(X)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 60e6  # of 240 MB in float64, 120 MB in float32
 
 
 def test_a_memmap_gives_what_an_array_gives(digits, tmp_path):
