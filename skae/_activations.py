@@ -39,7 +39,12 @@ def _logistic(x):
 
 
 def _silu(x):
-    return x * _logistic(x)
+    # x * logistic(x) with as few temporary arrays as possible, for this is the default
+    half = 0.5 * x
+    out = np.tanh(half)
+    out += 1
+    out *= half
+    return out
 
 
 def _elu(x):

@@ -152,14 +152,15 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         Linear path of the encoder: ``(X - offset_) @ components_.T`` is its share of the code. Only
         with ``init="pca"``.
     encoder_, decoder_ : dict
-        Weights: "coefs" and "intercepts", lists with one array per layer, and "linear".
+        Weights: "coefs" and "intercepts", lists with one array per layer, and "linear". The encoder
+        takes rows minus `offset_`, the decoder gives them.
     mean_ : ndarray of shape (n_features_in_,)
         Mean of the training rows.
     offset_ : ndarray of shape (n_features_in_,)
         What the network subtracts from each row: the mean of the rows it was trained on, or zero
         (see `output_activation`).
     scale_ : float
-        What it then divides by: the root mean square of those centred rows, or one.
+        The unit of training: the root mean square of those centred rows, or one.
     bounds_ : ndarray of shape (2, n_features_in_)
         Lower and upper bounds of the reconstruction, infinite where it is free.
     activations_ : tuple of str
@@ -424,7 +425,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             sums, losses, curve = self.mean_ * seen, self.loss_curve_, self.validation_curve_
             if stream is None:
                 # fit's code has unit variance, and this is what it has in the units of training
-                norms = self._network.direction_norms()
+                norms = self._network.rescaled(self.scale_).direction_norms()
                 code_sums = (0.0, (seen - 1) * np.diag(norms**-2))
                 code = np.diag(norms), np.diag(1 / norms)
                 stream = {"step": 0, "adam": None, "code_sums": code_sums, "code": code}
@@ -578,7 +579,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         Adam moves each weight by about the learning rate, whatever its size; the code that the
         last fit folded into the weights would give it others than those it started from.
         """
-        network = self._network
+        network = self._network.rescaled(self.scale_)
         return network.rescale_code(1 / network.direction_norms())
 
     def _plan(self, shape, n_training, stream_step=None):
@@ -618,9 +619,13 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         """Keep the network as fitted attributes."""
         if self.init == "pca" and not self.whiten:  # a code in the units of X, as PCA's
             network = network.rescale_code(np.full(network.code_size, network.scale))
-        network = network.astype(network.offset.dtype)
-        self.encoder_, self.decoder_ = network.encoder, network.decoder
-        self.offset_, self.scale_ = network.offset, network.scale
+        self.scale_ = network.scale
+        network = network.rescaled(1.0).astype(network.offset.dtype)
+        self.encoder_, self.decoder_, self.offset_ = (
+            network.encoder,
+            network.decoder,
+            network.offset,
+        )
         self.bounds_ = np.stack([network.low, network.high])
         self.activations_ = network.activations
         self.n_components_ = network.code_size
@@ -640,7 +645,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             self.encoder_,
             self.decoder_,
             self.offset_,
-            self.scale_,
+            1.0,
             *self.bounds_,
             self.activations_,
         )
@@ -651,7 +656,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         path = self._network.linear_path()
         if path is None:
             raise AttributeError("components_ is the linear path, which only init='pca' gives.")
-        return path.T / self.scale_
+        return path.T
 
     @property
     def _n_features_out(self):
@@ -746,7 +751,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         """
         network, X = self._prepare(X)
         mean = self.mean_.astype(_minibatches.float_type(X))
-        scale = network.scale  # so that the squares neither overflow nor vanish
+        scale = self.scale_  # so that the squares neither overflow nor vanish
         error = _in_blocks(lambda rows: network.squared_errors(rows, unit=scale), X)
         total = _in_blocks(lambda rows: row_norms((rows - mean) / scale, squared=True), X)
         error, total = error.sum(dtype=np.float64), total.sum(dtype=np.float64)
@@ -757,7 +762,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def _prepare(self, X):
         check_is_fitted(self)
         X = self._validate(X, reset=False)
-        return self._network.astype(_minibatches.float_type(X)), X
+        network, dtype = self._network, _minibatches.float_type(X)
+        return network if self.offset_.dtype == dtype else network.astype(dtype), X
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -769,8 +775,11 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 def _in_blocks(function, X, *columns):
     """Apply a function of dense rows to X block by block, into one array."""
     n_samples, n_features = X.shape
+    blocks = _minibatches.row_blocks(n_samples, max(n_features, *columns, 1))
+    if len(blocks) == 1:
+        return function(_minibatches.read_rows(X, blocks[0]))
     out = np.empty((n_samples, *columns), dtype=_minibatches.float_type(X))
-    for rows in _minibatches.row_blocks(n_samples, max(n_features, *columns, 1)):
+    for rows in blocks:
         out[rows] = function(_minibatches.read_rows(X, rows))
     return out
 

@@ -64,7 +64,8 @@ class Autoencoder(NamedTuple):
     offset : ndarray of shape (n_features,)
         Subtracted from each row before the encoder and added back after the decoder.
     scale : float
-        The one number that rows are divided by, and multiplied by after the decoder.
+        The one number that rows are divided by, and multiplied by after the decoder: training's
+        unit. One where the weights do that, see `rescaled`.
     low, high : ndarray of shape (n_features,)
         Range of each reconstructed feature in the units of X, infinite where it is free.
     activations : tuple of str
@@ -112,14 +113,16 @@ class Autoencoder(NamedTuple):
         """Codes (n_samples, n_components) of dense rows."""
         hidden, code, _ = self.activations
         scaled = X - self.offset
-        scaled /= self.scale
+        if self.scale != 1:
+            scaled /= self.scale
         return _forward(self.encoder, scaled, hidden, code)
 
     def decode(self, codes):
         """Rows (n_samples, n_features) of codes."""
         hidden, _, output = self.activations
         rows = _forward(self.decoder, codes, hidden, output)
-        rows *= self.scale
+        if self.scale != 1:
+            rows *= self.scale
         rows += self.offset
         return np.clip(rows, self.low, self.high, out=rows)
 
@@ -129,6 +132,10 @@ class Autoencoder(NamedTuple):
         residual -= X
         residual /= unit
         return np.einsum("ij,ij->i", residual, residual)
+
+    def _halves_in_double_precision(self):
+        """Copy both, to be changed without the reconstruction noticing."""
+        return (map_arrays(lambda a: a.astype(np.float64), h) for h in (self.encoder, self.decoder))
 
     def recode(self, to_code, from_code, origin):
         """Return a network with the code ``(z - origin) @ to_code`` and the same output.
@@ -143,11 +150,7 @@ class Autoencoder(NamedTuple):
         origin : ndarray of shape (n_components,)
             The present code that becomes zero.
         """
-        # in double precision, for the reconstruction must not notice
-        encoder, decoder = (
-            map_arrays(lambda array: array.astype(np.float64), half)
-            for half in (self.encoder, self.decoder)
-        )
+        encoder, decoder = self._halves_in_double_precision()
         encoder["coefs"][-1] = encoder["coefs"][-1] @ to_code
         encoder["intercepts"][-1] = (encoder["intercepts"][-1] - origin) @ to_code
         decoder["intercepts"][0] += origin @ decoder["coefs"][0]
@@ -157,6 +160,21 @@ class Autoencoder(NamedTuple):
             decoder["intercepts"][-1] += origin @ decoder["linear"]
             decoder["linear"] = from_code @ decoder["linear"]
         return self._replace(encoder=encoder, decoder=decoder)
+
+    def rescaled(self, scale):
+        """Return the same network with another scale, and weights that make up for it in float64.
+
+        With a scale of one the rows are only centred, which saves a pass over them.
+        """
+        factor = scale / self.scale
+        encoder, decoder = self._halves_in_double_precision()
+        encoder["coefs"][0] *= factor
+        decoder["coefs"][-1] /= factor
+        decoder["intercepts"][-1] /= factor
+        if "linear" in encoder:
+            encoder["linear"] *= factor
+            decoder["linear"] /= factor
+        return self._replace(encoder=encoder, decoder=decoder, scale=scale)
 
     def whitening(self, covariance, *, canonical=True):
         """Return the map that makes the code white, for `recode`.

@@ -1,0 +1,161 @@
+"""What a fitted estimator costs where it serves: import, memory, first call, throughput, latency.
+
+Import and first call: in fresh processes, in turns. ``import skae`` beside ``import
+sklearn.decomposition``; an unpickled estimator's first transform (import included) beside that of
+PCA and of the same encoder as a saved Keras model. Throughput: 60 000 rows of 784 float32 to 64
+numbers. Latency: one such row. Both beside PCA.transform and ``keras.Model.predict``, the first with
+the best of several batch sizes for Keras, in one process and in turns. Medians.
+
+Run ``python benchmarks/serving.py`` (about 4 minutes; ``--quick``: one round). Writes serving.json
+below benchmarks/results/ or --output. Linux only (memory).
+"""
+
+import json
+import pickle
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from _common import RESULTS, OneLineParser, environment
+from sklearn.decomposition import PCA
+
+from skae import AutoencoderTransformer
+from skae._tape import import_tensorflow
+
+N_ROWS, N_FEATURES, K = 60_000, 784, 64
+# Body of a fresh process: what is timed goes in the middle.
+FRESH = """
+import resource, sys, time
+start = time.perf_counter()
+{code}
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+IMPORTS = {"skae": "import skae", "sklearn.decomposition": "import sklearn.decomposition"}
+FIRST_CALLS = {
+    name: f"import pickle\npickle.load(open(r'{{folder}}/{name}.pickle', 'rb')).transform({{row}})"
+    for name in ("skae", "PCA")
+} | {
+    "Keras": "import os\nos.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'\nimport keras\n"
+    "keras.models.load_model(r'{folder}/encoder.keras').predict({row}, verbose=0)"
+}
+ROW = "__import__('numpy').zeros((1, 784), 'float32')"
+
+
+def in_fresh_processes(codes, rounds):
+    """Seconds and peak megabytes of some code in fresh processes, as medians."""
+    results = {name: [] for name in codes}
+    for _ in range(rounds):
+        for name, code in codes.items():
+            done = subprocess.run(
+                [sys.executable, "-c", FRESH.format(code=code)],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            results[name].append([float(part) for part in done.stdout.split()[-2:]])
+    return {name: np.median(values, axis=0).tolist() for name, values in results.items()}
+
+
+def in_turns(calls, rounds, repeat):
+    """Median seconds of each call, called in turns."""
+    seconds = {name: [] for name in calls}
+    for _ in range(rounds + 1):
+        for name, call in calls.items():
+            call()
+            start = time.perf_counter()
+            for _ in range(repeat):
+                call()
+            seconds[name].append((time.perf_counter() - start) / repeat)
+    return {name: median(values[1:]) for name, values in seconds.items()}
+
+
+def keras_encoder(estimator):
+    """The estimator's encoder as a Keras model."""
+    import_tensorflow()
+    import keras
+
+    inputs = keras.Input((N_FEATURES,))
+    x = (inputs - estimator.offset_) * (1 / estimator.scale_)
+    coefs, intercepts = estimator.encoder_["coefs"], estimator.encoder_["intercepts"]
+    layers = [keras.layers.Dense(len(b)) for b in intercepts]
+    path = keras.layers.Dense(K, use_bias=False)
+    outputs = layers[1](keras.activations.silu(layers[0](x))) + path(x)
+    model = keras.Model(inputs, outputs)
+    for layer, coef, intercept in zip(layers, coefs, intercepts, strict=True):
+        layer.set_weights([coef, intercept])
+    path.set_weights([estimator.encoder_["linear"]])
+    return model
+
+
+def show(title, unit, figures, scale=1.0):
+    """Print one comparison; ours comes first."""
+    ours, *others = figures.values()
+    print(f"{title}")
+    for name, value in figures.items():
+        ratio = "" if value is ours else f"   ours is {ours / value:.2f} times that"
+        print(f"    {name:24}{value * scale:>10.3f} {unit}{ratio}", flush=True)
+    return {"unit": unit, **{name: value * scale for name, value in figures.items()}}
+
+
+def main(arguments=None):
+    """Measure all."""
+    parser = OneLineParser(prog="serving.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=9, help="of each measurement (default: 9)")
+    parser.add_argument("--quick", action="store_true", help="one round, fewer rows")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder for the JSON")
+    options = parser.parse_args(arguments)
+    options.output.mkdir(parents=True, exist_ok=True)
+    rounds = 1 if options.quick else options.rounds
+    n_rows = 5000 if options.quick else N_ROWS
+    rng = np.random.default_rng(0)
+    X = rng.random((n_rows, 32), dtype=np.float32) @ rng.random((32, N_FEATURES), dtype=np.float32)
+    X += rng.random(X.shape, dtype=np.float32)
+    pca = PCA(K, random_state=0).fit(X[:5000])
+    # trained for show: what a call costs does not depend on what was learned
+    ae = AutoencoderTransformer(K, max_steps=20, validation_fraction=0, random_state=0).fit(
+        X[:5000]
+    )
+    model = keras_encoder(ae)
+    codes = ae.transform(X[:100])
+    np.testing.assert_allclose(model.predict(X[:100], verbose=0), codes, rtol=1e-2, atol=1e-3)
+
+    results = {}
+    imports = in_fresh_processes(IMPORTS, rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, estimator in (("skae", ae), ("PCA", pca)):
+            (Path(folder) / f"{name}.pickle").write_bytes(pickle.dumps(estimator))
+        model.save(Path(folder) / "encoder.keras")
+        codes = {name: c.format(folder=folder, row=ROW) for name, c in FIRST_CALLS.items()}
+        first_calls = in_fresh_processes(codes, rounds)
+    for title, measured in (("import", imports), ("load and first transform", first_calls)):
+        for i, (what, unit) in enumerate((("time", "s"), ("peak memory of the process", "MB"))):
+            figures = {name: values[i] for name, values in measured.items()}
+            results[f"{title}, {what}"] = show(f"{title}, {what}", unit, figures)
+
+    throughput = {"skae": lambda: ae.transform(X), "PCA": lambda: pca.transform(X)} | {
+        f"Keras, batches of {n}": lambda n=n: model.predict(X, batch_size=n, verbose=0)
+        for n in (256, 2048, 16_384)
+    }
+    title = f"transform {n_rows} rows"
+    results[title] = show(title, "s", in_turns(throughput, rounds, 1))
+    row = X[:1]
+    latency = {
+        "skae": lambda: ae.transform(row),
+        "PCA": lambda: pca.transform(row),
+        "Keras predict": lambda: model.predict(row, verbose=0),
+        "Keras call": lambda: model(row).numpy(),
+    }
+    results["transform one row"] = show(
+        "transform one row", "µs", in_turns(latency, rounds, 20 if options.quick else 200), 1e6
+    )
+    path = options.output / "serving.json"
+    path.write_text(json.dumps({"environment": environment(), "results": results}, indent=1) + "\n")
+    print(f"Wrote {path}.")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
