@@ -386,7 +386,9 @@ def principal_components(X, rows, offset, scale, n_components, random_state):
         for block in row_blocks(n_samples, n_features):
             scaled = standardise(X, rows[block], offset, scale, dtype=dtype)
             covariance += scaled.T @ scaled
-        variance, axes = eigh(covariance / (n_samples - 1), overwrite_a=True)
+        covariance /= n_samples - 1
+        most = [n_features - min(n_components, n_features), n_features - 1]
+        variance, axes = eigh(covariance, subset_by_index=None if is_share else most)
         variance, components = variance[::-1].clip(min=0), axes.T[::-1]
     elif n_samples > 1:
         rng = np.random.default_rng(random_state)
