@@ -233,6 +233,7 @@ def tutorial_recipe(seed):
         learning_rate_init=1e-3,
         batch_size=32,
         max_steps=20_000,
+        alpha=0.0,
         validation_fraction=0,
         random_state=seed,
     )

@@ -14,6 +14,7 @@ import json
 import sys
 import time
 import warnings
+from ast import literal_eval
 from pathlib import Path
 from statistics import median
 
@@ -66,9 +67,21 @@ def parse(arguments):
         "--quick", action="store_true", help="two sizes; one epoch where rows exceed 10 000"
     )
     parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="parameters of the autoencoder, as in max_iter=50 'hidden_layer_sizes=(512,256)'",
+    )
+    parser.add_argument(
         "--output", type=Path, default=RESULTS, help="folder for the JSON and the picture"
     )
     options = parser.parse_args(arguments)
+    try:
+        settings = parse_settings(options.set)
+        AutoencoderTransformer(**settings)._validate_params()
+    except (ValueError, TypeError) as error:
+        parser.error(f"argument --set: {error}")
     if options.seed < 0:
         parser.error(f"argument --seed: must be 0 or more, got {options.seed}")
     try:
@@ -84,7 +97,23 @@ def parse(arguments):
         parser.error(f"argument --n-components: must be from 1 to {limit} for this data set")
     if options.quick:
         sizes = sizes[1:4:2] or sizes[:1]
-    return options, table, sizes
+        if len(table.X_train) > 10_000:
+            settings = {"max_iter": 1} | settings
+    return options, table, sizes, settings
+
+
+def parse_settings(arguments):
+    """Read NAME=VALUE, where the value is a Python literal or a word."""
+    settings = {}
+    for argument in arguments:
+        name, is_there, value = argument.partition("=")
+        if not is_there:
+            raise ValueError(f"needs NAME=VALUE, got {argument}")
+        try:
+            settings[name] = literal_eval(value)
+        except (ValueError, SyntaxError):
+            settings[name] = value
+    return settings
 
 
 def accuracy(table, transformer):
@@ -117,7 +146,7 @@ def compare(table, run, n_components, seed, settings, show):
         pca_mse=mean_squared_error(X_test, rows),
         pca_accuracy=accuracy(table, pca),
     )
-    skae = AutoencoderTransformer(n_components, random_state=seed, **settings)
+    skae = AutoencoderTransformer(**{"n_components": n_components, "random_state": seed} | settings)
     skae, seconds = timed(lambda: skae.fit(X))
     add(
         skae_seconds=seconds,
@@ -254,8 +283,7 @@ def _draw_images(figure, table, pictures):
 
 def main(arguments=None):
     """Run the comparison."""
-    options, table, sizes = parse(arguments)
-    settings = {"max_iter": 1} if options.quick and len(table.X_train) > 10_000 else {}
+    options, table, sizes, settings = parse(arguments)
     columns = [c for c in COLUMNS if table.y_train is not None or "accuracy" not in c[0]]
     widths = {key: max(len(heading), 4) for key, heading, _ in columns}
     formats = {key: spec for key, _, spec in columns}
@@ -270,6 +298,8 @@ def main(arguments=None):
         f"{table.X_train.shape[1]} features. Fit times leave out importing TensorFlow "
         f"({seconds:.1f} s, once in a process) and take in compiling."
     )
+    if settings:
+        print(f"The autoencoder's settings: {settings}.")
     print("".join(f"{heading:>{widths[key]}}  " for key, heading, _ in columns))
     results, fitted = [], {}
     start = time.perf_counter()

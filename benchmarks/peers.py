@@ -228,7 +228,10 @@ def run(name, budgets, settings, connection):
     table = load("mnist")
     X, X_test = (rows.astype(np.float32) for rows in (table.X_train, table.X_test))
     clock = Clock(budgets, X_test)
-    PEERS[name][0](X, clock, **settings)
+    try:
+        PEERS[name][0](X, clock, **settings)
+    except ValueError as error:  # scikit-learn's, when training diverges
+        print(f"{name} with {settings} ends early: {error}", file=sys.stderr)
     connection.send({"settings": settings, "import": clock.imported, "points": clock.points})
 
 

@@ -2,8 +2,8 @@
 
 Each fit runs in a process of its own, on random rows around a plane, with a code of 16. Time is
 that of one epoch (``max_iter=1``), after a fit of the same shapes has imported TensorFlow and
-compiled. Memory is the most anonymous memory (RssAnon) that the fit adds to what the process held before it:
-TensorFlow, and the table if that is in memory; pages of a memmap belong to the file, not to it.
+compiled. Memory is the most anonymous memory (RssAnon) that the fit adds to what the process held
+before it: TensorFlow, and the table if that is in memory; pages of a memmap belong to the file.
 
 Run ``python benchmarks/scaling.py`` (about 15 minutes, up to 5 GB of memory and of temporary files;
 ``--quick``: under a minute). Writes scaling.json and scaling.png below benchmarks/results/ or

@@ -3,8 +3,8 @@
 Import and first call: in fresh processes, in turns. ``import skae`` beside ``import
 sklearn.decomposition``; an unpickled estimator's first transform (import included) beside that of
 PCA and of the same encoder as a saved Keras model. Throughput: 60 000 rows of 784 float32 to 64
-numbers. Latency: one such row. Both beside PCA.transform and ``keras.Model.predict``, the first with
-the best of several batch sizes for Keras, in one process and in turns. Medians.
+numbers. Latency: one such row. Both beside PCA.transform and ``keras.Model.predict`` (at several
+batch sizes), in one process and in turns. Medians.
 
 Run ``python benchmarks/serving.py`` (about 4 minutes; ``--quick``: one round). Writes serving.json
 below benchmarks/results/ or --output. Linux only (memory).
@@ -29,10 +29,11 @@ from skae._tape import import_tensorflow
 N_ROWS, N_FEATURES, K = 60_000, 784, 64
 # Body of a fresh process: what is timed goes in the middle.
 FRESH = """
-import resource, sys, time
+import time
 start = time.perf_counter()
 {code}
-print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+seconds = time.perf_counter() - start
+print(seconds, open('/proc/self/status').read().split('VmHWM:')[1].split()[0])
 """
 IMPORTS = {"skae": "import skae", "sklearn.decomposition": "import sklearn.decomposition"}
 FIRST_CALLS = {
@@ -56,7 +57,8 @@ def in_fresh_processes(codes, rounds):
                 text=True,
                 check=True,
             )
-            results[name].append([float(part) for part in done.stdout.split()[-2:]])
+            seconds, kilobytes = done.stdout.split()[-2:]
+            results[name].append([float(seconds), float(kilobytes) / 1024])
     return {name: np.median(values, axis=0).tolist() for name, values in results.items()}
 
 
@@ -74,12 +76,12 @@ def in_turns(calls, rounds, repeat):
 
 
 def keras_encoder(estimator):
-    """The estimator's encoder as a Keras model."""
+    """Build the estimator's encoder as a Keras model."""
     import_tensorflow()
     import keras
 
     inputs = keras.Input((N_FEATURES,))
-    x = (inputs - estimator.offset_) * (1 / estimator.scale_)
+    x = inputs - estimator.offset_
     coefs, intercepts = estimator.encoder_["coefs"], estimator.encoder_["intercepts"]
     layers = [keras.layers.Dense(len(b)) for b in intercepts]
     path = keras.layers.Dense(K, use_bias=False)
@@ -93,8 +95,8 @@ def keras_encoder(estimator):
 
 def show(title, unit, figures, scale=1.0):
     """Print one comparison; ours comes first."""
-    ours, *others = figures.values()
-    print(f"{title}")
+    ours = next(iter(figures.values()))
+    print(title)
     for name, value in figures.items():
         ratio = "" if value is ours else f"   ours is {ours / value:.2f} times that"
         print(f"    {name:24}{value * scale:>10.3f} {unit}{ratio}", flush=True)
@@ -138,7 +140,7 @@ def main(arguments=None):
 
     throughput = {"skae": lambda: ae.transform(X), "PCA": lambda: pca.transform(X)} | {
         f"Keras, batches of {n}": lambda n=n: model.predict(X, batch_size=n, verbose=0)
-        for n in (256, 2048, 16_384)
+        for n in (32, 2048, 16_384)
     }
     title = f"transform {n_rows} rows"
     results[title] = show(title, "s", in_turns(throughput, rounds, 1))

@@ -1,6 +1,8 @@
 """The estimator: its parameters, its manners, and the story of fit."""
 
 import warnings
+from contextlib import contextmanager
+from itertools import pairwise
 from numbers import Integral, Real
 
 import numpy as np
@@ -112,10 +114,10 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     max_steps : int or None, default=None
         Cap on the number of gradient steps.
 
-    alpha : float, default=0.0
-        L2 penalty: this times half the sum of squares of the layers' coefs is added to the mean
-        squared error of the scaled data. The linear path is free, so large values lead to a linear
-        autoencoder.
+    alpha : float, default=0.1
+        L2 penalty: this times half the sum of squares of the layers' coefs, divided by the number
+        of training rows (in `partial_fit`, of rows seen), is added to the mean squared error of the
+        scaled data. The linear path is free, so large values lead to a linear autoencoder.
 
     noise : float, default=0.0
         Standard deviation of Gaussian noise added to the inputs in training (a denoising
@@ -196,6 +198,10 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     Notes
     -----
+    **Threads.** Training uses the cores that TensorFlow finds, or as many threads as
+    OMP_NUM_THREADS says when the first `fit` of a process imports TensorFlow; the workers of joblib
+    and Dask have it set.
+
     **PCA or the trained network?** With few held-out rows the lower error may be luck. So, with
     ``init="pca"``, the network is kept only if a one-sided paired t-test over the held-out rows
     finds its errors lower than PCA's at the 5 % level, and the test hears at least 100 rows (or
@@ -271,7 +277,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         batch_size=256,
         max_iter="auto",
         max_steps=None,
-        alpha=0.0,
+        alpha=0.1,
         noise=0.0,
         validation_fraction=0.1,
         early_stopping=False,
@@ -345,7 +351,13 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         runs = []
         for training, held_out in splits:
             run = self._train(
-                X, training, held_out, start(training), plan, [seed, len(runs)], against_pca
+                X,
+                training,
+                held_out,
+                start(training),
+                plan,
+                [seed, len(runs)],
+                against_pca=against_pca,
             )
             if run.ending == "interrupted" and runs:
                 runs = runs[:1]  # the first split was run to its end: it decides alone
@@ -438,8 +450,10 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         # Adam's moments are new after fit, so its steps and the learning rate's count anew too.
         step, adam = stream["step"], stream["adam"]
         plan = self._plan(X.shape, len(rows), stream_step=step)
-        run = self._train(X, rows, rows[:0], network, plan, [seed, steps], step=step, adam=adam)
         seen += len(rows)
+        run = self._train(
+            X, rows, rows[:0], network, plan, [seed, steps], n_seen=seen, step=step, adam=adam
+        )
         stream = stream | {
             "encoder": run.network.encoder,
             "decoder": run.network.decoder,
@@ -560,13 +574,15 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         if self.output_activation == "identity":  # others have a range, in which the data come
             offset, scale = location_and_scale(X, rows)
         offset = offset.astype(_minibatches.float_type(X))
-        if self.init == "pca":
-            components, std = principal_components(X, rows, offset, scale, n_components, seed)
-            encoder, decoder = start_at_pca(components, std, hidden, rng)
-        else:
-            encoder, decoder = start_at_random(
-                self.init, n_features, hidden, n_components, _minibatches.float_type(X), rng
-            )
+        with _naming_sizes(n_features, *hidden, n_components):
+            if self.init == "pca":
+                components, std = principal_components(X, rows, offset, scale, n_components, seed)
+                encoder, decoder = start_at_pca(components, std, hidden, rng)
+            else:
+                dtype = _minibatches.float_type(X)
+                encoder, decoder = start_at_random(
+                    self.init, n_features, hidden, n_components, dtype, rng
+                )
         if self.bounds == "auto" and self.output_activation == "identity":
             low, high = tied_bounds(X, rows, _MIN_TIES, _MIN_TIED_SHARE)
         else:
@@ -598,22 +614,25 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             self.max_steps,
         )
 
-    def _train(self, X, training, held_out, start, plan, seed, against_pca=False, **state):
-        return _training.train(
-            X,
-            training,
-            held_out,
-            start,
-            plan,
-            baseline=start.without_bounds() if against_pca else start,
-            alpha=self.alpha,
-            noise=self.noise,
-            patience=self.n_iter_no_change if self.early_stopping else None,
-            tol=self.tol,
-            rng=np.random.default_rng(seed),
-            report=self._report if self.verbose else None,
-            **state,
-        )
+    def _train(
+        self, X, training, held_out, start, plan, seed, *, against_pca=False, n_seen=None, **state
+    ):
+        with _naming_sizes(X.shape[1], *self._hidden_layer_sizes(), start.code_size):
+            return _training.train(
+                X,
+                training,
+                held_out,
+                start,
+                plan,
+                baseline=start.without_bounds() if against_pca else start,
+                alpha=self.alpha / (n_seen or len(training)),
+                noise=self.noise,
+                patience=self.n_iter_no_change if self.early_stopping else None,
+                tol=self.tol,
+                rng=np.random.default_rng(seed),
+                report=self._report if self.verbose else None,
+                **state,
+            )
 
     def _publish(self, network):
         """Keep the network as fitted attributes."""
@@ -770,6 +789,20 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+@contextmanager
+def _naming_sizes(*sizes):
+    """Say what it is that there is no memory for."""
+    try:
+        yield
+    except MemoryError as error:
+        n_weights = 2 * sum(n_in * n_out for n_in, n_out in pairwise(sizes))
+        raise MemoryError(
+            f"There is no memory to train layers of sizes {sizes} and back: about {n_weights:.1e} "
+            "weights, and several arrays of their size. Set a smaller hidden_layer_sizes or "
+            f"n_components, or give X fewer columns. ({error})"
+        ) from error
 
 
 def _in_blocks(function, X, *columns):

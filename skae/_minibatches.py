@@ -4,6 +4,7 @@ X stays as it was given (array, memmap or CSR); rows are read, centred and scale
 they are needed, one chunk ahead of the computation.
 """
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
@@ -14,9 +15,12 @@ from scipy.sparse import issparse
 _BLOCK = 2**20
 # ... and what is only moved and scaled, in that of a core.
 _GATHERED = 2**17
-# Four million float32: a chunk costs 16 MB, and handing it over costs little beside training on it.
+# Four million float32: a chunk costs 16 MB. To hand one over takes about a millisecond, which long
+# chunks of short steps share; small tables look at their held-out rows too often to fill them.
 _CHUNK = 2**22
-_MAX_CHUNK_STEPS = 128
+_CHUNK_STEPS, _LONG_CHUNK_STEPS, _LONG_TABLE = 32, 128, 2**15
+# Smaller tables fill their minibatches up to this: to the same shapes, whatever the fold.
+_MIN_BATCH = 256
 
 
 def float_type(X):
@@ -24,8 +28,32 @@ def float_type(X):
     return np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
 
 
+def _check_file(X, rows):
+    """Refuse to read rows of a memmap whose file has shrunk: that would kill the process."""
+    memmap, array = None, X
+    while array is not None:  # from a view to the map behind it
+        memmap = array if isinstance(array, np.memmap) else memmap
+        array = getattr(array, "base", None)
+    if memmap is None or memmap.filename is None:
+        return
+    size, needed = os.path.getsize(memmap.filename), memmap.offset + memmap.nbytes
+    if size < needed:
+        indices = range(len(X))[rows] if isinstance(rows, slice) else rows
+        raise OSError(
+            f"Rows {min(indices)} to {max(indices)} of X cannot be read: {memmap.filename} has "
+            f"{size} bytes now, and had {needed} or more when it was mapped."
+        )
+
+
 def read_rows(X, rows):
-    """Dense copy or view of the rows (indices or slice) of an array, memmap or CSR, as floats."""
+    """Dense copy or view of the rows (indices or slice) of an array, memmap or CSR, as floats.
+
+    Raises
+    ------
+    OSError
+        If X is a memmap and its file has become too short.
+    """
+    _check_file(X, rows)
     block = X[rows]
     if issparse(block):
         block = block.toarray()
@@ -88,12 +116,12 @@ def minibatches(rows, batch_size, rng):
 def chunk_shape(n_samples, n_features, batch_size):
     """Shape (n_steps, n_rows, n_features) of a chunk.
 
-    It hardly depends on the number of rows: the folds of a cross-validation share a shape, and
-    so one compiled loop.
+    It hardly depends on the number of rows: the folds of a cross-validation and the fit on all rows
+    share a shape, and so one compiled loop.
     """
-    n_rows = min(batch_size, 2 ** int(n_samples - 1).bit_length())
-    n_steps = min(max(1, _CHUNK // (n_rows * n_features)), _MAX_CHUNK_STEPS)
-    return n_steps, n_rows, n_features
+    n_rows = min(batch_size, max(_MIN_BATCH, 2 ** int(n_samples - 1).bit_length()))
+    n_steps = _LONG_CHUNK_STEPS if n_samples >= _LONG_TABLE else _CHUNK_STEPS
+    return min(n_steps, max(1, _CHUNK // (n_rows * n_features))), n_rows, n_features
 
 
 def chunks(X, rows, lengths, shape, *, offset, scale, noise, rng):

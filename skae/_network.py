@@ -26,8 +26,10 @@ from ._minibatches import float_type, read_rows, row_blocks, standardise
 
 # Up to here the covariance and its eigenvectors cost less than a few passes of training.
 _MAX_COVARIANCE_FEATURES = 1500
-# Half a gigabyte in float32, on which PCA's solvers make copies.
-_MAX_PCA_NUMBERS = 2**27
+# A quarter of a gigabyte in double precision, on which PCA's solvers make copies. Of larger tables
+# they get a random subset, and the axes then make so many steps towards those of all rows.
+_MAX_PCA_NUMBERS = 2**25
+_SUBSPACE_ITERATIONS = 3
 
 
 def map_arrays(function, half):
@@ -353,7 +355,9 @@ def principal_components(X, rows, offset, scale, n_components, random_state):
     """Principal axes of some rows of X, always as many as asked for.
 
     From the covariance, summed block by block, where rows are many and columns few; else by
-    scikit-learn's PCA, on a random subset of the rows if all of them would fill the memory.
+    scikit-learn's PCA. Where a copy of the rows would be large, it sees a random subset, and its
+    axes go through a few subspace iterations over all rows (Golub & Van Loan, Matrix Computations,
+    section 8.2.4).
 
     Parameters
     ----------
@@ -381,6 +385,7 @@ def principal_components(X, rows, offset, scale, n_components, random_state):
     n_samples, n_features = len(rows), X.shape[1]
     dtype = float_type(X)
     is_share = n_components < 1
+    subset = rows
     if n_features <= _MAX_COVARIANCE_FEATURES and n_samples > n_features:
         covariance = np.zeros((n_features, n_features))
         for block in row_blocks(n_samples, n_features):
@@ -392,12 +397,12 @@ def principal_components(X, rows, offset, scale, n_components, random_state):
         variance, components = variance[::-1].clip(min=0), axes.T[::-1]
     elif n_samples > 1:
         rng = np.random.default_rng(random_state)
-        most = max(2, _MAX_PCA_NUMBERS // n_features)
+        most = max(_MAX_PCA_NUMBERS // n_features, 2 if is_share else 2 * n_components)
         if n_samples > most:
-            rows = np.sort(rng.choice(rows, size=most, replace=False))
-        wanted = None if is_share else min(n_components, len(rows), n_features)
+            subset = np.sort(rng.choice(rows, size=most, replace=False))
+        wanted = None if is_share else min(n_components, len(subset), n_features)
         pca = PCA(wanted, copy=False, random_state=random_state)
-        pca.fit(standardise(X, rows, offset, scale, dtype=dtype))
+        pca.fit(standardise(X, subset, offset, scale, dtype=dtype))
         variance, components = pca.explained_variance_, pca.components_
     else:
         variance, components = np.zeros(0), np.zeros((0, n_features))
@@ -405,7 +410,10 @@ def principal_components(X, rows, offset, scale, n_components, random_state):
         explained = np.cumsum(variance) / (variance.sum() or 1.0)
         n_components = 1 + np.searchsorted(explained[:-1], n_components, side="right")
     n_components = min(n_components, n_features)
-    components, std = components[:n_components], np.sqrt(variance[:n_components])
+    components, variance = components[:n_components], variance[:n_components]
+    if len(subset) < n_samples:
+        components, variance = _subspace_iterations(components, X, rows, offset, scale)
+    std = np.sqrt(variance)
     _, components = svd_flip(None, components, u_based_decision=False)
     missing = n_components - len(components)
     if missing:
@@ -414,6 +422,20 @@ def principal_components(X, rows, offset, scale, n_components, random_state):
         components = np.vstack([components, basis.T[len(components) :]])
         std = np.append(std, np.zeros(missing))
     return components.astype(dtype), std.astype(dtype)
+
+
+def _subspace_iterations(components, X, rows, offset, scale):
+    """Turn orthonormal axes towards the principal ones of all rows; return their variance too."""
+    for _ in range(_SUBSPACE_ITERATIONS):
+        product = np.zeros(components.T.shape)  # of the covariance and the axes
+        for block in row_blocks(len(rows), X.shape[1]):
+            scaled = standardise(X, rows[block], offset, scale, dtype=components.dtype)
+            product += scaled.T @ (scaled @ components.T)
+        product /= len(rows) - 1
+        variance, turn = np.linalg.eigh(components @ product)
+        axes, _ = np.linalg.qr(product @ turn[:, ::-1])  # the strongest first, so that they stay it
+        components = axes.T.astype(components.dtype)
+    return components, variance[::-1].clip(min=0)
 
 
 def start_at_pca(components, std, hidden_layer_sizes, rng):

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from operator import attrgetter
 from typing import NamedTuple
@@ -55,23 +55,33 @@ def _without_native_logs():
 
 
 def import_tensorflow():
-    """Import TensorFlow without what it logs on stderr when it starts.
+    """Import TensorFlow as a guest: silent, and with the threads that this process is given.
 
-    Nothing is changed where the user imported TensorFlow first or set TF_CPP_MIN_LOG_LEVEL, the
-    variable that says what it logs later. It is read once, and put back at once.
+    TensorFlow reads some environment variables once, when it is loaded and when its runtime starts.
+    They are set meanwhile and removed at once: TF_CPP_MIN_LOG_LEVEL, so that it does not log on
+    stderr, and TF_NUM_INTRAOP_THREADS where OMP_NUM_THREADS says how many threads to use, as
+    in the workers of joblib and Dask. Nothing is changed where the user imported TensorFlow first
+    or has set them.
     """
-    name = "TF_CPP_MIN_LOG_LEVEL"
-    if "tensorflow" in sys.modules or name in os.environ:
+    if "tensorflow" in sys.modules:
         import tensorflow
 
         return tensorflow
+    variables = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    if os.environ.get("OMP_NUM_THREADS", "").isdigit():
+        variables["TF_NUM_INTRAOP_THREADS"] = os.environ["OMP_NUM_THREADS"]
     with _IMPORT_LOCK:
-        os.environ[name] = "3"
+        ours = {name: value for name, value in variables.items() if name not in os.environ}
+        logs_are_wanted = "TF_CPP_MIN_LOG_LEVEL" not in ours
+        os.environ.update(ours)
         try:
-            with _without_native_logs():
+            with nullcontext() if logs_are_wanted else _without_native_logs():
                 import tensorflow
+
+                tensorflow.config.list_logical_devices()  # starts the runtime
         finally:
-            del os.environ[name]
+            for name in ours:
+                del os.environ[name]
     return tensorflow
 
 
@@ -200,7 +210,7 @@ def _compiled_steps(activations, shapes):
                 return compiled(*arguments)
             except (tf.errors.OpError, NotImplementedError) as error:
                 if isinstance(error, tf.errors.ResourceExhaustedError):
-                    raise
+                    raise MemoryError(error.message) from error
                 warnings.warn(
                     "XLA cannot compile the training loop on this platform, so it runs "
                     f"uncompiled, which is slower: {error}",

@@ -8,6 +8,8 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from skae import _tape
+
 
 @pytest.fixture(scope="session")
 def digits():
@@ -25,3 +27,23 @@ def mnist():
     with np.load(path, allow_pickle=False) as data:
         X, X_test = (data[f"x_{part}"].reshape(-1, 784) / 255 for part in ("train", "test"))
         return X, data["y_train"], X_test, data["y_test"]
+
+
+@pytest.fixture
+def compilations(monkeypatch):
+    """A list that grows by one whenever the training loop is traced and compiled."""
+    traced, make_steps = [], _tape._make_steps
+
+    def counting(tf, activations):
+        steps = make_steps(tf, activations)
+
+        def counted(*arguments):
+            traced.append(activations)
+            return steps(*arguments)
+
+        return counted
+
+    monkeypatch.setattr(_tape, "_make_steps", counting)
+    _tape._compiled_steps.cache_clear()
+    yield traced
+    _tape._compiled_steps.cache_clear()

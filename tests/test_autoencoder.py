@@ -258,7 +258,7 @@ def test_whitening_changes_the_code_and_not_the_rows(digits):
 
 def test_alpha_leads_to_a_linear_autoencoder(digits):
     X = digits[0]
-    free, ruled = (quick(4, alpha=alpha, max_steps=300, whiten=False).fit(X) for alpha in (0, 10))
+    free, ruled = (quick(4, alpha=alpha, max_steps=300, whiten=False).fit(X) for alpha in (0, 1e4))
     assert (
         np.abs(ruled.encoder_["coefs"][0]).mean() < 0.3 * np.abs(free.encoder_["coefs"][0]).mean()
     )
@@ -505,6 +505,21 @@ def test_a_grid_search_over_it_runs(digits):
     assert search.best_params_["learning_rate_init"] == 5e-3
 
 
+def test_a_grid_search_compiles_once(compilations):
+    search = GridSearchCV(
+        AutoencoderTransformer(2, max_steps=10),
+        {
+            "learning_rate_init": [1e-3, 1e-2],
+            "alpha": [0.0, 1.0],
+            "noise": [0.0, 0.1],
+            "random_state": [0, 1],
+        },
+        cv=3,
+    )
+    search.fit(gaussian_rows(178))
+    assert len(compilations) == 1
+
+
 # ---- bad input
 
 
@@ -567,6 +582,13 @@ def test_parameters_out_of_range_are_named(name, value):
 def test_unfitted_use_is_refused(method):
     with pytest.raises(NotFittedError):
         getattr(AutoencoderTransformer(), method)(curved_rows())
+
+
+def test_layers_that_no_memory_holds_are_named():
+    ae = AutoencoderTransformer(2, hidden_layer_sizes=10**13)
+    with pytest.raises(MemoryError, match=r"sizes \(6, 10000000000000, 2\) .* hidden_layer_sizes"):
+        ae.fit(gaussian_rows())
+    assert not hasattr(ae, "encoder_")
 
 
 @pytest.mark.parametrize(

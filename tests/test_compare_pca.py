@@ -136,6 +136,9 @@ def test_bad_files_and_options_are_one_line_and_status_2(tmp_path):
         (["--n-components", "two"], "--n-components"),
         (["--seed", "-1"], "--seed"),
         (["--fast"], "--fast"),
+        (["--set", "max_iter"], "NAME=VALUE"),
+        (["--set", "epochs=3"], "epochs"),
+        (["--set", "alpha=-1"], "alpha"),
         (["--output", tmp_path / "few.npy"], "few.npy"),
     ]
     for arguments, match in cases:

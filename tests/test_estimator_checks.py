@@ -15,6 +15,7 @@ TUTORIAL = {
     "learning_rate": "constant",
     "learning_rate_init": 1e-3,
     "batch_size": 32,
+    "alpha": 0.0,
     "validation_fraction": 0,
 }
 

@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.sparse import csr_array
 from sklearn.decomposition import PCA
 
+from skae import _network
 from skae._network import (
     Autoencoder,
     map_arrays,
@@ -224,3 +225,30 @@ def test_bounds_move_out_to_rows_that_exceed_them():
         roomy = network.with_room_for(rows)
         np.testing.assert_array_equal(roomy.low, [0, -1, 0, -np.inf, 0, 0, 0])
         np.testing.assert_array_equal(roomy.high, [1, 1, 2, 1, np.inf, 1, 1])
+
+
+@pytest.mark.parametrize("hidden", [(), (5,), (9, 4)])
+def test_another_scale_changes_the_weights_and_not_the_network(hidden):
+    network, X = random_network(hidden), correlated_rows()
+    other = network.rescaled(1.0)
+    assert other.scale == 1
+    np.testing.assert_allclose(other.encode(X), network.encode(X), rtol=1e-9, atol=1e-9)
+    codes = network.encode(X)
+    np.testing.assert_allclose(other.decode(codes), network.decode(codes), rtol=1e-9, atol=1e-9)
+
+
+def test_axes_from_a_subset_are_turned_to_those_of_all_rows(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 40)) * np.r_[9, 7, 5, 4, np.ones(36)]
+    X -= X.mean(axis=0)
+    X = X @ np.linalg.qr(rng.normal(size=(40, 40)))[0]
+    pca = PCA(4).fit(X)
+    monkeypatch.setattr(_network, "_MAX_COVARIANCE_FEATURES", 0)
+    monkeypatch.setattr(_network, "_MAX_PCA_NUMBERS", 40 * 100)
+    components, std = components_of(X, 4)
+    np.testing.assert_allclose(components @ components.T, np.eye(4), atol=1e-12)
+    np.testing.assert_allclose(components, pca.components_, atol=0.01)
+    np.testing.assert_allclose(std, np.sqrt(pca.explained_variance_), rtol=1e-3)
+    monkeypatch.setattr(_network, "_subspace_iterations", lambda axes, *_: (axes, np.ones(4)))
+    of_the_subset, _ = components_of(X, 4)
+    assert np.abs(of_the_subset - pca.components_).max() > 0.05

@@ -161,30 +161,14 @@ def test_the_clip_is_in_the_loss_and_lets_the_gradient_through():
     assert (end.network.decoder["intercepts"][-1] < 3).all()
 
 
-def test_one_compilation_serves_other_rates_alpha_and_lengths():
-    _tape._compiled_steps.cache_clear()
-    traces = []
-    make_steps = _tape._make_steps
-
-    def counting(tf, activations):
-        steps = make_steps(tf, activations)
-
-        def traced(*arguments):
-            traces.append(activations)
-            return steps(*arguments)
-
-        return traced
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_tape, "_make_steps", counting)
-        for seed, alpha in enumerate((0.0, 0.5, 1.0)):
-            network, batches, rates = problem(seed=seed, n_steps=3 + seed)
-            last(_tape.train(network, one_by_one(batches), rates * (1 + seed), alpha=alpha))
-        assert len(traces) == 1
-        network, batches, rates = problem(hidden=(7,))
-        last(_tape.train(network, one_by_one(batches), rates, alpha=0))
-        assert len(traces) == 2
-    _tape._compiled_steps.cache_clear()
+def test_one_compilation_serves_other_rates_alpha_and_lengths(compilations):
+    for seed, alpha in enumerate((0.0, 0.5, 1.0)):
+        network, batches, rates = problem(seed=seed, n_steps=3 + seed)
+        last(_tape.train(network, one_by_one(batches), rates * (1 + seed), alpha=alpha))
+    assert len(compilations) == 1
+    network, batches, rates = problem(hidden=(7,))
+    last(_tape.train(network, one_by_one(batches), rates, alpha=0))
+    assert len(compilations) == 2
 
 
 def test_without_xla_the_same_loop_runs_with_one_warning(monkeypatch):
