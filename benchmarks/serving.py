@@ -11,6 +11,7 @@ below benchmarks/results/ or --output. Linux only (memory).
 """
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -49,29 +50,28 @@ ROW = "__import__('numpy').zeros((1, 784), 'float32')"
 def in_fresh_processes(codes, rounds):
     """Seconds and peak megabytes of some code in fresh processes, as medians."""
     results = {name: [] for name in codes}
-    for _ in range(rounds):
+    # an installed package has bytecode, and so should a checkout
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    for _ in range(rounds + 1):  # the first is to warm up
         for name, code in codes.items():
-            done = subprocess.run(
-                [sys.executable, "-c", FRESH.format(code=code)],
-                capture_output=True,
-                text=True,
-                check=True,
-            )
+            command = [sys.executable, "-c", FRESH.format(code=code)]
+            done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
             seconds, kilobytes = done.stdout.split()[-2:]
             results[name].append([float(seconds), float(kilobytes) / 1024])
-    return {name: np.median(values, axis=0).tolist() for name, values in results.items()}
+    return {name: np.median(values[1:], axis=0).tolist() for name, values in results.items()}
 
 
-def in_turns(calls, rounds, repeat):
-    """Median seconds of each call, called in turns."""
+def in_turns(calls, rounds, at_least=0.05):
+    """Median seconds of each call, called in turns, as often as it takes to measure it."""
     seconds = {name: [] for name in calls}
     for _ in range(rounds + 1):
         for name, call in calls.items():
             call()
-            start = time.perf_counter()
-            for _ in range(repeat):
+            start, n_calls = time.perf_counter(), 0
+            while (spent := time.perf_counter() - start) < at_least:
                 call()
-            seconds[name].append((time.perf_counter() - start) / repeat)
+                n_calls += 1
+            seconds[name].append(spent / n_calls)
     return {name: median(values[1:]) for name, values in seconds.items()}
 
 
@@ -143,7 +143,7 @@ def main(arguments=None):
         for n in (32, 2048, 16_384)
     }
     title = f"transform {n_rows} rows"
-    results[title] = show(title, "s", in_turns(throughput, rounds, 1))
+    results[title] = show(title, "s", in_turns(throughput, rounds))
     row = X[:1]
     latency = {
         "skae": lambda: ae.transform(row),
@@ -151,9 +151,8 @@ def main(arguments=None):
         "Keras predict": lambda: model.predict(row, verbose=0),
         "Keras call": lambda: model(row).numpy(),
     }
-    results["transform one row"] = show(
-        "transform one row", "µs", in_turns(latency, rounds, 20 if options.quick else 200), 1e6
-    )
+    title = "transform one row"
+    results[title] = show(title, "µs", in_turns(latency, rounds), 1e6)
     path = options.output / "serving.json"
     path.write_text(json.dumps({"environment": environment(), "results": results}, indent=1) + "\n")
     print(f"Wrote {path}.")

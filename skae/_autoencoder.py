@@ -807,11 +807,10 @@ def _naming_sizes(*sizes):
 
 def _in_blocks(function, X, *columns):
     """Apply a function of dense rows to X block by block, into one array."""
-    n_samples, n_features = X.shape
-    blocks = _minibatches.row_blocks(n_samples, max(n_features, *columns, 1))
+    blocks = _minibatches.row_blocks(X.shape[0], max(X.shape[1], *columns, 1))
     if len(blocks) == 1:
         return function(_minibatches.read_rows(X, blocks[0]))
-    out = np.empty((n_samples, *columns), dtype=_minibatches.float_type(X))
+    out = np.empty((X.shape[0], *columns), dtype=_minibatches.float_type(X))
     for rows in blocks:
         out[rows] = function(_minibatches.read_rows(X, rows))
     return out

@@ -19,13 +19,14 @@ _GATHERED = 2**17
 # chunks of short steps share; small tables look at their held-out rows too often to fill them.
 _CHUNK = 2**22
 _CHUNK_STEPS, _LONG_CHUNK_STEPS, _LONG_TABLE = 32, 128, 2**15
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 # Smaller tables fill their minibatches up to this: to the same shapes, whatever the fold.
 _MIN_BATCH = 256
 
 
 def float_type(X):
     """Type in which the rows of X are read and served: float32 stays, all else is float64."""
-    return np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
+    return X.dtype if X.dtype == _FLOAT32 else _FLOAT64
 
 
 def _check_file(X, rows):
@@ -57,7 +58,8 @@ def read_rows(X, rows):
     block = X[rows]
     if issparse(block):
         block = block.toarray()
-    return block.astype(float_type(X), copy=False)
+    dtype = float_type(X)
+    return block if block.dtype is dtype else block.astype(dtype, copy=False)
 
 
 def standardise(X, rows, offset, scale, out=None, dtype=np.float32):
