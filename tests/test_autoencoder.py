@@ -162,25 +162,10 @@ def test_one_row_and_constant_rows_are_reconstructed():
 
 # ---- the tutorial recipe
 
-RECIPE = AutoencoderTransformer(
-    64,
-    hidden_layer_sizes=(128,),
-    activation="logistic",
-    code_activation="logistic",
-    output_activation="logistic",
-    init="normal",
-    whiten=False,
-    learning_rate="constant",
-    learning_rate_init=1e-3,
-    batch_size=32,
-    max_steps=20_000,
-    validation_fraction=0,
-)
-
 
 def test_the_tutorial_recipe_is_one_constructor_call(mnist):
     X = mnist[0].astype(np.float32)
-    ae = clone(RECIPE).set_params(max_steps=1000, random_state=0).fit(X)
+    ae = AutoencoderTransformer(64, **TUTORIAL, max_steps=1000, random_state=0).fit(X)
     assert 0.23 <= ae.loss_curve_[0] <= 0.245
     assert 0.045 <= ae.loss_curve_[-100:].mean() <= 0.07  # the tutorial prints 0.0584
     codes = ae.transform(X[:100])
