@@ -98,7 +98,7 @@ def show(title, unit, figures, scale=1.0):
     ours = next(iter(figures.values()))
     print(title)
     for name, value in figures.items():
-        ratio = "" if value is ours else f"   ours is {ours / value:.2f} times that"
+        ratio = "" if value is ours else f"   ours is {ours / value:.3g} times that"
         print(f"    {name:24}{value * scale:>10.3f} {unit}{ratio}", flush=True)
     return {"unit": unit, **{name: value * scale for name, value in figures.items()}}
 
