@@ -26,9 +26,9 @@ from ._minibatches import float_type, read_rows, row_blocks, standardise
 
 # Up to here the covariance and its eigenvectors cost less than a few passes of training.
 _MAX_COVARIANCE_FEATURES = 1500
-# A quarter of a gigabyte in double precision, on which PCA's solvers make copies. Of larger tables
+# An eighth of a gigabyte in double precision, on which PCA's solvers make copies. Of larger tables
 # they get a random subset, and the axes then make so many steps towards those of all rows.
-_MAX_PCA_NUMBERS = 2**25
+_MAX_PCA_NUMBERS = 2**24
 _SUBSPACE_ITERATIONS = 3
 
 
