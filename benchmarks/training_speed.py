@@ -26,7 +26,7 @@ import numpy as np
 from _common import RESULTS, OneLineParser, environment
 from sklearn.neural_network import MLPRegressor
 
-from skae import _minibatches, _network, _tape
+from skae import _minibatches, _network, _tape, _tensorflow
 
 BATCHES = [32, 256, 1024]
 N_FEATURES, HIDDEN, K = 784, 128, 64
@@ -76,7 +76,7 @@ class Tape:
     """The tutorial's loop: eager as written, or with tf.function around a step."""
 
     def __init__(self, X, batch_size, compiled):
-        self.tf = tf = _tape.import_tensorflow()
+        self.tf = tf = _tensorflow.import_tensorflow()
         shapes = [*pairwise(SIZES), *((n,) for n in SIZES[1:])]
         self.variables = [tf.Variable(tf.random.normal(s, stddev=0.05)) for s in shapes]
         self.optimizer = tf.optimizers.Adam(1e-3)
@@ -105,7 +105,7 @@ class Keras:
     """Model.fit with its defaults."""
 
     def __init__(self, X, batch_size):
-        _tape.import_tensorflow()
+        _tensorflow.import_tensorflow()
         import keras
 
         layers = [keras.layers.Dense(n, activation="sigmoid") for n in SIZES[1:]]

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from numbers import Integral, Real
 
+import joblib
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import (
@@ -30,6 +31,7 @@ from ._network import (
     start_at_random,
     tied_bounds,
 )
+from ._workers import ALONE, WorkerLostError, current_workers
 
 # A side of a feature is bounded if so many rows, and this share of them, sit on its extreme.
 _MIN_TIES, _MIN_TIED_SHARE = 5, 1e-3
@@ -333,13 +335,14 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         if warm:
             self._check_same_network()
         X = self._validate(X, reset=not warm)
-        seed = self._draw_seed()
+        workers, seed = self._agree(X)
         rows = np.arange(X.shape[0])
         against_pca = self.init == "pca" and not warm
         n_components = self.n_components_ if warm else self._count_components(X, seed)
 
         def start(training):
-            return self._restart() if warm else self._start(X, training, n_components, seed)
+            network = self._restart() if warm else self._start(X, training, n_components, seed)
+            return workers.broadcast_object(network)
 
         splits = _minibatches.held_out_splits(
             len(rows),
@@ -348,41 +351,53 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             np.random.default_rng(seed),
         ) or [(rows, rows[:0])]
         plan = self._plan(X.shape, len(splits[0][0]))
-        runs = []
-        for training, held_out in splits:
-            run = self._train(
+
+        def train(training, held_out):
+            return self._train(
                 X,
                 training,
                 held_out,
                 start(training),
                 plan,
-                [seed, len(runs)],
+                [seed, len(ends)],
                 against_pca=against_pca,
+                workers=workers,
             )
-            if run.ending == "interrupted" and runs:
+
+        runs, ends = [], []
+        for training, held_out in splits:
+            run = train(training, held_out)
+            ends.append(run)
+            if run.ending in _training.BROKEN_OFF and runs:
                 runs = runs[:1]  # the first split was run to its end: it decides alone
                 break
             runs.append(run)
             plan = plan._replace(stop=run.steps[-1])  # the others run as long as the first
 
+        if ends[-1].ending == "lost":
+            workers = ALONE  # what there is can still be kept
         best_step, curve = _training.choose(runs, _SIGNIFICANCE if against_pca else None)
         is_pca = against_pca and best_step == 0
+        network = runs[0].network
         if is_pca:
             network = start(rows).without_bounds()
         elif len(runs) > 1:
             plan = plan._replace(stop=best_step)
-            network = self._train(X, rows, rows[:0], start(rows), plan, [seed, len(runs)]).network
-        else:
-            network = runs[0].network
+            last = train(rows, rows[:0])
+            ends.append(last)
+            if last.ending == "done":
+                network = last.network
 
         network = network.astype(_minibatches.float_type(X))
         if self.whiten:
             mean, covariance = _moments(len(rows), *_code_sums(network, X))
             # PCA's components are in order; to turn them would only mix those of equal variance
             network = network.recode(*network.whitening(covariance, canonical=not is_pca), mean)
+        mean = _column_sums(X) / len(rows)
+        network, mean = workers.broadcast_object((network, mean))
         self.__dict__.pop("_stream", None)
         self._publish(network)
-        self.mean_ = _column_sums(X) / len(rows)
+        self.mean_ = mean
         self.n_samples_seen_ = len(rows)
         self.n_steps_ = len(runs[0].losses)
         self.n_iter_ = max(1, -(-self.n_steps_ // plan.steps_per_epoch))
@@ -393,7 +408,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             self.reconstruction_err_ = float(curve[curve[:, 0] == best_step, 1].item())
         else:
             self.reconstruction_err_ = float(_training.row_errors(network, X, rows).mean())
-        _warn_of_endings(runs)
+        _tell_endings(ends)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -424,7 +439,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         if not first:
             self._check_same_network()
         X = self._validate(X, reset=first)
-        seed = self._draw_seed()
+        workers, seed = self._agree(X)
         rows = np.arange(X.shape[0])
         if first:
             network = self._start(X, rows, self._count_components(X, seed), seed)
@@ -445,6 +460,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
                 network = network._replace(encoder=stream["encoder"], decoder=stream["decoder"])
         if self.bounds == "auto":
             network = network.with_room_for(X)
+        network = workers.broadcast_object(network)
         error = _training.row_errors(network, X, rows).mean()
 
         # Adam's moments are new after fit, so its steps and the learning rate's count anew too.
@@ -452,7 +468,16 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         plan = self._plan(X.shape, len(rows), stream_step=step)
         seen += len(rows)
         run = self._train(
-            X, rows, rows[:0], network, plan, [seed, steps], n_seen=seen, step=step, adam=adam
+            X,
+            rows,
+            rows[:0],
+            network,
+            plan,
+            [seed, steps],
+            n_seen=seen,
+            step=step,
+            adam=adam,
+            workers=workers,
         )
         stream = stream | {
             "encoder": run.network.encoder,
@@ -473,9 +498,11 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
                 to_code, from_code = to_code @ change, back @ from_code
             stream["code"] = to_code, from_code
             network = network.recode(to_code, from_code, mean)
+        mean = (sums + _column_sums(X)) / seen
+        if run.ending == "lost":
+            workers = ALONE
+        self._stream, network, self.mean_ = workers.broadcast_object((stream, network, mean))
         self._publish(network)
-        self._stream = stream
-        self.mean_ = (sums + _column_sums(X)) / seen
         self.n_samples_seen_ = seen
         self.n_steps_ = steps + len(run.losses)
         self.n_iter_ = epochs + 1
@@ -483,7 +510,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self.loss_curve_ = np.concatenate([losses, run.losses])
         self.validation_curve_ = np.vstack([curve, [[steps, error]]])
         self.reconstruction_err_ = float(error)
-        _warn_of_endings([run])
+        _tell_endings([run])
         return self
 
     def _check_combinations(self):
@@ -552,8 +579,34 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             reset=reset,
         )
 
-    def _draw_seed(self):
-        return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+    def _agree(self, X):
+        """Return who trains together, and the seed of all.
+
+        Raises
+        ------
+        ValueError
+            If workers were given different parameters, tables or networks.
+        """
+        workers = current_workers()
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        if workers.n_workers > 1:
+            mine = {name: repr(value) for name, value in self.get_params().items()}
+            mine["random_state"] = "None" if self.random_state is None else f"seed {seed}"
+            mine["the shape of X"] = str(X.shape)
+            mine["the type of X"] = str(X.dtype)
+            sample = np.arange(X.shape[0])[:: max(1, X.shape[0] // 100)]
+            mine["the hash of 100 rows of X"] = joblib.hash(_minibatches.read_rows(X, sample))
+            mine["the hash of the fitted network"] = joblib.hash(getattr(self, "encoder_", None))
+            everyone = workers.all_gather_object(mine)
+            for worker, theirs in enumerate(everyone):
+                for name, value in everyone[0].items():
+                    if theirs[name] != value:
+                        raise ValueError(
+                            "All workers must be given the same parameters and all rows of X, "
+                            f"but {name} is {value} on worker 0 and {theirs[name]} on worker "
+                            f"{worker}."
+                        )
+        return workers, workers.broadcast_object(seed)
 
     def _count_components(self, X, seed):
         """Return the size of the code."""
@@ -835,19 +888,24 @@ def _moments(n_samples, total, cross):
     return mean, (cross - n_samples * np.outer(mean, mean)) / max(1, n_samples - 1)
 
 
-def _warn_of_endings(runs):
+def _tell_endings(runs):
     """Say what ended training before its time, if not early stopping."""
-    endings = {run.ending for run in runs}
-    if "diverged" in endings:
+    ended = {run.ending: run for run in runs}
+    if "diverged" in ended:
         warnings.warn(
             "Training diverged: the loss or the weights stopped being finite. The best network "
             "before that is kept. Lower learning_rate_init, alpha or noise, or scale the data.",
             ConvergenceWarning,
             stacklevel=3,
         )
-    if "interrupted" in endings:
+    if "interrupted" in ended:
         warnings.warn(
             "Training was interrupted. The best network up to then is kept.",
             ConvergenceWarning,
             stacklevel=3,
         )
+    if "lost" in ended:
+        raise WorkerLostError(
+            f"{ended['lost'].error} The best network up to step {ended['lost'].steps[-1]} is "
+            "kept in this estimator: save it, and go on from it with warm_start=True."
+        ) from ended["lost"].error

@@ -126,8 +126,10 @@ def chunk_shape(n_samples, n_features, batch_size):
     return min(n_steps, max(1, _CHUNK // (n_rows * n_features))), n_rows, n_features
 
 
-def chunks(X, rows, lengths, shape, *, offset, scale, noise, rng):
+def chunks(X, rows, lengths, shape, *, offset, scale, noise, rng, share=slice(None)):
     """Yield training's food: inputs, targets, row weights and the number of steps.
+
+    The weights of a batch's rows sum to one.
 
     Parameters
     ----------
@@ -145,23 +147,26 @@ def chunks(X, rows, lengths, shape, *, offset, scale, noise, rng):
         Standard deviation of the Gaussian noise added to the inputs, in units of `scale`.
     rng : numpy.random.Generator
         Shuffles, and makes the noise.
+    share : slice
+        Which rows of each batch to read: the others are another worker's.
     """
-    _, batch_size, n_features = shape
+    max_steps, batch_size, n_features = shape
     batches = minibatches(rows, batch_size, rng)
     for n_steps in lengths:
-        targets = np.zeros(shape, dtype=np.float32)
-        weights = np.zeros(shape[:2], dtype=np.float32)
+        weights = np.zeros((max_steps, batch_size), dtype=np.float32)
         read = np.empty((n_steps, batch_size), dtype=rows.dtype)
         for step, batch in enumerate(islice(batches, n_steps)):
             read[step, : len(batch)] = batch
             read[step, len(batch) :] = batch[0]
-            weights[step, : len(batch)] = 1
-        read, flat = read.ravel(), targets[:n_steps].reshape(-1, n_features)
+            weights[step, : len(batch)] = 1 / len(batch)
+        read, weights = read[:, share].ravel(), weights[:, share]
+        targets = np.zeros((*weights.shape, n_features), dtype=np.float32)
+        flat = targets[:n_steps].reshape(-1, n_features)
         for block in row_blocks(len(read), n_features, _GATHERED):
             standardise(X, read[block], offset, scale, out=flat[block])
         inputs = targets
         if noise:
-            inputs = rng.standard_normal(shape, dtype=np.float32)
+            inputs = rng.standard_normal(shape, dtype=np.float32)[:, share]
             inputs *= np.float32(noise)
             inputs += targets
         yield inputs, targets, weights, n_steps

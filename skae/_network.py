@@ -31,6 +31,10 @@ _MAX_COVARIANCE_FEATURES = 1500
 _MAX_PCA_NUMBERS = 2**24
 _SUBSPACE_ITERATIONS = 3
 
+# A direction of the code with less than this share of the largest variance is rounding, for codes
+# are computed in float32.
+_FLAT = 1e-10
+
 
 def map_arrays(function, half):
     """Apply `function` to each array of a half."""
@@ -202,7 +206,7 @@ class Autoencoder(NamedTuple):
             The matrix and its inverse.
         """
         variance, axes = np.linalg.eigh(covariance)
-        varies = variance > variance.max(initial=0) * len(variance) * np.finfo(np.float32).eps
+        varies = variance > variance.max(initial=0) * _FLAT
         std = np.sqrt(variance, where=varies, out=np.ones_like(variance))
         to_code, from_code = (axes / std) @ axes.T, (axes * std) @ axes.T
         if not canonical:

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from . import _minibatches, _tape
+from ._workers import ALONE, WorkerLostError
 
 # How max_iter="auto" trades time for error, in epochs and in gradient steps.
 _AUTO_EPOCHS, _AUTO_MIN_STEPS, _AUTO_MAX_STEPS = 200, 600, 9000
@@ -21,6 +22,8 @@ _WARM_UP_SHARE = 0.05
 _STREAM_WARM_UP_STEPS = 100
 # A start that leaves less than this share of the variance is exact, up to rounding.
 _EXACT = 1e-10
+# Endings of runs that came from outside.
+BROKEN_OFF = ("interrupted", "lost")
 
 
 class Plan(NamedTuple):
@@ -104,8 +107,10 @@ class Run(NamedTuple):
         Mean squared error of each held-out row then.
     adam : tuple or None
         Without held-out rows, Adam's moments then, to go on with.
-    ending : {"done", "exact", "early", "diverged", "interrupted"}
-        What ended the run; "exact": there was nothing to learn at the start.
+    ending : {"done", "exact", "early", "diverged", "interrupted", "lost"}
+        What ended the run; "exact": there was nothing to learn at the start; "lost": a worker.
+    error : Exception or None
+        What the loss of a worker raised.
     """
 
     network: object
@@ -114,6 +119,7 @@ class Run(NamedTuple):
     errors: np.ndarray
     adam: tuple
     ending: str
+    error: Exception = None
 
 
 def row_errors(network, X, rows):
@@ -146,6 +152,7 @@ def train(
     report=None,
     step=0,
     adam=None,
+    workers=ALONE,
 ):
     """Train a network and remember its best snapshot.
 
@@ -177,19 +184,41 @@ def train(
         of the data and seconds left.
     step, adam : int, tuple
         Steps made before and Adam's moments after them, where this run goes on from another.
+    workers : Workers
+        Who trains together, each with the same arguments.
 
     Returns
     -------
     Run
     """
+
+    def errors_of(network, rows):
+        ours = row_errors(network, X, rows[workers.share(len(rows))])
+        return np.concatenate(workers.all_gather_object(ours))
+
+    def look(snapshot, progress, errors):
+        """Keep the snapshot if it is better, and return its error."""
+        nonlocal network, adam, best_error
+        looks.append((len(losses), errors))
+        error = errors.mean() if len(held_out) else np.nan
+        if not len(held_out):
+            network, adam = snapshot, progress.moments
+        elif error < best_error:
+            network, best_error = snapshot, error
+        return error
+
+    def snapshot_of(progress):
+        trained = progress.network
+        return start._replace(encoder=trained.encoder, decoder=trained.decoder)
+
     variance = start.scale**2
-    network, ending = start, "done"
-    losses, steps, errors = np.empty(0), [0], [row_errors(baseline, X, held_out)]
-    best_error = errors[0].mean() if len(held_out) else np.nan
+    network, ending, lost = start, "done", None
+    losses, looks = np.empty(0), [(0, errors_of(baseline, held_out))]
+    best_error = looks[0][1].mean() if len(held_out) else np.nan
     stale = 0
     sample = training[:: max(1, len(training) // 1000)]
-    if row_errors(start, X, sample).mean() <= _EXACT * variance:
-        return Run(network, losses, np.array(steps), np.array(errors), adam, "exact")
+    if errors_of(start, sample).mean() <= _EXACT * variance:
+        return Run(network, losses, *map(np.array, zip(*looks, strict=True)), adam, "exact")
 
     chunks = _minibatches.chunks(
         X,
@@ -200,6 +229,7 @@ def train(
         scale=start.scale,
         noise=noise,
         rng=rng,
+        share=workers.share(plan.shape[1]),
     )
     began = time.monotonic()
     try:
@@ -210,6 +240,7 @@ def train(
             alpha=alpha,
             step=step,
             moments=adam,
+            workers=workers,
         ):
             losses = np.concatenate([losses, progress.losses.astype(np.float64) * variance])
             if not np.isfinite(progress.losses).all():
@@ -218,19 +249,13 @@ def train(
             done = len(losses)
             if done % plan.evaluate_every and done < plan.stop:
                 continue
-            trained = progress.network
-            if not trained.is_finite():
+            snapshot = snapshot_of(progress)
+            if not snapshot.is_finite():
                 ending = "diverged"
                 break
-            snapshot = start._replace(encoder=trained.encoder, decoder=trained.decoder)
-            steps.append(done)
-            errors.append(row_errors(snapshot, X, held_out))
-            error = errors[-1].mean() if len(held_out) else np.nan
-            stale = 0 if error < best_error - tol * variance else stale + 1
-            if not len(held_out):
-                network, adam = snapshot, progress.moments
-            elif error < best_error:
-                network, best_error = snapshot, error
+            goal = best_error - tol * variance
+            error = look(snapshot, progress, errors_of(snapshot, held_out))
+            stale = 0 if error < goal else stale + 1
             if report is not None:
                 loss = losses[-plan.evaluate_every :].mean()
                 left = (time.monotonic() - began) * (plan.stop / done - 1)
@@ -239,8 +264,16 @@ def train(
                 ending = "early"
                 break
     except KeyboardInterrupt:
+        if workers.n_workers > 1:  # the others cannot know, and wait
+            raise
         ending = "interrupted"
-    return Run(network, losses, np.array(steps), np.array(errors), adam, ending)
+    except WorkerLostError as error:
+        ending, lost = "lost", error
+    if ending in BROKEN_OFF and len(losses) > looks[-1][0]:
+        snapshot = snapshot_of(progress)
+        if snapshot.is_finite():
+            look(snapshot, progress, row_errors(snapshot, X, held_out))
+    return Run(network, losses, *map(np.array, zip(*looks, strict=True)), adam, ending, lost)
 
 
 def choose(runs, significance):

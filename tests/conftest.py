@@ -34,8 +34,8 @@ def compilations(monkeypatch):
     """A list that grows by one whenever the training loop is traced and compiled."""
     traced, make_steps = [], _tape._make_steps
 
-    def counting(tf, activations):
-        steps = make_steps(tf, activations)
+    def counting(tf, activations, strategy):
+        steps = make_steps(tf, activations, strategy)
 
         def counted(*arguments):
             traced.append(activations)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.sparse import csr_array
@@ -125,7 +125,9 @@ def test_canonical_code_is_white_and_ordered_by_what_it_does(hidden, linear, see
     network = random_network(hidden, linear=linear, seed=seed)
     X = correlated_rows(seed=seed)
     codes = network.encode(X)
-    white = network.recode(*network.whitening(np.cov(codes.T)), codes.mean(axis=0))
+    covariance = np.cov(codes.T)
+    assume(np.linalg.cond(covariance) < 1e9)  # not with units that are all saturated
+    white = network.recode(*network.whitening(covariance), codes.mean(axis=0))
     codes = white.encode(X)
     np.testing.assert_allclose(codes.mean(axis=0), 0, atol=1e-7)
     np.testing.assert_allclose(np.cov(codes.T), np.eye(3), atol=1e-7)
