@@ -24,6 +24,7 @@ from statistics import median
 
 import numpy as np
 from _common import RESULTS, OneLineParser, environment, load
+from scipy.optimize import nnls
 
 from skae import AutoencoderTransformer, _minibatches, _tape
 from skae._workers import current_workers
@@ -151,7 +152,8 @@ def arithmetic(n_weights, seconds):
     n_bytes = 4 * (n_weights + 1)
     # a step of a worker alone, as a line over the batch size: updating weights, and each row
     sizes = sorted(seconds[1])
-    per_row, update = np.polyfit(sizes, [seconds[1][size] for size in sizes], 1)
+    line = np.column_stack([sizes, np.ones(len(sizes))])
+    (per_row, update), _ = nnls(line, [seconds[1][size] for size in sizes])
     print(
         f"\n{n_weights:,} weights: {n_bytes / 1e6:.2f} MB all-reduced per step. A ring of n sends"
     )
@@ -163,8 +165,8 @@ def arithmetic(n_weights, seconds):
             waited = seconds[n_workers][size] - update - per_row * size / n_workers
             rate = 8e-9 * n_bytes * 2 * (n_workers - 1) / n_workers / waited
             print(
-                f"{n_workers} workers, batch {size}: {1e3 * waited:.2f} ms more than that: "
-                f"as on a network of {rate:.1f} Gbit/s"
+                f"{n_workers} workers, batch {size}: {1e3 * waited:.2f} ms a step more than that, "
+                f"as over a network of {rate:.1f} Gbit/s"
             )
     for gbits in GBITS:
         transfer = 2 * 8e-9 * n_bytes / gbits  # of many workers

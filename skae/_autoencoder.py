@@ -204,6 +204,11 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     OMP_NUM_THREADS says when the first `fit` of a process imports TensorFlow; the workers of joblib
     and Dask have it set.
 
+    **Several machines.** In the scope of a `tf.distribute` strategy `fit` and `partial_fit` train
+    data-parallel. Every worker is given the same parameters and all rows; each reads its part of a
+    minibatch, and all end with the same bits. A ConnectionError says that a worker was
+    lost; what was learnt until then is kept.
+
     **PCA or the trained network?** With few held-out rows the lower error may be luck. So, with
     ``init="pca"``, the network is kept only if a one-sided paired t-test over the held-out rows
     finds its errors lower than PCA's at the 5 % level, and the test hears at least 100 rows (or
