@@ -14,6 +14,7 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
+from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -41,7 +42,9 @@ _MIN_HELD_OUT = 100
 _SIGNIFICANCE = 0.05
 
 
-class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class AutoencoderTransformer(
+    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """Autoencoder that starts as PCA and only gets better.
 
     A transformer in the manner of :class:`~sklearn.decomposition.PCA`: `transform` gives codes of
@@ -336,6 +339,13 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             The fitted estimator.
         """
         self._check_combinations()
+        with self._all_or_nothing():
+            ends = self._fit(X, y)
+        _tell_endings(ends)
+        return self
+
+    def _fit(self, X, y):
+        """Fit, and return the runs that were made."""
         warm = self.warm_start and hasattr(self, "encoder_")
         if warm:
             self._check_same_network()
@@ -356,9 +366,64 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             np.random.default_rng(seed),
         ) or [(rows, rows[:0])]
         plan = self._plan(X.shape, len(splits[0][0]))
+        n_runs = len(splits) + (len(splits) > 1)  # with several splits, there is one on all rows
+        context = self._init_callback_context(max_subtasks=n_runs * plan.n_looks)
+        hooked = {"estimator": self, "X": X, "y": X if y is None else y}
+        context.call_on_fit_task_begin(**hooked)
 
-        def train(training, held_out):
-            return self._train(
+        def begin_task():
+            return context.subcontext("epoch").call_on_fit_task_begin(**hooked)
+
+        def report(run, seconds_left):
+            nonlocal task
+            self._print_progress(run, plan, seconds_left)
+            stop = task.call_on_fit_task_end(
+                **hooked, reconstruction_attributes=lambda: fitted(runs[:1] or [run])
+            )
+            if run.steps[-1] < plan.stop:
+                task = begin_task()
+            return stop
+
+        def fitted(runs, network=None):
+            """Fitted attributes, if training ends with these runs (and a network of all rows)."""
+            best_step, curve = _training.choose(runs, _SIGNIFICANCE if against_pca else None)
+            is_pca = against_pca and best_step == 0
+            network = start(rows).without_bounds() if is_pca else network or runs[0].network
+            network = network.astype(_minibatches.float_type(X))
+            if self.whiten:
+                mean, covariance = _moments(len(rows), *_code_sums(network, X))
+                # PCA's components are in order; to turn them would mix those of equal variance
+                whitening = network.whitening(covariance, canonical=not is_pca)
+                network = network.recode(*whitening, mean)
+            mean = _column_sums(X) / len(rows)
+            network, mean = workers.broadcast_object((network, mean))
+            if len(curve):
+                error = curve[curve[:, 0] == best_step, 1].item()
+            else:
+                error = _training.row_errors(network, X, rows).mean()
+            n_steps = len(runs[0].losses)
+            return self._weights(network) | {
+                "mean_": mean,
+                "n_samples_seen_": len(rows),
+                "n_steps_": n_steps,
+                "n_iter_": max(1, -(-n_steps // plan.steps_per_epoch)),
+                "best_step_": best_step,
+                "loss_curve_": runs[0].losses,
+                "validation_curve_": curve,
+                "reconstruction_err_": float(error),
+            }
+
+        runs, ends, network = [], [], None
+        for training, held_out in [*splits, (rows, rows[:0])][:n_runs]:
+            is_last = len(runs) == len(splits)
+            if is_last:
+                best_step, _ = _training.choose(runs, _SIGNIFICANCE if against_pca else None)
+                if against_pca and best_step == 0:
+                    break
+                plan = plan._replace(stop=best_step)
+            self._print(f"run {len(ends) + 1} of {n_runs}: {len(training)} rows to train on")
+            task = begin_task()
+            run = self._train(
                 X,
                 training,
                 held_out,
@@ -366,55 +431,25 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
                 plan,
                 [seed, len(ends)],
                 against_pca=against_pca,
+                report=report,
                 workers=workers,
             )
-
-        runs, ends = [], []
-        for training, held_out in splits:
-            run = train(training, held_out)
             ends.append(run)
-            if run.ending in _training.BROKEN_OFF and runs:
-                runs = runs[:1]  # the first split was run to its end: it decides alone
+            if run.ending in _training.BROKEN_OFF:
+                if run.ending == "lost":
+                    workers = ALONE  # what there is can still be kept
+                runs = runs[:1] or [run]  # the first split, run to its end, decides alone
                 break
-            runs.append(run)
-            plan = plan._replace(stop=run.steps[-1])  # the others run as long as the first
-
-        if ends[-1].ending == "lost":
-            workers = ALONE  # what there is can still be kept
-        best_step, curve = _training.choose(runs, _SIGNIFICANCE if against_pca else None)
-        is_pca = against_pca and best_step == 0
-        network = runs[0].network
-        if is_pca:
-            network = start(rows).without_bounds()
-        elif len(runs) > 1:
-            plan = plan._replace(stop=best_step)
-            last = train(rows, rows[:0])
-            ends.append(last)
-            if last.ending == "done":
-                network = last.network
-
-        network = network.astype(_minibatches.float_type(X))
-        if self.whiten:
-            mean, covariance = _moments(len(rows), *_code_sums(network, X))
-            # PCA's components are in order; to turn them would only mix those of equal variance
-            network = network.recode(*network.whitening(covariance, canonical=not is_pca), mean)
-        mean = _column_sums(X) / len(rows)
-        network, mean = workers.broadcast_object((network, mean))
-        self.__dict__.pop("_stream", None)
-        self._publish(network)
-        self.mean_ = mean
-        self.n_samples_seen_ = len(rows)
-        self.n_steps_ = len(runs[0].losses)
-        self.n_iter_ = max(1, -(-self.n_steps_ // plan.steps_per_epoch))
-        self.best_step_ = best_step
-        self.loss_curve_ = runs[0].losses
-        self.validation_curve_ = curve
-        if len(curve):
-            self.reconstruction_err_ = float(curve[curve[:, 0] == best_step, 1].item())
-        else:
-            self.reconstruction_err_ = float(_training.row_errors(network, X, rows).mean())
-        _tell_endings(ends)
-        return self
+            if is_last and run.ending == "done":
+                network = run.network
+            elif not is_last:
+                runs.append(run)
+                plan = plan._replace(stop=run.steps[-1])  # the others run as long as the first
+        vars(self).update(fitted(runs, network))
+        vars(self).pop("_stream", None)
+        self._print(f"kept step {self.best_step_}, held-out MSE {self.reconstruction_err_:.4g}")
+        context.call_on_fit_task_end(**hooked, reconstruction_attributes=lambda: {})
+        return ends
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
@@ -440,6 +475,13 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             The estimator.
         """
         self._check_combinations()
+        with self._all_or_nothing():
+            run = self._partial_fit(X)
+        _tell_endings([run])
+        return self
+
+    def _partial_fit(self, X):
+        """Train on the next batch, and return the run."""
         first = not hasattr(self, "encoder_")
         if not first:
             self._check_same_network()
@@ -507,7 +549,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         if run.ending == "lost":
             workers = ALONE
         self._stream, network, self.mean_ = workers.broadcast_object((stream, network, mean))
-        self._publish(network)
+        vars(self).update(self._weights(network))
         self.n_samples_seen_ = seen
         self.n_steps_ = steps + len(run.losses)
         self.n_iter_ = epochs + 1
@@ -515,8 +557,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self.loss_curve_ = np.concatenate([losses, run.losses])
         self.validation_curve_ = np.vstack([curve, [[steps, error]]])
         self.reconstruction_err_ = float(error)
-        _tell_endings([run])
-        return self
+        return run
 
     def _check_combinations(self):
         """Refuse parameters that are in range but cannot work together."""
@@ -596,6 +637,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         if workers.n_workers > 1:
             mine = {name: repr(value) for name, value in self.get_params().items()}
+            mine["the callbacks"] = repr([type(c) for c in getattr(self, "_skl_callbacks", [])])
             mine["random_state"] = "None" if self.random_state is None else f"seed {seed}"
             mine["the shape of X"] = str(X.shape)
             mine["the type of X"] = str(X.dtype)
@@ -673,7 +715,18 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         )
 
     def _train(
-        self, X, training, held_out, start, plan, seed, *, against_pca=False, n_seen=None, **state
+        self,
+        X,
+        training,
+        held_out,
+        start,
+        plan,
+        seed,
+        *,
+        against_pca=False,
+        report=None,
+        n_seen=None,
+        **state,
     ):
         with _naming_sizes(X.shape[1], *self._hidden_layer_sizes(), start.code_size):
             return _training.train(
@@ -688,31 +741,50 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
                 patience=self.n_iter_no_change if self.early_stopping else None,
                 tol=self.tol,
                 rng=np.random.default_rng(seed),
-                report=self._report if self.verbose else None,
+                report=report,
                 **state,
             )
 
-    def _publish(self, network):
-        """Keep the network as fitted attributes."""
+    def _weights(self, network):
+        """Fitted attributes that hold a network."""
         if self.init == "pca" and not self.whiten:  # a code in the units of X, as PCA's
             network = network.rescale_code(np.full(network.code_size, network.scale))
-        self.scale_ = network.scale
+        scale = network.scale
         network = network.rescaled(1.0).astype(network.offset.dtype)
-        self.encoder_, self.decoder_, self.offset_ = (
-            network.encoder,
-            network.decoder,
-            network.offset,
-        )
-        self.bounds_ = np.stack([network.low, network.high])
-        self.activations_ = network.activations
-        self.n_components_ = network.code_size
+        return {
+            "encoder_": network.encoder,
+            "decoder_": network.decoder,
+            "offset_": network.offset,
+            "scale_": scale,
+            "bounds_": np.stack([network.low, network.high]),
+            "activations_": network.activations,
+            "n_components_": network.code_size,
+        }
 
-    def _report(self, step, n_steps, per_epoch, loss, error, variance, seconds_left):
-        line = f"[AutoencoderTransformer] step {step}/{n_steps}, epoch {step / per_epoch:.4g}"
-        line += f", training MSE {loss:.4g}"
-        if np.isfinite(error):
-            line += f", held-out MSE {error:.4g} (R² {1 - error / variance:.4f})"
-        print(f"{line}, {seconds_left:.0f} s left", flush=True)  # noqa: T201
+    @contextmanager
+    def _all_or_nothing(self):
+        """Put fitted attributes back to what they were if an exception comes."""
+        before = {name: value for name, value in vars(self).items() if _is_fitted(name)}
+        try:
+            yield
+        except BaseException:
+            for name in filter(_is_fitted, list(vars(self))):
+                del vars(self)[name]
+            vars(self).update(before)
+            raise
+
+    def _print(self, text, at_least=2):
+        if self.verbose >= at_least:
+            print(f"[AutoencoderTransformer] {text}", flush=True)  # noqa: T201
+
+    def _print_progress(self, run, plan, seconds_left):
+        step, n_new = run.steps[-1], run.steps[-1] - run.steps[-2]
+        text = f"step {step}/{plan.stop}, epoch {step / plan.steps_per_epoch:.4g}"
+        text += f", training MSE {run.losses[-n_new:].mean():.4g}"
+        if run.errors.size:
+            error, variance = run.errors[-1].mean(), run.network.scale**2
+            text += f", held-out MSE {error:.4g} (R² {1 - error / variance:.4f})"
+        self._print(f"{text}, {seconds_left:.0f} s left", at_least=1)
 
     # ---- serving
 
@@ -872,6 +944,10 @@ def _in_blocks(function, X, *columns):
     for rows in blocks:
         out[rows] = function(_minibatches.read_rows(X, rows))
     return out
+
+
+def _is_fitted(name):
+    return name == "_stream" or (name.endswith("_") and not name.startswith("_"))
 
 
 def _column_sums(X):

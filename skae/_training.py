@@ -49,6 +49,11 @@ class Plan(NamedTuple):
     stop: int
     evaluate_every: int
 
+    @property
+    def n_looks(self):
+        """How often the held-out rows will be looked at, after the start."""
+        return -(-self.stop // self.evaluate_every)
+
     def chunk_lengths(self):
         """Cut the steps into chunks that end wherever the held-out rows are looked at."""
         lengths, done = [], 0
@@ -179,9 +184,8 @@ def train(
     rng : numpy.random.Generator
         Shuffles the minibatches and makes the noise.
     report : callable, optional
-        Called at each evaluation with the steps made, their number, steps per epoch, training loss
-        since the last evaluation, held-out error (not a number without held-out rows), variance
-        of the data and seconds left.
+        Called at each evaluation with the run so far and the seconds left; where it returns True
+        the run ends.
     step, adam : int, tuple
         Steps made before and Adam's moments after them, where this run goes on from another.
     workers : Workers
@@ -207,6 +211,10 @@ def train(
             network, best_error = snapshot, error
         return error
 
+    def so_far(ending, error=None):
+        steps, errors = map(np.array, zip(*looks, strict=True))
+        return Run(network, losses, steps, errors, adam, ending, error)
+
     def snapshot_of(progress):
         trained = progress.network
         return start._replace(encoder=trained.encoder, decoder=trained.decoder)
@@ -218,7 +226,7 @@ def train(
     stale = 0
     sample = training[:: max(1, len(training) // 1000)]
     if errors_of(start, sample).mean() <= _EXACT * variance:
-        return Run(network, losses, *map(np.array, zip(*looks, strict=True)), adam, "exact")
+        return so_far("exact")
 
     chunks = _minibatches.chunks(
         X,
@@ -257,9 +265,10 @@ def train(
             error = look(snapshot, progress, errors_of(snapshot, held_out))
             stale = 0 if error < goal else stale + 1
             if report is not None:
-                loss = losses[-plan.evaluate_every :].mean()
                 left = (time.monotonic() - began) * (plan.stop / done - 1)
-                report(done, plan.stop, plan.steps_per_epoch, loss, error, variance, left)
+                if any(workers.all_gather_object(report(so_far("early"), left))):
+                    ending = "early"
+                    break
             if patience is not None and stale >= patience:
                 ending = "early"
                 break
@@ -273,7 +282,7 @@ def train(
         snapshot = snapshot_of(progress)
         if snapshot.is_finite():
             look(snapshot, progress, row_errors(snapshot, X, held_out))
-    return Run(network, losses, *map(np.array, zip(*looks, strict=True)), adam, ending, lost)
+    return so_far(ending, lost)
 
 
 def choose(runs, significance):

@@ -1,0 +1,145 @@
+"""scikit-learn's callbacks see our epochs."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.callback import ProgressBar, ScoringMonitor
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+
+from skae import AutoencoderTransformer
+
+X, y = load_digits(return_X_y=True)
+X, y = X[:1100], y[:1100]
+
+
+class Recorder:
+    """Writes down what it is called with, and does `act` at the end of each epoch."""
+
+    def __init__(self, act=lambda *_: None):
+        self.act = act
+        self.begun, self.ended, self.calls = [], [], []
+
+    def setup(self, estimator, context):
+        self.calls.append("setup")
+
+    def teardown(self, estimator, context):
+        self.calls.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context):
+        self.begun.append((context.task_name, context.task_id))
+
+    def on_fit_task_end(self, estimator, context, *, X, fitted_estimator):
+        self.ended.append((context.task_name, context.task_id))
+        if context.task_name == "epoch":
+            return self.act(len(self.ended), fitted_estimator)
+        return None
+
+
+def autoencoder(*callbacks, **params):
+    params = {"n_components": 8, "max_iter": 4, "random_state": 0} | params
+    return AutoencoderTransformer(**params).set_callbacks(*callbacks)
+
+
+def test_each_epoch_is_a_task():
+    recorder = Recorder()
+    autoencoder(recorder).fit(X)
+    epochs = [("epoch", i) for i in range(4)]
+    assert recorder.begun == [("fit", 0), *epochs]
+    assert recorder.ended == [*epochs, ("fit", 0)]
+    assert recorder.calls == ["setup", "teardown"]
+
+
+def test_several_splits_are_one_row_of_tasks():
+    recorder = Recorder()
+    ae = autoencoder(recorder, init="pca").fit(X[:300])
+    # four splits and, unless PCA is kept, a run on all rows
+    epochs = [i for name, i in recorder.ended if name == "epoch"]
+    assert epochs == list(range(4 * 4 + ae.best_step_ // (ae.n_steps_ // 4)))
+
+
+def test_the_fitted_estimator_is_what_fit_would_give_now():
+    seen = []
+    recorder = Recorder(lambda _, fitted: seen.append(fitted))
+    ae = autoencoder(recorder).fit(X)
+    errors = [((e.reconstruct(X) - X) ** 2).mean() for e in seen]
+    assert errors == sorted(errors, reverse=True)
+    assert [e.n_steps_ for e in seen] == [ae.n_steps_ * i // 4 for i in range(1, 5)]
+    np.testing.assert_array_equal(seen[-1].transform(X), ae.transform(X))
+    np.testing.assert_allclose(seen[0].transform(X).std(axis=0), 1, rtol=0.1)
+
+
+def test_callbacks_change_nothing():
+    ours = autoencoder(Recorder()).fit(X)
+    np.testing.assert_array_equal(ours.transform(X), autoencoder().fit(X).transform(X))
+
+
+def test_a_callback_that_returns_true_stops_training():
+    ae = autoencoder(Recorder(lambda n, _: n == 2)).fit(X)
+    assert ae.n_iter_ == 2
+    assert ae.score(X) > PCA(8).fit(X).explained_variance_ratio_.sum()
+
+
+def test_an_error_in_a_callback_leaves_nothing_half_fitted():
+    def fail(n, _):
+        raise RuntimeError("the disk is full")
+
+    ae = autoencoder(Recorder(fail))
+    with pytest.raises(RuntimeError, match="the disk is full"):
+        ae.fit(X)
+    with pytest.raises(NotFittedError):
+        ae.transform(X)
+    assert not hasattr(ae, "n_features_in_")
+
+    ae = autoencoder().fit(X)
+    codes = ae.transform(X)
+    ae.set_callbacks(Recorder(fail))
+    with pytest.raises(RuntimeError, match="the disk is full"):
+        ae.fit(X[:, :20])
+    np.testing.assert_array_equal(ae.transform(X), codes)
+
+
+def test_progress_bars_show_our_epochs(capsys):
+    autoencoder(ProgressBar()).fit(X)
+    assert "AutoencoderTransformer - fit" in capsys.readouterr().out
+    pipe = Pipeline([("ae", autoencoder()), ("clf", LogisticRegression())])
+    pipe.set_callbacks(ProgressBar()).fit(X, y)
+    assert "AutoencoderTransformer - fit" in capsys.readouterr().out
+
+
+def test_progress_bars_pass_through_a_grid_search(capsys):
+    search = GridSearchCV(autoencoder(), {"n_components": [2, 4]}, cv=2)
+    search.set_callbacks(ProgressBar(max_propagation_depth=None)).fit(X)
+    shown = capsys.readouterr().out
+    assert "GridSearchCV" in shown
+    assert "AutoencoderTransformer" in shown
+
+
+def test_scoring_monitor_records_each_epoch():
+    # scoring=None fails in scikit-learn 1.9 with any estimator
+    monitor = ScoringMonitor(scoring={"score": lambda ae, X, y: ae.score(X)})
+    ae = autoencoder(monitor).fit(X)
+    log = monitor.get_logs()
+    scores = [row["score"] for row in log.data if row["task_name"] == "epoch"]
+    assert len(scores) == 4
+    assert scores == sorted(scores)
+    assert scores[-1] == pytest.approx(ae.score(X))
+
+
+def test_a_clone_keeps_the_callbacks():
+    recorder = Recorder()
+    clone(autoencoder(recorder)).fit(X)
+    assert recorder.calls == ["setup", "teardown"]
+
+
+@pytest.mark.parametrize("verbose", [0, 1, 2])
+def test_verbose_says_more_and_more(verbose, capsys):
+    autoencoder(verbose=verbose).fit(X)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == [0, 4, 6][verbose]
+    for word in ("training MSE", "held-out MSE", "R²", "s left")[: 4 * verbose]:
+        assert word in lines[verbose // 2]
