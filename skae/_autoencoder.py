@@ -1,13 +1,17 @@
 """The estimator: its parameters, its manners, and the story of fit."""
 
 import warnings
+from collections.abc import Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from itertools import pairwise
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar
 
 import joblib
 import numpy as np
-from scipy.sparse import issparse
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse, sparray, spmatrix
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -15,7 +19,7 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.callback import CallbackSupportMixin
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, InconsistentVersionWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import row_norms
@@ -40,6 +44,18 @@ _MIN_TIES, _MIN_TIED_SHARE = 5, 1e-3
 _MIN_HELD_OUT = 100
 # ... and takes the network if it is better at this level of a one-sided paired t-test.
 _SIGNIFICANCE = 0.05
+
+
+# For type checkers.
+_Rows: TypeAlias = ArrayLike | sparray | spmatrix
+_Bound: TypeAlias = float | NDArray[Any] | None
+_Activation: TypeAlias = Literal["identity", "relu", "tanh", "logistic", "elu", "gelu", "silu"]
+_Method = TypeVar("_Method")
+
+
+def _validating_parameters(method: _Method) -> _Method:
+    """Check `_parameter_constraints` first; scikit-learn's own decorator hides the types."""
+    return _fit_context(prefer_skip_nested_validation=True)(method)
 
 
 class AutoencoderTransformer(
@@ -243,6 +259,10 @@ class AutoencoderTransformer(
     True
     """
 
+    # The HTML diagram's link.
+    _doc_link_module = "skae"
+    _doc_link_template = "https://pypi.org/project/skae/"
+
     _parameter_constraints: dict = {  # noqa: RUF012
         "n_components": [
             Interval(Integral, 1, None, closed="left"),
@@ -273,30 +293,30 @@ class AutoencoderTransformer(
 
     def __init__(
         self,
-        n_components=64,
+        n_components: float = 64,
         *,
-        hidden_layer_sizes=(128,),
-        activation="silu",
-        init="pca",
-        bounds="auto",
-        whiten=True,
-        code_activation="identity",
-        output_activation="identity",
-        learning_rate="cosine",
-        learning_rate_init=7e-3,
-        batch_size=256,
-        max_iter="auto",
-        max_steps=None,
-        alpha=0.1,
-        noise=0.0,
-        validation_fraction=0.1,
-        early_stopping=False,
-        n_iter_no_change=10,
-        tol=1e-4,
-        warm_start=False,
-        random_state=None,
-        verbose=0,
-    ):
+        hidden_layer_sizes: int | Sequence[int] = (128,),
+        activation: _Activation = "silu",
+        init: Literal["pca", "glorot", "normal"] = "pca",
+        bounds: Literal["auto"] | tuple[_Bound, _Bound] | None = "auto",
+        whiten: bool = True,
+        code_activation: _Activation = "identity",
+        output_activation: _Activation = "identity",
+        learning_rate: Literal["cosine", "constant"] = "cosine",
+        learning_rate_init: float = 7e-3,
+        batch_size: int = 256,
+        max_iter: int | Literal["auto"] = "auto",
+        max_steps: int | None = None,
+        alpha: float = 0.1,
+        noise: float = 0.0,
+        validation_fraction: float = 0.1,
+        early_stopping: bool = False,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.n_components = n_components
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -322,8 +342,16 @@ class AutoencoderTransformer(
 
     # ---- fitting
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    if TYPE_CHECKING:  # what the mixins add
+
+        def fit_transform(self, X: _Rows, y: object = None, **params: Any) -> NDArray[Any]: ...
+        def get_feature_names_out(self, input_features: object = None) -> NDArray[Any]: ...
+        def set_output(self, *, transform: str | None = None) -> Self: ...
+        def set_params(self, **params: Any) -> Self: ...
+        def set_callbacks(self, *callbacks: object) -> Self: ...
+
+    @_validating_parameters
+    def fit(self, X: _Rows, y: object = None) -> Self:
         """Train the autoencoder.
 
         Parameters
@@ -451,8 +479,8 @@ class AutoencoderTransformer(
         context.call_on_fit_task_end(**hooked, reconstruction_attributes=lambda: {})
         return ends
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None):
+    @_validating_parameters
+    def partial_fit(self, X: _Rows, y: object = None) -> Self:
         """Go on training with one pass over the rows of X, the next batch of a stream.
 
         The first call on a new estimator starts it at the PCA of its batch; after `fit`, the
@@ -800,7 +828,7 @@ class AutoencoderTransformer(
         )
 
     @property
-    def components_(self):
+    def components_(self) -> NDArray[Any]:
         """Linear path of the encoder: ``(X - mean_) @ components_.T`` is its share of the code."""
         path = self._network.linear_path()
         if path is None:
@@ -811,7 +839,7 @@ class AutoencoderTransformer(
     def _n_features_out(self):
         return self.n_components_
 
-    def transform(self, X):
+    def transform(self, X: _Rows) -> NDArray[Any]:
         """Encode rows.
 
         Parameters
@@ -827,7 +855,7 @@ class AutoencoderTransformer(
         network, X = self._prepare(X)
         return _in_blocks(network.encode, X, network.code_size)
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
         """Decode codes.
 
         Parameters
@@ -850,7 +878,7 @@ class AutoencoderTransformer(
         network = self._network.astype(_minibatches.float_type(X))
         return _in_blocks(network.decode, X, self.n_features_in_)
 
-    def reconstruct(self, X):
+    def reconstruct(self, X: _Rows) -> NDArray[Any]:
         """Encode and decode rows.
 
         Parameters
@@ -866,7 +894,7 @@ class AutoencoderTransformer(
         network, X = self._prepare(X)
         return _in_blocks(lambda rows: network.decode(network.encode(rows)), X, X.shape[1])
 
-    def score_samples(self, X):
+    def score_samples(self, X: _Rows) -> NDArray[Any]:
         """Negated squared error of each row, so that unusual rows score low.
 
         Parameters
@@ -882,7 +910,7 @@ class AutoencoderTransformer(
         network, X = self._prepare(X)
         return -_in_blocks(network.squared_errors, X)
 
-    def score(self, X, y=None):
+    def score(self, X: _Rows, y: object = None) -> float:
         """Share of the variance that the reconstruction keeps.
 
         Parameters
@@ -913,6 +941,22 @@ class AutoencoderTransformer(
         X = self._validate(X, reset=False)
         network, dtype = self._network, _minibatches.float_type(X)
         return network if self.offset_.dtype == dtype else network.astype(dtype), X
+
+    def __getstate__(self):
+        return super().__getstate__() | {"_skae_version": version("skae")}
+
+    def __setstate__(self, state):
+        saved, now = state.pop("_skae_version", "unknown"), version("skae")
+        if saved != now:
+            warnings.warn(
+                InconsistentVersionWarning(
+                    estimator_name=type(self).__name__,
+                    current_sklearn_version=now,
+                    original_sklearn_version=saved,
+                ),
+                stacklevel=2,
+            )
+        super().__setstate__(state)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

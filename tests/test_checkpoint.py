@@ -1,0 +1,103 @@
+"""Checkpoints: what a killed process leaves."""
+
+import subprocess
+import sys
+import time
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.callback import ProgressBar
+from sklearn.datasets import load_digits
+
+from skae import AutoencoderTransformer, Checkpoint
+
+X = load_digits().data
+
+
+def test_the_file_is_the_estimator_after_the_last_look(tmp_path):
+    path = tmp_path / "ae.joblib"
+    ae = AutoencoderTransformer(8, max_iter=3, random_state=0)
+    ae.set_callbacks(Checkpoint(path), ProgressBar()).fit(X)
+    saved = joblib.load(path)
+    np.testing.assert_array_equal(saved.transform(X), ae.transform(X))
+    assert not any("callback" in name for name in vars(saved))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_training(tmp_path):
+    ae = AutoencoderTransformer(8).set_callbacks(Checkpoint(tmp_path / "none" / "ae.joblib"))
+    with pytest.raises(OSError, match="none"):
+        ae.fit(X)
+
+
+def test_a_failure_to_write_leaves_the_last_file(tmp_path, monkeypatch):
+    path = tmp_path / "ae.joblib"
+    path.write_bytes(b"the one before")
+
+    def full(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(joblib, "dump", full)
+    with pytest.raises(OSError, match="no space left"):
+        AutoencoderTransformer(8, max_iter=2).set_callbacks(Checkpoint(path)).fit(X)
+    assert path.read_bytes() == b"the one before"
+
+
+WRITE = """
+import sys
+from types import SimpleNamespace
+import joblib
+from skae import Checkpoint
+task, checkpoint = SimpleNamespace(task_name="epoch"), Checkpoint(sys.argv[1])
+estimator = joblib.load(sys.argv[1])
+print("ready", flush=True)
+while True:
+    checkpoint.on_fit_task_end(None, task, fitted_estimator=estimator)
+"""
+FIT = """
+import sys
+from sklearn.datasets import load_digits
+from skae import AutoencoderTransformer, Checkpoint
+X = load_digits().data
+ae = AutoencoderTransformer(8, max_iter=100_000, random_state=0)
+ae.set_callbacks(Checkpoint(sys.argv[1])).fit(X)
+"""
+
+
+def start(program, path):
+    return subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE)
+
+
+def kill(process):
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+@pytest.mark.slow
+def test_a_process_killed_while_it_writes_leaves_a_whole_estimator(tmp_path):
+    path, rng = tmp_path / "ae.joblib", np.random.default_rng(0)
+    ae = AutoencoderTransformer(8, max_steps=20, random_state=0).fit(X)
+    joblib.dump(ae, path)
+    broken_off = 0
+    for _ in range(20):
+        process = start(WRITE, path)
+        process.stdout.readline()
+        time.sleep(rng.uniform(0, 0.05))
+        kill(process)
+        np.testing.assert_array_equal(joblib.load(path).transform(X), ae.transform(X))
+        broken_off += (tmp_path / "ae.joblib.part").exists()
+    assert broken_off
+
+
+def test_training_goes_on_from_what_a_killed_process_leaves(tmp_path):
+    path = tmp_path / "ae.joblib"
+    process = start(FIT, path)
+    while not path.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    kill(process)
+    ae = joblib.load(path)
+    before = ae.reconstruction_err_
+    assert ae.set_params(warm_start=True, max_iter=40).fit(X).reconstruction_err_ < before

@@ -1,0 +1,220 @@
+"""At home among scikit-learn's tools and their neighbours: real libraries, no stand-ins."""
+
+import copy
+import pickle
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import sklearn
+import skops.io
+from imblearn.over_sampling import RandomOverSampler
+from imblearn.pipeline import Pipeline as ImbalancedPipeline
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.datasets import load_digits
+from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, RandomizedSearchCV
+from sklearn.pipeline import FeatureUnion, Pipeline
+
+from skae import AutoencoderTransformer
+
+X, y = (array[:600] for array in load_digits(return_X_y=True))
+NAMES = [f"pixel{i}" for i in range(64)]
+FRAMES = {
+    "pandas": pd.DataFrame(X, columns=NAMES),
+    "pandas nullable": pd.DataFrame(X, columns=NAMES).convert_dtypes(),
+    "polars": pl.DataFrame(X, schema=NAMES),
+}
+
+
+def autoencoder(n_components=4, **params):
+    return AutoencoderTransformer(n_components, **{"max_steps": 60, "random_state": 0} | params)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return autoencoder().fit(X)
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_frames_give_what_arrays_give(fitted, kind):
+    ae = autoencoder().fit(FRAMES[kind])
+    np.testing.assert_array_equal(ae.transform(FRAMES[kind]), fitted.transform(X))
+    assert ae.feature_names_in_.tolist() == NAMES
+    assert isinstance(ae.inverse_transform(fitted.transform(X)), np.ndarray)
+
+
+@pytest.mark.parametrize(("kind", "frame"), [("pandas", pd.DataFrame), ("polars", pl.DataFrame)])
+def test_codes_come_as_frames_where_asked(fitted, kind, frame):
+    ae = autoencoder().set_output(transform=kind).fit(FRAMES[kind])
+    codes = ae.transform(FRAMES[kind])
+    assert isinstance(codes, frame)
+    assert list(codes.columns) == [f"autoencodertransformer{i}" for i in range(4)]
+    np.testing.assert_array_equal(codes.to_numpy(), fitted.transform(X))
+    rows = ae.inverse_transform(codes)
+    assert isinstance(rows, np.ndarray)
+    np.testing.assert_array_equal(rows, fitted.reconstruct(X))
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+def test_other_columns_are_refused(kind):
+    frame = FRAMES[kind]
+    ae = autoencoder().fit(frame)
+    renamed = (
+        frame.rename({"pixel0": "other"})
+        if kind == "polars"
+        else frame.set_axis(["other", *NAMES[1:]], axis=1)
+    )
+    with pytest.raises(ValueError, match="feature names"):
+        ae.transform(renamed)
+
+
+def test_missing_values_are_refused_by_name():
+    with pytest.raises(ValueError, match="contains NaN"):
+        autoencoder().fit(FRAMES["pandas nullable"].mask(FRAMES["pandas"] > 15))
+
+
+def test_works_inside_other_transformers():
+    halves = [("left", autoencoder(), NAMES[:32]), ("right", autoencoder(2), NAMES[32:])]
+    codes = ColumnTransformer(halves).set_output(transform="pandas").fit_transform(FRAMES["pandas"])
+    assert codes.columns[-1] == "right__autoencodertransformer1"
+    union = FeatureUnion([("a", autoencoder()), ("b", autoencoder(2))]).fit(X)
+    assert union.transform(X).shape == (600, 6)
+    assert union.get_feature_names_out()[-1] == "b__autoencodertransformer1"
+
+
+def test_works_on_targets(fitted):
+    ae = autoencoder(whiten=False)
+    regressor = TransformedTargetRegressor(Ridge(), transformer=ae, check_inverse=False)
+    assert regressor.fit(X, X).predict(X).shape == X.shape
+
+
+def test_works_in_imbalanced_learns_pipeline():
+    steps = [("ae", autoencoder()), ("sampler", RandomOverSampler()), ("clf", LogisticRegression())]
+    assert ImbalancedPipeline(steps).fit(X, y).score(X, y) > 0.8
+
+
+def test_works_with_metadata_routing():
+    with sklearn.config_context(enable_metadata_routing=True):
+        classifier = LogisticRegression().set_fit_request(sample_weight=True)
+        pipe = Pipeline([("ae", autoencoder()), ("clf", classifier)])
+        assert pipe.fit(X, y, sample_weight=np.ones(len(y))).score(X, y) > 0.8
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_searches_choose_by_reconstruction(n_jobs):
+    grid = {"n_components": [2, 8]}
+    search = GridSearchCV(autoencoder(), grid, cv=3, n_jobs=n_jobs).fit(X)
+    assert search.best_params_ == {"n_components": 8}
+    assert 0 < search.cv_results_["mean_test_score"][0] < search.best_score_ < 1
+
+
+def test_random_and_halving_searches_run():
+    grid = {"n_components": [2, 8], "alpha": [0, 1]}
+    ae = autoencoder(validation_fraction=0.4)
+    search = HalvingGridSearchCV(ae, grid, cv=2, random_state=0).fit(X)
+    assert search.best_params_["n_components"] == 8
+    grid = {"learning_rate_init": [1e-3, 1e-2], "noise": [0, 0.1]}
+    RandomizedSearchCV(autoencoder(), grid, n_iter=2, cv=2, random_state=0).fit(X)
+
+
+def dump_joblib(estimator, path, **options):
+    joblib.dump(estimator, path, **options)
+    return lambda: joblib.load(path)
+
+
+def dump_mmap(estimator, path):
+    joblib.dump(estimator, path)
+    return lambda: joblib.load(path, mmap_mode="r")
+
+
+def dump_skops(estimator, path):
+    skops.io.dump(estimator, path)
+    trusted = ["skae._autoencoder.AutoencoderTransformer"]
+    assert skops.io.get_untrusted_types(file=path) == trusted
+    return lambda: skops.io.load(path, trusted=trusted)
+
+
+DUMPS = {
+    "pickle": lambda estimator, _: lambda: pickle.loads(pickle.dumps(estimator)),
+    "deepcopy": lambda estimator, _: lambda: copy.deepcopy(estimator),
+    "joblib": dump_joblib,
+    "joblib, compressed": lambda estimator, path: dump_joblib(estimator, path, compress=3),
+    "joblib, mapped": dump_mmap,
+    "skops": dump_skops,
+}
+
+
+@pytest.mark.parametrize("dump", DUMPS.values(), ids=DUMPS)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_saved_estimator_comes_back_the_same(dump, streamed, tmp_path):
+    ae = autoencoder().partial_fit(X[:300]) if streamed else autoencoder().fit(X)
+    again = dump(ae, tmp_path / "estimator")()
+    np.testing.assert_array_equal(again.transform(X), ae.transform(X))
+    np.testing.assert_array_equal(again.reconstruct(X), ae.reconstruct(X))
+    # and goes on like the one that was saved
+    np.testing.assert_array_equal(again.partial_fit(X).transform(X), ae.partial_fit(X).transform(X))
+
+
+def test_a_file_of_another_version_warns(fitted):
+    state = fitted.__getstate__()
+    with pytest.warns(InconsistentVersionWarning, match=r"from version 0\.0\.1 when using version"):
+        AutoencoderTransformer().__setstate__(state | {"_skae_version": "0.0.1"})
+
+
+def test_a_file_is_hardly_larger_than_the_weights(mnist):
+    rows = mnist[0].astype(np.float32)
+    ae = AutoencoderTransformer(max_iter=40, random_state=0).fit(rows[:6000])
+    ae.loss_curve_ = np.zeros(9000)  # as long as it gets with the defaults
+    halves = (ae.encoder_, ae.decoder_)
+    weights = [w for half in halves for w in (*half["coefs"], *half["intercepts"], half["linear"])]
+    assert len(pickle.dumps(ae)) < 1.1 * sum(w.nbytes for w in weights)
+
+
+def test_the_diagram_links_to_the_documentation(fitted):
+    assert "https://pypi.org/project/skae/" in fitted._repr_html_()
+    assert repr(fitted) == "AutoencoderTransformer(max_steps=60, n_components=4, random_state=0)"
+
+
+def test_parameters_and_results_can_be_completed(fitted):
+    assert {"n_components_", "encoder_", "reconstruct", "components_"} <= set(dir(fitted))
+
+
+SNIPPET = """
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skae import AutoencoderTransformer
+
+
+def codes(X: NDArray[np.float64]) -> NDArray[Any]:
+    ae = AutoencoderTransformer(8, hidden_layer_sizes=(64, 32), bounds=(0, None), random_state=0)
+    score: float = ae.fit(X).score(X)
+    print(score, ae.n_components_, ae.loss_curve_.mean())
+    rows: NDArray[Any] = ae.inverse_transform(ae.transform(X))
+    assert rows.shape == X.shape
+    return ae.set_params(noise=0.1).partial_fit(X).fit_transform(X)
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "complaint"), [("", ""), ('\nAutoencoderTransformer(activation="sulu")\n', "sulu")]
+)
+def test_a_users_code_passes_strict_type_checks(tmp_path, more, complaint):
+    (tmp_path / "user.py").write_text(SNIPPET + more)
+    result = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "user.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (result.returncode == 0) == (not complaint), result.stdout
+    assert complaint in result.stdout
