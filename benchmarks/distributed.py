@@ -48,8 +48,9 @@ def autoencoder(n_features, max_steps):
 def seconds_per_step(ae, X, batch_size):
     """Median over chunks of the time of a gradient step of a fitted network."""
     workers = current_workers()
-    shape = _minibatches.chunk_shape(*X.shape, batch_size)
     network = ae._network
+    n_weights = sum(coef.size for half in (ae.encoder_, ae.decoder_) for coef in half["coefs"])
+    shape = _minibatches.chunk_shape(*X.shape, batch_size, n_weights)
     chunks = _minibatches.chunks(
         X,
         np.arange(len(X)),

@@ -31,6 +31,7 @@ from skae import _minibatches, _network, _tape, _tensorflow
 BATCHES = [32, 256, 1024]
 N_FEATURES, HIDDEN, K = 784, 128, 64
 SIZES = [N_FEATURES, HIDDEN, K, HIDDEN, N_FEATURES]
+N_WEIGHTS = 2 * (N_FEATURES * HIDDEN + HIDDEN * K)
 # Each measurement makes steps for about so long.
 SECONDS = 1.0
 
@@ -55,7 +56,7 @@ class Ours:
 
     def __call__(self, n_steps):
         """Make so many steps."""
-        shape = _minibatches.chunk_shape(*self.X.shape, self.batch_size)
+        shape = _minibatches.chunk_shape(*self.X.shape, self.batch_size, N_WEIGHTS)
         lengths = [shape[0]] * (n_steps // shape[0]) + [n_steps % shape[0] or shape[0]]
         chunks = _minibatches.chunks(
             self.X,

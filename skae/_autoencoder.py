@@ -164,7 +164,7 @@ class AutoencoderTransformer(
 
     random_state : int, RandomState instance or None, default=None
         For the hidden layers, the held-out rows, the order of minibatches and the noise. An int
-        makes `fit` reproducible to the bit on the same machine.
+        makes `fit` reproducible to the bit on the same machine with as many threads.
 
     verbose : int, default=0
         If positive, print a line at each evaluation.
@@ -393,7 +393,7 @@ class AutoencoderTransformer(
             _MIN_HELD_OUT if against_pca else 1,
             np.random.default_rng(seed),
         ) or [(rows, rows[:0])]
-        plan = self._plan(X.shape, len(splits[0][0]))
+        plan = self._plan(X.shape, len(splits[0][0]), n_components)
         n_runs = len(splits) + (len(splits) > 1)  # with several splits, there is one on all rows
         context = self._init_callback_context(max_subtasks=n_runs * plan.n_looks)
         hooked = {"estimator": self, "X": X, "y": X if y is None else y}
@@ -540,7 +540,7 @@ class AutoencoderTransformer(
 
         # Adam's moments are new after fit, so its steps and the learning rate's count anew too.
         step, adam = stream["step"], stream["adam"]
-        plan = self._plan(X.shape, len(rows), stream_step=step)
+        plan = self._plan(X.shape, len(rows), network.code_size, stream_step=step)
         seen += len(rows)
         run = self._train(
             X,
@@ -700,7 +700,10 @@ class AutoencoderTransformer(
         rng = np.random.default_rng(seed)
         offset, scale = np.zeros(n_features), 1.0
         if self.output_activation == "identity":  # others have a range, in which the data come
-            offset, scale = location_and_scale(X, rows)
+            with np.errstate(over="ignore", invalid="ignore"):
+                offset, scale = location_and_scale(X, rows)
+            if not np.isfinite(scale):
+                raise ValueError("X holds numbers whose squares overflow: divide it by a constant.")
         offset = offset.astype(_minibatches.float_type(X))
         with _naming_sizes(n_features, *hidden, n_components):
             if self.init == "pca":
@@ -726,9 +729,10 @@ class AutoencoderTransformer(
         network = self._network.rescaled(self.scale_)
         return network.rescale_code(1 / network.direction_norms())
 
-    def _plan(self, shape, n_training, stream_step=None):
+    def _plan(self, shape, n_training, n_components, stream_step=None):
         """Plan a run over n_training rows of a table of this shape."""
-        chunk_shape = _minibatches.chunk_shape(*shape, self.batch_size)
+        n_weights = _count_weights(shape[1], *self._hidden_layer_sizes(), n_components)
+        chunk_shape = _minibatches.chunk_shape(*shape, self.batch_size, n_weights)
         if stream_step is not None:
             return _training.plan_stream(
                 chunk_shape, n_training, self.learning_rate_init, stream_step
@@ -905,10 +909,12 @@ class AutoencoderTransformer(
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            Minus the sum over the features of the squared reconstruction error.
+            Minus the sum over the features of the squared reconstruction error, float64.
         """
         network, X = self._prepare(X)
-        return -_in_blocks(network.squared_errors, X)
+        scale = self.scale_  # in whose unit squares are numbers, in float32 too
+        errors = _in_blocks(lambda rows: network.squared_errors(rows, unit=scale), X)
+        return errors.astype(np.float64) * -(scale**2)
 
     def score(self, X: _Rows, y: object = None) -> float:
         """Share of the variance that the reconstruction keeps.
@@ -935,6 +941,35 @@ class AutoencoderTransformer(
         if total == 0:
             return float(error == 0)
         return float(1 - error / total)
+
+    def to_keras(self) -> Any:
+        """Build the same network as a Keras model.
+
+        Of built-in layers, in the dtype of Keras' policy: it can be trained further, saved and
+        exported, and it runs on GPUs.
+
+        Returns
+        -------
+        model : keras.Model
+            From rows to their reconstruction, with the sub-models
+            ``model.get_layer("encoder")`` and ``model.get_layer("decoder")``.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from skae import AutoencoderTransformer
+        >>> X = load_iris().data.astype("float32")
+        >>> ae = AutoencoderTransformer(2, max_steps=20, random_state=0).fit(X)
+        >>> model = ae.to_keras()
+        >>> bool(abs(model.predict(X, verbose=0) - ae.reconstruct(X)).max() < 1e-5)
+        True
+        >>> model.get_layer("encoder").output_shape
+        (None, 2)
+        """
+        check_is_fitted(self)
+        from ._keras import to_keras  # which imports TensorFlow
+
+        return to_keras(self._network)
 
     def _prepare(self, X):
         check_is_fitted(self)
@@ -965,17 +1000,22 @@ class AutoencoderTransformer(
         return tags
 
 
+def _count_weights(*sizes):
+    """Count the coefs of layers of these sizes and back."""
+    return 2 * sum(n_in * n_out for n_in, n_out in pairwise(sizes))
+
+
 @contextmanager
 def _naming_sizes(*sizes):
     """Say what it is that there is no memory for."""
     try:
         yield
     except MemoryError as error:
-        n_weights = 2 * sum(n_in * n_out for n_in, n_out in pairwise(sizes))
         raise MemoryError(
-            f"There is no memory to train layers of sizes {sizes} and back: about {n_weights:.1e} "
-            "weights, and several arrays of their size. Set a smaller hidden_layer_sizes or "
-            f"n_components, or give X fewer columns. ({error})"
+            f"There is no memory to train layers of sizes {sizes} and back: about "
+            f"{_count_weights(*sizes):.1e} weights, and several arrays of their size. Set a "
+            "smaller hidden_layer_sizes or n_components, or give X fewer columns. "
+            f"({error})"
         ) from error
 
 
@@ -1018,8 +1058,9 @@ def _tell_endings(runs):
     ended = {run.ending: run for run in runs}
     if "diverged" in ended:
         warnings.warn(
-            "Training diverged: the loss or the weights stopped being finite. The best network "
-            "before that is kept. Lower learning_rate_init, alpha or noise, or scale the data.",
+            "Training diverged: the loss exploded, or the loss or the weights stopped being "
+            "finite. The best network before that is kept. Lower learning_rate_init, alpha or "
+            "noise, or scale the data.",
             ConvergenceWarning,
             stacklevel=3,
         )

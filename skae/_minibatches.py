@@ -18,6 +18,9 @@ _GATHERED = 2**17
 # Four million float32: a chunk costs 16 MB. To hand one over takes about a millisecond, which long
 # chunks of short steps share; small tables look at their held-out rows too often to fill them.
 _CHUNK = 2**22
+# Some 17 thousand million multiplications, a tenth of a second or a few: between chunks, training
+# can be interrupted.
+_CHUNK_PRODUCTS = 2**34
 _CHUNK_STEPS, _LONG_CHUNK_STEPS, _LONG_TABLE = 32, 128, 2**15
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 # Smaller tables fill their minibatches up to this: to the same shapes, whatever the fold.
@@ -115,15 +118,16 @@ def minibatches(rows, batch_size, rng):
             yield order[first : first + batch_size]
 
 
-def chunk_shape(n_samples, n_features, batch_size):
-    """Shape (n_steps, n_rows, n_features) of a chunk.
+def chunk_shape(n_samples, n_features, batch_size, n_weights):
+    """Shape (n_steps, n_rows, n_features) of a chunk for a network of so many weights.
 
     It hardly depends on the number of rows: the folds of a cross-validation and the fit on all rows
     share a shape, and so one compiled loop.
     """
     n_rows = min(batch_size, max(_MIN_BATCH, 2 ** int(n_samples - 1).bit_length()))
     n_steps = _LONG_CHUNK_STEPS if n_samples >= _LONG_TABLE else _CHUNK_STEPS
-    return min(n_steps, max(1, _CHUNK // (n_rows * n_features))), n_rows, n_features
+    most = min(_CHUNK // (n_rows * n_features), _CHUNK_PRODUCTS // (n_rows * n_weights))
+    return min(n_steps, max(1, most)), n_rows, n_features
 
 
 def chunks(X, rows, lengths, shape, *, offset, scale, noise, rng, share=slice(None)):
@@ -167,7 +171,7 @@ def chunks(X, rows, lengths, shape, *, offset, scale, noise, rng, share=slice(No
         inputs = targets
         if noise:
             inputs = rng.standard_normal(shape, dtype=np.float32)[:, share]
-            inputs *= np.float32(noise)
+            inputs *= np.float32(min(noise, 1e30))  # more would overflow all the same
             inputs += targets
         yield inputs, targets, weights, n_steps
 

@@ -32,7 +32,7 @@ _MAX_PCA_NUMBERS = 2**24
 _SUBSPACE_ITERATIONS = 3
 
 # A direction of the code with less than this share of the largest variance is rounding, for codes
-# are computed in float32.
+# are computed in float32; and where nothing varies, there is no largest.
 _FLAT = 1e-10
 
 
@@ -92,13 +92,14 @@ class Autoencoder(NamedTuple):
         def cast(array):
             return array.astype(dtype, copy=False)
 
-        return self._replace(
-            encoder=map_arrays(cast, self.encoder),
-            decoder=map_arrays(cast, self.decoder),
-            offset=cast(self.offset),
-            low=cast(self.low),
-            high=cast(self.high),
-        )
+        with np.errstate(over="ignore"):  # of bounds that are too far to matter
+            return self._replace(
+                encoder=map_arrays(cast, self.encoder),
+                decoder=map_arrays(cast, self.decoder),
+                offset=cast(self.offset),
+                low=cast(self.low),
+                high=cast(self.high),
+            )
 
     def in_scaled_units(self):
         """Return the same network for rows that are centred and scaled already, in float32."""
@@ -206,7 +207,7 @@ class Autoencoder(NamedTuple):
             The matrix and its inverse.
         """
         variance, axes = np.linalg.eigh(covariance)
-        varies = variance > variance.max(initial=0) * _FLAT
+        varies = variance > max(variance.max(initial=0) * _FLAT, _FLAT**2)
         std = np.sqrt(variance, where=varies, out=np.ones_like(variance))
         to_code, from_code = (axes / std) @ axes.T, (axes * std) @ axes.T
         if not canonical:
@@ -343,7 +344,8 @@ def given_bounds(bounds, X):
     sides = []
     for side, free in zip(bounds, (-np.inf, np.inf), strict=True):
         try:
-            side = np.asarray(free if side is None else side, dtype=float_type(X))
+            with np.errstate(over="ignore"):
+                side = np.asarray(free if side is None else side, dtype=float_type(X))
             sides.append(np.broadcast_to(side, n_features).copy())
         except (TypeError, ValueError):
             raise ValueError(

@@ -36,6 +36,19 @@ def _without_native_logs():
                     os.write(2, line)
 
 
+# Set in a child process that was forked from one that had TensorFlow.
+_forked_with_tensorflow = False
+
+
+def _note_fork():
+    global _forked_with_tensorflow
+    _forked_with_tensorflow = "tensorflow" in sys.modules
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
 def import_tensorflow():
     """Import TensorFlow as a guest: silent, and with the threads that this process is given.
 
@@ -44,7 +57,19 @@ def import_tensorflow():
     stderr, and TF_NUM_INTRAOP_THREADS where OMP_NUM_THREADS says how many threads to use, as
     in the workers of joblib and Dask. Nothing is changed where the user imported TensorFlow first
     or has set them.
+
+    Raises
+    ------
+    RuntimeError
+        In a process that was forked from one that had imported TensorFlow: its threads are gone
+        here, and it would hang.
     """
+    if _forked_with_tensorflow:
+        raise RuntimeError(
+            "This process was forked from one that had imported TensorFlow, which cannot train "
+            "here. Start workers with 'spawn' or joblib's 'loky' backend, or import TensorFlow "
+            "and fit in the workers alone. transform works in a forked process."
+        )
     if "tensorflow" in sys.modules:
         import tensorflow
 

@@ -22,6 +22,9 @@ _WARM_UP_SHARE = 0.05
 _STREAM_WARM_UP_STEPS = 100
 # A start that leaves less than this share of the variance is exact, up to rounding.
 _EXACT = 1e-10
+# A loss this many times the first one, or the data's variance, all through a chunk has exploded.
+_EXPLODED = 1e6
+_LARGEST = float(np.finfo(np.float32).max)
 # Endings of runs that came from outside.
 BROKEN_OFF = ("interrupted", "lost")
 
@@ -74,7 +77,7 @@ def plan(shape, n_training, schedule, peak, max_iter, max_steps):
     else:
         n_steps = max_steps
     n_steps = int(n_steps if max_steps is None else min(n_steps, max_steps))
-    rates = np.full(n_steps, peak, dtype=np.float32)
+    rates = np.full(n_steps, min(peak, _LARGEST), dtype=np.float32)
     if schedule == "cosine":
         warm_up = max(1, round(_WARM_UP_SHARE * n_steps))
         steps = np.arange(1, n_steps + 1)
@@ -92,7 +95,7 @@ def plan_stream(shape, n_training, peak, step):
     """
     n_steps = -(-n_training // shape[1])
     steps = np.arange(step + 1, step + n_steps + 1)
-    rates = (peak * np.minimum(steps / _STREAM_WARM_UP_STEPS, 1)).astype(np.float32)
+    rates = (min(peak, _LARGEST) * np.minimum(steps / _STREAM_WARM_UP_STEPS, 1)).astype(np.float32)
     return Plan(shape, n_steps, rates, n_steps, n_steps)
 
 
@@ -251,7 +254,8 @@ def train(
             workers=workers,
         ):
             losses = np.concatenate([losses, progress.losses.astype(np.float64) * variance])
-            if not np.isfinite(progress.losses).all():
+            limit = _EXPLODED * max(1.0, losses[0] / variance)
+            if not np.isfinite(progress.losses).all() or progress.losses.min() > limit:
                 ending = "diverged"
                 break
             done = len(losses)
@@ -320,7 +324,7 @@ def clearly_lower(errors, baseline, significance):
     One-sided paired t-test: what matters is how much better each row became against how much that
     varies from row to row, so a few lucky rows out of a small sample decide nothing.
     """
-    gains = baseline - errors
+    gains = (baseline - errors) / (baseline.mean() or 1.0)  # so that their squares are numbers
     n_rows = len(gains)
     if n_rows < 2:
         return False

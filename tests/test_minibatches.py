@@ -55,17 +55,18 @@ def test_each_epoch_sees_each_row_once(n_rows, batch_size):
         np.testing.assert_array_equal(np.sort(epoch), rows)
 
 
-@given(st.integers(1, 10**7), st.integers(1, 10**6), st.integers(1, 10**5))
-def test_chunks_have_a_bounded_size(n_samples, n_features, batch_size):
-    n_steps, n_rows, width = chunk_shape(n_samples, n_features, batch_size)
+@given(st.integers(1, 10**7), st.integers(1, 10**6), st.integers(1, 10**5), st.integers(1, 10**9))
+def test_chunks_have_a_bounded_size(n_samples, n_features, batch_size, n_weights):
+    n_steps, n_rows, width = chunk_shape(n_samples, n_features, batch_size, n_weights)
     assert width == n_features
     assert n_steps == 1 or n_steps * n_rows * width <= 2**22
+    assert n_steps == 1 or n_steps * n_rows * n_weights <= 2**34
     assert min(batch_size, n_samples) <= n_rows <= batch_size
     assert n_rows < max(257, 2 * n_samples)
 
 
 def test_folds_of_a_cross_validation_share_a_shape():
-    assert chunk_shape(118, 13, 256) == chunk_shape(119, 13, 256) == chunk_shape(178, 13, 256)
+    assert len({chunk_shape(n, 13, 256, 1000) for n in (118, 119, 178)}) == 1
 
 
 def food(X, noise=0.0, seed=0):

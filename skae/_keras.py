@@ -1,0 +1,82 @@
+"""A fitted autoencoder as a Keras model, for GPUs, TF Serving and training by other means."""
+
+import numpy as np
+
+from ._tensorflow import import_tensorflow
+
+# Where Keras has another name.
+_ACTIVATIONS = {"identity": "linear", "logistic": "sigmoid"}
+
+
+def to_keras(network):
+    """Make the Keras model that reconstructs rows.
+
+    Its layers "encoder" and "decoder" are models too. All are made of what Keras brings along, so
+    they are saved, loaded and exported without skae.
+
+    Parameters
+    ----------
+    network : Autoencoder
+        What it is to compute.
+
+    Returns
+    -------
+    model : keras.Model
+        Maps rows (n_samples, n_features) to rows, in the float type of Keras' dtype policy. All
+        weights are trainable and, as in `fit`, the gradient passes through the clip to the bounds.
+        It is not compiled.
+    """
+    import_tensorflow()
+    import keras
+
+    dtype = keras.config.dtype_policy().variable_dtype
+    network = network.rescaled(1.0).astype(np.dtype(dtype))
+    hidden, code, output = network.activations
+
+    rows = keras.Input((len(network.offset),), dtype=dtype, name="rows")
+    centred = rows - network.offset
+    encoder = keras.Model(
+        rows, _forward(keras, network.encoder, centred, hidden, code), name="encoder"
+    )
+
+    codes = keras.Input((network.code_size,), dtype=dtype, name="codes")
+    decoded = _forward(keras, network.decoder, codes, hidden, output) + network.offset
+    decoder = keras.Model(codes, _clip(keras, decoded, network.low, network.high), name="decoder")
+
+    return keras.Model(rows, decoder(encoder(rows)), name="autoencoder")
+
+
+def _forward(keras, half, x, hidden, last):
+    """Output of one half, as `_network._forward` computes it."""
+    out = x
+    for depth, weights in enumerate(zip(half["coefs"], half["intercepts"], strict=True), start=1):
+        is_last = depth == len(half["coefs"])
+        out = _dense(
+            keras, out, weights, f"layer_{depth}", activation=None if is_last else _name(hidden)
+        )
+    if "linear" in half:
+        out = out + _dense(keras, x, [half["linear"]], "linear", use_bias=False)
+    return keras.layers.Activation(_name(last), name="output")(out)
+
+
+def _dense(keras, x, weights, name, **options):
+    # zeros, because other initializers move the state of Python's random module
+    layer = keras.layers.Dense(
+        weights[0].shape[1], kernel_initializer="zeros", name=name, **options
+    )
+    out = layer(x)
+    layer.set_weights(weights)
+    return out
+
+
+def _clip(keras, free, low, high):
+    """Clip to the bounds, with the derivative of the identity, see `_tape._make_steps`."""
+    if not (np.isfinite(low) | np.isfinite(high)).any():
+        return free
+    clipped = keras.ops.minimum(keras.ops.maximum(free, low), high)
+    # the value is that of the first term to the bit, the derivative that of the second
+    return keras.ops.stop_gradient(clipped) + (free - keras.ops.stop_gradient(free))
+
+
+def _name(activation):
+    return _ACTIVATIONS.get(activation, activation)

@@ -1,0 +1,156 @@
+"""Fitted autoencoders as ONNX graphs: importing this module teaches skl2onnx the estimator.
+
+After ``import skae.onnx``, `skl2onnx.to_onnx` converts `AutoencoderTransformer`, alone or in a
+pipeline. The option "method" says what becomes of it in the graph: "transform", the default,
+"inverse_transform" or "reconstruct". As every converter's option it is given for the estimator
+itself, for a step of a pipeline, or for the class::
+
+    to_onnx(ae, X[:1], options={"method": "reconstruct"})
+    to_onnx(pipe, X[:1], options={"ae__method": "reconstruct"})
+    to_onnx(pipe, X[:1], options={AutoencoderTransformer: {"method": "reconstruct"}})
+
+The graph takes any number of rows. For float64 rows it computes in double precision, apart from
+gelu's error function; for others in single. Of a data frame, convert for ``X[:1].to_numpy()``:
+skl2onnx would make an input of each column.
+
+Examples
+--------
+>>> from onnxruntime import InferenceSession
+>>> from skl2onnx import to_onnx
+>>> from sklearn.datasets import load_iris
+>>> import skae.onnx
+>>> X = load_iris().data.astype("float32")
+>>> ae = skae.AutoencoderTransformer(2, max_steps=20, random_state=0).fit(X)
+>>> encoder = InferenceSession(to_onnx(ae, X[:1]).SerializeToString())
+>>> (codes,) = encoder.run(None, {"X": X})
+>>> bool(abs(codes - ae.transform(X)).max() < 1e-5)
+True
+>>> decoder = to_onnx(ae, codes[:1], options={"method": "inverse_transform"})
+>>> decoder = InferenceSession(decoder.SerializeToString())
+>>> (rows,) = decoder.run(None, {"X": codes})
+>>> rows.shape
+(150, 4)
+"""
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from ._autoencoder import AutoencoderTransformer
+
+try:
+    from onnx import TensorProto
+    from onnx.helper import np_dtype_to_tensor_dtype
+    from onnx.numpy_helper import from_array
+    from skl2onnx import update_registered_converter
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+    from skl2onnx.common.utils import check_input_and_output_numbers
+except ImportError as error:
+    raise ImportError('skae.onnx needs skl2onnx. Install it: pip install "skae[onnx]"') from error
+
+__all__ = []  # what there is to call is skl2onnx.to_onnx
+
+# In terms of operators that onnxruntime has in double precision too, which Elu and Gelu are not.
+_ACTIVATIONS = {
+    "identity": lambda add, x: x,
+    "relu": lambda add, x: add("Relu", x),
+    "tanh": lambda add, x: add("Tanh", x),
+    "logistic": lambda add, x: add("Sigmoid", x),
+    "elu": lambda add, x: add("Add", add("Relu", x), add("Sub", add("Exp", add("Min", x, 0)), 1)),
+    "gelu": lambda add, x: add(
+        "Mul", add("Mul", x, 0.5), add("Add", _erf(add, add("Mul", x, np.sqrt(0.5))), 1)
+    ),
+    "silu": lambda add, x: add("Mul", x, add("Sigmoid", x)),
+}
+
+
+def _erf(add, x):
+    """Add the error function, which onnxruntime has in single precision alone."""
+    erf = add("Erf", add("Cast", x, to=TensorProto.FLOAT))
+    return add("Cast", erf, to=add.proto_type)
+
+
+class _Adder:
+    """Adds nodes to the graph when called, all in one float type."""
+
+    def __init__(self, scope, container, dtype):
+        self.scope, self.container, self.dtype = scope, container, np.dtype(dtype)
+        self.proto_type = np_dtype_to_tensor_dtype(self.dtype)
+
+    def __call__(self, op_type, *inputs, **attributes):
+        """Add a node with one output and return its name; inputs are such names, or constants."""
+        names = [x if isinstance(x, str) else self._constant(x) for x in inputs]
+        output = self.scope.get_unique_variable_name(op_type.lower())
+        name = self.scope.get_unique_operator_name(op_type)
+        self.container.add_node(op_type, names, output, name=name, **attributes)
+        return output
+
+    def _constant(self, value):
+        name = self.scope.get_unique_variable_name("constant")
+        # as a tensor, because skl2onnx takes fifty times as long to make one of an array
+        tensor = from_array(np.asarray(value, dtype=self.dtype))
+        self.container.add_initializer(name, None, None, tensor)
+        return name
+
+
+def _forward(add, half, x, hidden, last):
+    """Add one half of the network, as `_network._forward` computes it."""
+    out = x
+    for depth, (coef, intercept) in enumerate(
+        zip(half["coefs"], half["intercepts"], strict=True), start=1
+    ):
+        out = add("Add", add("MatMul", out, coef), intercept)
+        if depth < len(half["coefs"]):
+            out = _ACTIVATIONS[hidden](add, out)
+    if "linear" in half:
+        out = add("Add", out, add("MatMul", x, half["linear"]))
+    return _ACTIVATIONS[last](add, out)
+
+
+def _method(options_of, estimator):
+    return options_of.get_options(estimator, {"method": "transform"})["method"]
+
+
+def _calculate_output_shape(operator):
+    check_input_and_output_numbers(operator, input_count_range=1, output_count_range=1)
+    estimator, rows = operator.raw_operator, operator.inputs[0]
+    check_is_fitted(estimator)
+    method = _method(operator.scope_inst, estimator)
+    n_in = n_out = estimator.n_features_in_
+    if method == "transform":
+        n_out = estimator.n_components_
+    elif method == "inverse_transform":
+        n_in = estimator.n_components_
+    n_columns = rows.get_second_dimension()
+    if n_columns not in (None, n_in):
+        raise ValueError(f"X has {n_columns} columns, but {method} takes {n_in}.")
+    is_double = isinstance(rows.type, DoubleTensorType)
+    output_type = DoubleTensorType if is_double else FloatTensorType
+    operator.outputs[0].type = output_type([rows.get_first_dimension(), n_out])
+
+
+def _convert(scope, operator, container):
+    estimator = operator.raw_operator
+    network, method = estimator._network, _method(container, estimator)
+    hidden, code, output = network.activations
+    is_double = isinstance(operator.outputs[0].type, DoubleTensorType)
+    add = _Adder(scope, container, np.float64 if is_double else np.float32)
+    out = add("Cast", operator.inputs[0].full_name, to=add.proto_type)  # integers to floats
+    if method != "inverse_transform":
+        out = _forward(add, network.encoder, add("Sub", out, network.offset), hidden, code)
+    if method != "transform":
+        out = add("Add", _forward(add, network.decoder, out, hidden, output), network.offset)
+        for op_type, bound in (("Max", network.low), ("Min", network.high)):
+            if np.isfinite(bound).any():
+                out = add(op_type, out, bound)
+    container.add_node(
+        "Identity", out, operator.outputs[0].full_name, name=scope.get_unique_operator_name("out")
+    )
+
+
+update_registered_converter(
+    AutoencoderTransformer,
+    "SkaeAutoencoderTransformer",
+    _calculate_output_shape,
+    _convert,
+    options={"method": ["transform", "inverse_transform", "reconstruct"]},
+)
