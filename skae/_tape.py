@@ -4,6 +4,7 @@ State comes in and goes out as arguments and the compiled function captures noth
 every fit of the same shapes in the process.
 """
 
+import threading
 import warnings
 from functools import lru_cache, partial
 from operator import attrgetter
@@ -185,27 +186,33 @@ def _compiled_steps(activations, shapes, strategy):
     """
     tf = import_tensorflow()
     make_steps = _make_steps(tf, activations, strategy)
-    plain = tf.function(make_steps, autograph=False)
-    if strategy is not None:  # its parts are compiled
-        return plain
-    compiled, is_compiled = tf.function(make_steps, jit_compile=True, autograph=False), True
+    lock, traced = threading.Lock(), None
+
+    def trace(arguments, jit_compile):
+        # Once and for good: a tf.function that is called would complain of other fits' shapes.
+        function = tf.function(make_steps, jit_compile=jit_compile, autograph=False)
+        return function.get_concrete_function(*arguments)
 
     def run(*arguments):
-        nonlocal is_compiled
-        if is_compiled:
-            try:
-                return compiled(*arguments)
-            except (tf.errors.OpError, NotImplementedError) as error:
-                if isinstance(error, tf.errors.ResourceExhaustedError):
-                    raise MemoryError(error.message) from error
-                warnings.warn(
-                    "XLA cannot compile the training loop on this platform, so it runs "
-                    f"uncompiled, which is slower: {error}",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
-                is_compiled = False
-        return plain(*arguments)
+        nonlocal traced
+        with lock:
+            if traced is None:  # under a strategy, the parts of a step are compiled
+                traced = trace(arguments, jit_compile=True if strategy is None else None)
+        try:
+            return traced(*arguments)
+        except (tf.errors.OpError, NotImplementedError) as error:
+            if isinstance(error, tf.errors.ResourceExhaustedError):
+                raise MemoryError(error.message) from error
+            if strategy is not None:
+                raise
+            warnings.warn(
+                "XLA cannot compile the training loop on this platform, so it runs "
+                f"uncompiled, which is slower: {error}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            traced = trace(arguments, jit_compile=None)
+            return traced(*arguments)
 
     return run
 

@@ -1,5 +1,7 @@
 """The compiled tape loop."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -185,7 +187,7 @@ def test_without_xla_the_same_loop_runs_with_one_warning(monkeypatch):
         def refuse(*arguments):
             raise tf.errors.UnimplementedError(None, None, "no XLA here")
 
-        return refuse
+        return SimpleNamespace(get_concrete_function=lambda *arguments: refuse)
 
     monkeypatch.setattr(tf, "function", without_xla)
     _tape._compiled_steps.cache_clear()

@@ -1,0 +1,160 @@
+"""What the pictures show: artists and data, not pixels."""
+
+import subprocess
+import sys
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+
+from skae import AutoencoderTransformer
+from skae.plotting import CodeDisplay, ComponentsDisplay, LossCurveDisplay, ReconstructionDisplay
+
+X, y = load_digits(return_X_y=True)
+
+
+@pytest.fixture(autouse=True)
+def _style_is_left_alone():
+    plt.switch_backend("agg")
+    before = dict(mpl.rcParams)
+    yield
+    assert dict(mpl.rcParams) == before
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return AutoencoderTransformer(4, max_steps=60, random_state=0).fit(X[:600])
+
+
+def test_rows_reconstructions_and_errors_are_shown_as_images(fitted):
+    pca = PCA(4).fit(X)
+    display = ReconstructionDisplay.from_estimator(
+        fitted, X, other=pca, n_samples=3, image_shape=(8, 8)
+    )
+    assert display.axes_.shape == (5, 3)
+    images = [[axes.images[0].get_array() for axes in row] for row in display.axes_]
+    np.testing.assert_allclose(np.reshape(images[0], (3, 64)), X[:3] / 16)
+    errors = fitted.reconstruct(X[:3]) - X[:3]
+    np.testing.assert_allclose(np.reshape(images[2], (3, 64)), errors)
+    shown = display.axes_[2, 0].images[0]
+    assert shown.norm.vmin == -shown.norm.vmax  # no error is white
+    assert shown.norm.vmax == display.axes_[4, 2].images[0].norm.vmax
+    labels = [row[0].get_ylabel() for row in display.axes_]
+    assert labels[0] == "original"
+    assert labels[1].startswith("AutoencoderTransformer\nMSE")
+    assert labels[4] == "PCA\nminus original"
+
+
+def test_without_a_shape_rows_are_lines(fitted):
+    display = ReconstructionDisplay.from_estimator(fitted, X, n_samples=2)
+    np.testing.assert_array_equal(display.axes_[0, 1].lines[0].get_ydata(), X[1])
+
+
+def test_colour_images_are_shown(fitted):
+    display = ReconstructionDisplay.from_estimator(fitted, X[:1], image_shape=(4, 4, 4))
+    assert display.axes_[0, 0].images[0].get_array().shape == (4, 4, 4)
+
+
+def test_a_shape_that_does_not_fit_is_refused_with_the_one_that_does(fitted):
+    with pytest.raises(ValueError, match="image_shape=.* the product must be 64"):
+        ReconstructionDisplay.from_estimator(fitted, X, image_shape=(28, 28))
+
+
+def test_curves_show_pcas_level_and_the_network_that_was_kept(fitted):
+    display = LossCurveDisplay.from_estimator(fitted)
+    lines = {line.get_label(): line for line in display.ax_.lines}
+    assert set(lines) == {
+        "training",
+        "held-out rows",
+        "PCA, held-out rows",
+        f"kept: step {fitted.best_step_}",
+    }
+    np.testing.assert_array_equal(
+        np.column_stack(lines["held-out rows"].get_data()), fitted.validation_curve_
+    )
+    assert lines["PCA, held-out rows"].get_ydata()[0] == fitted.validation_curve_[0, 1]
+    kept = lines[f"kept: step {fitted.best_step_}"]
+    assert kept.get_xdata() == [fitted.best_step_]
+    assert kept.get_ydata() == [fitted.reconstruction_err_]
+    assert display.ax_.get_yscale() == "log"
+
+
+def test_long_curves_are_shown_as_means():
+    losses = np.arange(1.0, 10_001)
+    display = LossCurveDisplay(losses, np.empty((0, 2)), 10_000).plot()
+    (line,) = display.ax_.lines
+    assert len(line.get_xdata()) == 200
+    np.testing.assert_allclose(line.get_ydata()[0], losses[:50].mean())
+
+
+def test_another_start_is_not_called_pca():
+    ae = AutoencoderTransformer(2, init="glorot", max_steps=10, random_state=0).fit(X[:200])
+    display = LossCurveDisplay.from_estimator(ae)
+    assert "start, held-out rows" in [line.get_label() for line in display.ax_.lines]
+
+
+def test_codes_are_coloured_by_class_or_by_number(fitted):
+    display = CodeDisplay.from_estimator(fitted, X, y, components=(2, 1))
+    codes = fitted.transform(X)
+    assert len(display.ax_.collections) == 10
+    points = display.ax_.collections[3].get_offsets()
+    np.testing.assert_array_equal(points, codes[y == 3][:, [2, 1]])
+    assert [t.get_text() for t in display.ax_.get_legend().get_texts()] == [*"0123456789"]
+    assert display.ax_.get_xlabel() == "component 2"
+
+    numbers = X.sum(axis=1)
+    display = CodeDisplay.from_estimator(fitted, X, numbers)
+    (points,) = display.ax_.collections
+    np.testing.assert_array_equal(points.get_array(), numbers)
+    assert len(display.figure_.axes) == 2  # a colour bar
+    words = np.array([f"digit {i}" for i in range(20)])[np.arange(len(X)) % 20]
+    assert len(CodeDisplay.from_estimator(fitted, X, words).ax_.collections) == 20
+    assert len(CodeDisplay.from_estimator(fitted, X).ax_.collections) == 1
+
+
+def test_columns_that_the_code_does_not_have_are_refused(fitted):
+    for components in ((0, 4), (0,), (-1, 0)):
+        with pytest.raises(ValueError, match="components=.* from 0 to 3"):
+            CodeDisplay.from_estimator(fitted, X, components=components)
+
+
+def test_errors_are_shown_against_the_number_of_components():
+    ae = AutoencoderTransformer(max_steps=30, random_state=0)
+    estimators = {"PCA": PCA(svd_solver="full"), "ours": ae}
+    display = ComponentsDisplay.from_estimator(estimators, X[:600], X[600:900], n_components=(2, 4))
+    pca, ours = display.ax_.lines
+    expected = PCA(4, svd_solver="full").fit(X[:600])
+    rows = expected.inverse_transform(expected.transform(X[600:900]))
+    assert pca.get_ydata()[1] == pytest.approx(((rows - X[600:900]) ** 2).mean())
+    assert (ours.get_ydata() < pca.get_ydata()).all()
+    assert not hasattr(ae, "encoder_")
+    one = ComponentsDisplay.from_estimator(PCA(), X, n_components=(2,))
+    assert list(one.errors) == ["PCA"]
+    two = ComponentsDisplay.from_estimator([PCA(), PCA(whiten=True)], X, n_components=(2,))
+    assert list(two.errors) == ["PCA()", "PCA(whiten=True)"]
+
+
+def test_displays_draw_where_they_are_told(fitted):
+    figure, axes = plt.subplots(2, 2)
+    for draw, ax in (
+        (lambda ax: LossCurveDisplay.from_estimator(fitted, ax=ax), axes[0, 0]),
+        (lambda ax: CodeDisplay.from_estimator(fitted, X, ax=ax), axes[0, 1]),
+        (lambda ax: ComponentsDisplay([2, 4], {"x": [2, 1]}).plot(ax=ax), axes[1, 0]),
+    ):
+        display = draw(ax)
+        assert display.ax_ is ax
+        assert display.figure_ is figure
+    display = ReconstructionDisplay.from_estimator(fitted, X, n_samples=2, ax=axes[1, 1])
+    assert display.figure_ is figure
+    assert len(plt.get_fignums()) == 1
+
+
+def test_importing_the_module_loads_no_matplotlib_and_no_tensorflow():
+    program = (
+        "import sys, skae.plotting; assert not {'matplotlib', 'tensorflow'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
