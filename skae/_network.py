@@ -408,7 +408,8 @@ def principal_components(X, rows, offset, scale, n_components, random_state):
             subset = np.sort(rng.choice(rows, size=most, replace=False))
         wanted = None if is_share else min(n_components, len(subset), n_features)
         pca = PCA(wanted, copy=False, random_state=random_state)
-        pca.fit(standardise(X, subset, offset, scale, dtype=dtype))
+        with np.errstate(invalid="ignore"):  # shares of a variance that is zero
+            pca.fit(standardise(X, subset, offset, scale, dtype=dtype))
         variance, components = pca.explained_variance_, pca.components_
     else:
         variance, components = np.zeros(0), np.zeros((0, n_features))
