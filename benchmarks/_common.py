@@ -6,6 +6,7 @@ import platform
 import sys
 import time
 import warnings
+import zipfile
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -102,6 +103,10 @@ def _read(path):
     """Arrays of a file by name; pickled objects are refused."""
     try:
         if path.suffix == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                size = sum(member.file_size for member in archive.infolist())
+            if size > _memory():
+                raise ValueError(f"it would unpack to {size:.1e} bytes, more than there is memory")
             with np.load(path, allow_pickle=False) as archive:
                 return {key: archive[key] for key in archive.files}
         if path.suffix == ".npy":
@@ -116,6 +121,14 @@ def _read(path):
     except Exception as error:  # NumPy and zipfile raise a dozen types on malformed files
         raise ValueError(f"{path}: cannot be read: {error}") from error
     raise ValueError(f"{path}: only .npz, .npy and .csv files are read")
+
+
+def _memory():
+    """Bytes of memory of the machine, where it says."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return np.inf
 
 
 def _is_number(cell):

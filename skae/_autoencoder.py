@@ -40,10 +40,8 @@ from ._workers import ALONE, WorkerLostError, current_workers
 
 # A side of a feature is bounded if so many rows, and this share of them, sit on its extreme.
 _MIN_TIES, _MIN_TIED_SHARE = 5, 1e-3
-# The choice between PCA and a trained network hears at least so many held-out rows...
+# The choice between PCA and a trained network hears at least so many held-out rows.
 _MIN_HELD_OUT = 100
-# ... and takes the network if it is better at this level of a one-sided paired t-test.
-_SIGNIFICANCE = 0.05
 
 
 # For type checkers.
@@ -395,62 +393,25 @@ class AutoencoderTransformer(
         ) or [(rows, rows[:0])]
         plan = self._plan(X.shape, len(splits[0][0]), n_components)
         n_runs = len(splits) + (len(splits) > 1)  # with several splits, there is one on all rows
-        context = self._init_callback_context(max_subtasks=n_runs * plan.n_looks)
-        hooked = {"estimator": self, "X": X, "y": X if y is None else y}
-        context.call_on_fit_task_begin(**hooked)
+        tasks = _Tasks(self, X, y, n_runs * plan.n_looks)
 
-        def begin_task():
-            return context.subcontext("epoch").call_on_fit_task_begin(**hooked)
+        def conclude(runs, network=None):
+            return self._conclude(X, runs, network, start, against_pca, plan, workers)
 
         def report(run, seconds_left):
-            nonlocal task
             self._print_progress(run, plan, seconds_left)
-            stop = task.call_on_fit_task_end(
-                **hooked, reconstruction_attributes=lambda: fitted(runs[:1] or [run])
-            )
-            if run.steps[-1] < plan.stop:
-                task = begin_task()
-            return stop
-
-        def fitted(runs, network=None):
-            """Fitted attributes, if training ends with these runs (and a network of all rows)."""
-            best_step, curve = _training.choose(runs, _SIGNIFICANCE if against_pca else None)
-            is_pca = against_pca and best_step == 0
-            network = start(rows).without_bounds() if is_pca else network or runs[0].network
-            network = network.astype(_minibatches.float_type(X))
-            if self.whiten:
-                mean, covariance = _moments(len(rows), *_code_sums(network, X))
-                # PCA's components are in order; to turn them would mix those of equal variance
-                whitening = network.whitening(covariance, canonical=not is_pca)
-                network = network.recode(*whitening, mean)
-            mean = _column_sums(X) / len(rows)
-            network, mean = workers.broadcast_object((network, mean))
-            if len(curve):
-                error = curve[curve[:, 0] == best_step, 1].item()
-            else:
-                error = _training.row_errors(network, X, rows).mean()
-            n_steps = len(runs[0].losses)
-            return self._weights(network) | {
-                "mean_": mean,
-                "n_samples_seen_": len(rows),
-                "n_steps_": n_steps,
-                "n_iter_": max(1, -(-n_steps // plan.steps_per_epoch)),
-                "best_step_": best_step,
-                "loss_curve_": runs[0].losses,
-                "validation_curve_": curve,
-                "reconstruction_err_": float(error),
-            }
+            return tasks.end(lambda: conclude(runs[:1] or [run]), run.steps[-1] < plan.stop)
 
         runs, ends, network = [], [], None
         for training, held_out in [*splits, (rows, rows[:0])][:n_runs]:
             is_last = len(runs) == len(splits)
             if is_last:
-                best_step, _ = _training.choose(runs, _SIGNIFICANCE if against_pca else None)
+                best_step, _ = _training.choose(runs, against_pca)
                 if against_pca and best_step == 0:
                     break
                 plan = plan._replace(stop=best_step)
             self._print(f"run {len(ends) + 1} of {n_runs}: {len(training)} rows to train on")
-            task = begin_task()
+            tasks.begin()
             run = self._train(
                 X,
                 training,
@@ -473,11 +434,50 @@ class AutoencoderTransformer(
             elif not is_last:
                 runs.append(run)
                 plan = plan._replace(stop=run.steps[-1])  # the others run as long as the first
-        vars(self).update(fitted(runs, network))
+        try:
+            state = conclude(runs, network)
+        except WorkerLostError as error:
+            workers = ALONE
+            ends.append(runs[0]._replace(ending="lost", error=error))
+            state = conclude(runs, network)
+        vars(self).update(state)
         vars(self).pop("_stream", None)
         self._print(f"kept step {self.best_step_}, held-out MSE {self.reconstruction_err_:.4g}")
-        context.call_on_fit_task_end(**hooked, reconstruction_attributes=lambda: {})
+        tasks.end_all()
         return ends
+
+    def _conclude(self, X, runs, network, start, against_pca, plan, workers):
+        """Return the fitted attributes, if training ends with these runs.
+
+        And perhaps with a network that was trained on all rows, which is kept unless PCA is.
+        """
+        rows = np.arange(X.shape[0])
+        best_step, curve = _training.choose(runs, against_pca)
+        is_pca = against_pca and best_step == 0
+        network = start(rows).without_bounds() if is_pca else network or runs[0].network
+        network = network.astype(_minibatches.float_type(X))
+        if self.whiten:
+            mean, covariance = _moments(len(rows), *_code_sums(network, X))
+            # PCA's components are in order; to turn them would mix those of equal variance
+            whitening = network.whitening(covariance, canonical=not is_pca)
+            network = network.recode(*whitening, mean)
+        mean = _column_sums(X) / len(rows)
+        network, mean = workers.broadcast_object((network, mean))
+        if len(curve):
+            error = curve[curve[:, 0] == best_step, 1].item()
+        else:
+            error = _training.row_errors(network, X, rows).mean()
+        n_steps = len(runs[0].losses)
+        return self._weights(network) | {
+            "mean_": mean,
+            "n_samples_seen_": len(rows),
+            "n_steps_": n_steps,
+            "n_iter_": max(1, -(-n_steps // plan.steps_per_epoch)),
+            "best_step_": best_step,
+            "loss_curve_": runs[0].losses,
+            "validation_curve_": curve,
+            "reconstruction_err_": float(error),
+        }
 
     @_validating_parameters
     def partial_fit(self, X: _Rows, y: object = None) -> Self:
@@ -998,6 +998,29 @@ class AutoencoderTransformer(
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+class _Tasks:
+    """scikit-learn's callbacks in `fit`: a task for each look at the held-out rows."""
+
+    def __init__(self, estimator, X, y, n_tasks):
+        self.fit = estimator._init_callback_context(max_subtasks=n_tasks)
+        # an autoencoder's target is X, where there is no other
+        self.arguments = {"estimator": estimator, "X": X, "y": X if y is None else y}
+        self.fit.call_on_fit_task_begin(**self.arguments)
+
+    def begin(self):
+        self.epoch = self.fit.subcontext("epoch").call_on_fit_task_begin(**self.arguments)
+
+    def end(self, fitted, more):
+        """Hand over the fitted attributes; return whether a callback wants to stop."""
+        stop = self.epoch.call_on_fit_task_end(**self.arguments, reconstruction_attributes=fitted)
+        if more:
+            self.begin()
+        return stop
+
+    def end_all(self):
+        self.fit.call_on_fit_task_end(**self.arguments, reconstruction_attributes=dict)
 
 
 def _count_weights(*sizes):

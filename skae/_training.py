@@ -25,6 +25,8 @@ _EXACT = 1e-10
 # A loss this many times the first one, or the data's variance, all through a chunk has exploded.
 _EXPLODED = 1e6
 _LARGEST = float(np.finfo(np.float32).max)
+# Level of the test that a network must pass to be kept instead of PCA.
+_SIGNIFICANCE = 0.05
 # Endings of runs that came from outside.
 BROKEN_OFF = ("interrupted", "lost")
 
@@ -289,15 +291,16 @@ def train(
     return so_far(ending, lost)
 
 
-def choose(runs, significance):
+def choose(runs, against_pca):
     """Choose the step at which to stop, by the held-out errors of all runs.
 
     Parameters
     ----------
     runs : list of Run
         Runs over different splits, paced alike.
-    significance : float or None
-        The start is kept unless another step is better at this level; None takes the best.
+    against_pca : bool
+        Whether the start is PCA, which is kept unless another step is better beyond chance: at the
+        5 % level of a one-sided paired t-test. If not, the best step is taken.
 
     Returns
     -------
@@ -313,7 +316,7 @@ def choose(runs, significance):
         return int(steps[-1]), np.empty((0, 2))
     curve = errors.mean(axis=1)
     best = curve.argmin()
-    if significance is not None and not clearly_lower(errors[best], errors[0], significance):
+    if against_pca and not clearly_lower(errors[best], errors[0], _SIGNIFICANCE):
         best = 0
     return int(steps[best]), np.column_stack([steps, curve])
 

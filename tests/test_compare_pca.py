@@ -154,6 +154,17 @@ def test_bad_files_and_options_are_one_line_and_status_2(tmp_path, monkeypatch, 
         assert match in err, (arguments, err)
 
 
+def test_an_archive_that_unpacks_to_more_than_memory_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import compare_pca
+
+    np.savez_compressed(tmp_path / "bomb.npz", X=np.zeros((1000, 1000)))
+    monkeypatch.setattr("_common._memory", lambda: 7e6)
+    with pytest.raises(SystemExit, match="2"):
+        compare_pca.main(["--dataset", str(tmp_path / "bomb.npz")])
+    assert "unpack to 8.0e+06 bytes" in capsys.readouterr().err
+
+
 def test_mnist_that_is_not_there_says_what_to_do(tmp_path):
     result = run("--dataset", "mnist", SKAE_MNIST=str(tmp_path / "none.npz"))
     assert result.returncode == 2

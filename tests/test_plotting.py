@@ -60,7 +60,7 @@ def test_colour_images_are_shown(fitted):
 
 
 def test_a_shape_that_does_not_fit_is_refused_with_the_one_that_does(fitted):
-    with pytest.raises(ValueError, match="image_shape=.* the product must be 64"):
+    with pytest.raises(ValueError, match=r"image_shape=.* the product must be 64"):
         ReconstructionDisplay.from_estimator(fitted, X, image_shape=(28, 28))
 
 
@@ -118,7 +118,7 @@ def test_codes_are_coloured_by_class_or_by_number(fitted):
 
 def test_columns_that_the_code_does_not_have_are_refused(fitted):
     for components in ((0, 4), (0,), (-1, 0)):
-        with pytest.raises(ValueError, match="components=.* from 0 to 3"):
+        with pytest.raises(ValueError, match=r"components=.* from 0 to 3"):
             CodeDisplay.from_estimator(fitted, X, components=components)
 
 
