@@ -32,7 +32,8 @@ _MAX_PCA_NUMBERS = 2**24
 _SUBSPACE_ITERATIONS = 3
 
 # A direction of the code with less than this share of the largest variance is rounding, for codes
-# are computed in float32; and where nothing varies, there is no largest.
+# are computed in float32; and where nothing varies, there is no largest. So is a code with less
+# than this share of an average column's variance: PCA keeps at least as much as that.
 _FLAT = 1e-10
 
 
@@ -469,7 +470,8 @@ def start_at_pca(components, std, hidden_layer_sizes, rng):
         In the type of `components`.
     """
     n_components, n_features = components.shape
-    code_scale = np.sqrt(np.mean(std**2)) or 1.0
+    variance = np.mean(std**2)
+    code_scale = np.sqrt(variance) if variance > _FLAT else 1.0
     halves = []
     for sizes, linear, input_scale in (
         ([n_features, *hidden_layer_sizes, n_components], components.T, 1.0),

@@ -133,17 +133,22 @@ class Run(NamedTuple):
 
 
 def row_errors(network, X, rows):
-    """Mean squared error of each of the rows of X, in float32 and in blocks."""
-    scaled = network.in_scaled_units()
-    n_features = X.shape[1]
-    errors = [
-        scaled.squared_errors(
-            _minibatches.standardise(X, rows[block], network.offset, network.scale)
-        )
-        for block in _minibatches.row_blocks(len(rows), n_features)
-    ]
-    # in double precision, for in float32 the square of a small scale would vanish
-    return np.concatenate([np.empty(0), *errors]) * (network.scale**2 / n_features)
+    """Mean squared error of each of the rows of X, in blocks.
+
+    Computed in float32; rows that are too far from the training rows for that, in double precision.
+    """
+    in_float32, in_float64 = network.in_scaled_units(), network.astype(np.float64)
+    errors = np.empty(len(rows))
+    for block in _minibatches.row_blocks(len(rows), X.shape[1]):
+        with np.errstate(over="ignore", invalid="ignore"):
+            standardised = _minibatches.standardise(X, rows[block], network.offset, network.scale)
+            errors[block] = in_float32.squared_errors(standardised)
+            errors[block] *= network.scale**2
+            far = block.start + np.flatnonzero(~np.isfinite(errors[block]))
+            if len(far):
+                far_rows = _minibatches.read_rows(X, rows[far]).astype(np.float64)
+                errors[far] = in_float64.squared_errors(far_rows)
+    return errors / X.shape[1]
 
 
 def train(
@@ -327,9 +332,9 @@ def clearly_lower(errors, baseline, significance):
     One-sided paired t-test: what matters is how much better each row became against how much that
     varies from row to row, so a few lucky rows out of a small sample decide nothing.
     """
-    gains = (baseline - errors) / (baseline.mean() or 1.0)  # so that their squares are numbers
-    n_rows = len(gains)
-    if n_rows < 2:
+    n_rows = len(errors)
+    if n_rows < 2 or not np.isfinite(baseline).all():
         return False
+    gains = (baseline - errors) / (baseline.mean() or 1.0)  # so that their squares are numbers
     standard_error = gains.std(ddof=1) / np.sqrt(n_rows)
     return bool(gains.mean() > stdtrit(n_rows - 1, 1 - significance) * standard_error)

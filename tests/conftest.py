@@ -5,10 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from skae import _tape
+
+# tests do not time anything
+settings.register_profile("skae", settings.default, deadline=None)
+settings.load_profile("skae")
 
 
 @pytest.fixture(scope="session")

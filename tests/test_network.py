@@ -101,7 +101,7 @@ def test_glorot_start_has_its_variance_and_no_intercepts():
     linear=st.booleans(),
     seed=st.integers(0, 1000),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_another_code_gives_the_same_rows(hidden, linear, seed):
     network = random_network(hidden, linear=linear, seed=seed)
     rng = np.random.default_rng(seed)
@@ -120,7 +120,7 @@ def test_another_code_gives_the_same_rows(hidden, linear, seed):
     linear=st.booleans(),
     seed=st.integers(0, 1000),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_canonical_code_is_white_and_ordered_by_what_it_does(hidden, linear, seed):
     network = random_network(hidden, linear=linear, seed=seed)
     X = correlated_rows(seed=seed)

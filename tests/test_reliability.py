@@ -48,6 +48,14 @@ def check(X, n_components):
     assert np.isfinite(ae.reconstruction_err_)
     assert ae.score(X) <= 1
     table = dense(X)
+    centred = table - table.mean(axis=0)
+    size = np.abs(centred).max()
+    constant = size <= 1e-14 * np.abs(table).max()
+    exact = constant or ae.n_components_ >= np.linalg.matrix_rank(centred / size)
+    if exact and codes.dtype == np.float64:
+        np.testing.assert_allclose(rows, table, atol=1e-6 * size)
+    if constant:
+        return  # the codes are rounding
     order = np.random.default_rng(0).permutation(len(table))
     tolerance = (1e-7 if codes.dtype == np.float64 else 1e-4) * max(np.abs(codes).max(), 1e-6)
     np.testing.assert_allclose(
@@ -55,11 +63,6 @@ def check(X, n_components):
     )
     one = ae.transform(table[:1].astype(codes.dtype))
     np.testing.assert_allclose(one, codes[:1], atol=tolerance)
-    centred = table - table.mean(axis=0)
-    size = np.abs(centred).max()
-    exact = ae.n_components_ >= np.linalg.matrix_rank(centred / (size or 1))
-    if exact and codes.dtype == np.float64:
-        np.testing.assert_allclose(rows, table, atol=1e-6 * (size or 1))
 
 
 def integers(dtype):
@@ -114,8 +117,9 @@ def test_any_numbers_give_numbers(X, n_components):
     n_components=st.sampled_from([1, 3]),
     seed=st.integers(0, 100),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @example((1, 1), [0, 0, 0], 0, 0, 1, 0)
+@example((20, 1), [-22, 0, 0], 0, 1, 1, 0)
 def test_any_table_gives_numbers(shape, exponents, rank, offset, n_components, seed):
     rng = np.random.default_rng(seed)
     n_rows, n_columns = shape
