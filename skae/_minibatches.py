@@ -61,8 +61,7 @@ def read_rows(X, rows):
     block = X[rows]
     if issparse(block):
         block = block.toarray()
-    dtype = float_type(X)
-    return block if block.dtype is dtype else block.astype(dtype, copy=False)
+    return block.astype(float_type(X), copy=False)
 
 
 def standardise(X, rows, offset, scale, out=None, dtype=np.float32):
@@ -72,7 +71,7 @@ def standardise(X, rows, offset, scale, out=None, dtype=np.float32):
         out = np.empty(block.shape, dtype=dtype)
     # in place where the block is a copy, for what this costs is memory traffic
     centred = np.subtract(block, offset, out=block if block.flags.owndata else None)
-    return np.multiply(centred, 1 / scale, out=out, casting="same_kind")
+    return np.multiply(centred, 1 / scale, out=out)
 
 
 def row_blocks(n_samples, width, numbers=_BLOCK):

@@ -114,7 +114,7 @@ class Autoencoder(NamedTuple):
             np.isfinite(array).all()
             for half in (self.encoder, self.decoder)
             for arrays in half.values()
-            for array in (arrays if isinstance(arrays, list) else [arrays])
+            for array in arrays
         )
 
     def encode(self, X):
@@ -274,7 +274,7 @@ def location_and_scale(X, rows):
     scale : float
         One number for all columns; 1 if no column varies.
     """
-    statistics = StandardScaler(with_mean=False)
+    statistics = StandardScaler()
     for block in row_blocks(len(rows), X.shape[1]):
         statistics.partial_fit(read_rows(X, rows[block]).astype(np.float64, copy=False))
     return statistics.mean_, float(np.sqrt(statistics.var_.mean())) or 1.0
@@ -305,7 +305,7 @@ def tied_bounds(X, rows, min_ties, min_share):
     for block in row_blocks(n_samples, n_features):
         values = read_rows(X, rows[block])
         least, most = np.minimum(least, values.min(axis=0)), np.maximum(most, values.max(axis=0))
-    at_least, at_most = np.zeros((2, n_features), dtype=np.intp)
+    at_least, at_most = np.zeros((2, n_features))
     for block in row_blocks(n_samples, n_features):
         values = read_rows(X, rows[block])
         at_least += (values == least).sum(axis=0)
@@ -315,7 +315,7 @@ def tied_bounds(X, rows, min_ties, min_share):
         np.where(at_least >= needed, least, -np.inf),
         np.where(at_most >= needed, most, np.inf),
     )
-    return low.astype(float_type(X), copy=False), high.astype(float_type(X), copy=False)
+    return low.astype(float_type(X)), high.astype(float_type(X))
 
 
 def given_bounds(bounds, X):

