@@ -18,6 +18,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import assert_all_finite
 
 from skae import AutoencoderTransformer
+from skae._network import location_and_scale
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -29,6 +30,14 @@ class OneLineParser(argparse.ArgumentParser):
         """Print the message and leave."""
         print(f"{self.prog}: {message}", file=sys.stderr)
         raise SystemExit(2)
+
+
+def positive(text):
+    """Read an argument that must be an integer from 1 up."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {number}")
+    return number
 
 
 class Table(NamedTuple):
@@ -150,6 +159,7 @@ def _rows(path, X):
     X = X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
     try:
         assert_all_finite(X)
+        location_and_scale(X, np.arange(len(X)))  # refuses numbers whose squares overflow
     except ValueError as error:
         raise ValueError(f"{path}: {str(error).splitlines()[0]}") from error
     return X

@@ -268,7 +268,7 @@ def draw(table, results, pictures, path):
 
 def _draw_images(figure, table, pictures):
     """One column for each of ten test rows, of all classes if they are ten."""
-    first = np.arange(10)
+    first = np.arange(len(table.X_test))
     if table.y_test is not None:
         _, first = np.unique(table.y_test, return_index=True)
     X = table.X_test[first[:10]]

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import geometric_mean, median
 
 import numpy as np
-from _common import RESULTS, OneLineParser, environment, load, timed
+from _common import RESULTS, OneLineParser, environment, load, positive, timed
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
 from sklearn.decomposition import PCA
 from sklearn.metrics import mean_squared_error
@@ -98,8 +98,15 @@ def ratio(X, seed, variation):
 def main(arguments=None):
     """Run all variations."""
     parser = OneLineParser(prog="defaults.py", description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=5, help="number of splits (default: 5)")
-    parser.add_argument("--only", type=int, nargs="+", help="numbers of variations to run")
+    parser.add_argument("--seeds", type=positive, default=5, help="number of splits (default: 5)")
+    parser.add_argument(
+        "--only",
+        type=int,
+        nargs="+",
+        choices=range(len(VARIATIONS)),
+        metavar="I",
+        help=f"numbers of variations to run, from 0 to {len(VARIATIONS) - 1}",
+    )
     parser.add_argument("--quick", action="store_true", help="two variations, one seed, few tables")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder for the JSON")
     options = parser.parse_args(arguments)

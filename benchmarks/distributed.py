@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from _common import RESULTS, OneLineParser, environment, load
+from _common import RESULTS, OneLineParser, environment, load, positive
 from scipy.optimize import nnls
 
 from skae import AutoencoderTransformer, _minibatches, _tape
@@ -183,8 +183,8 @@ def arithmetic(n_weights, seconds):
 def main(arguments=None):
     """Start the workers and compare."""
     parser = OneLineParser(prog="distributed.py", description=__doc__.splitlines()[0])
-    parser.add_argument("--workers", type=int, default=2, help="most processes (default: 2)")
-    parser.add_argument("--max-steps", type=int, default=400, help="of the fit (default: 400)")
+    parser.add_argument("--workers", type=positive, default=2, help="most processes (default: 2)")
+    parser.add_argument("--max-steps", type=positive, default=400, help="of the fit (default: 400)")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder for what it writes")
     parser.add_argument("--job", help="what a worker process is to do; for the script itself")
     options = parser.parse_args(arguments)

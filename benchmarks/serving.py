@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from _common import RESULTS, OneLineParser, environment
+from _common import RESULTS, OneLineParser, environment, positive
 from sklearn.decomposition import PCA
 
 from skae import AutoencoderTransformer
@@ -106,7 +106,9 @@ def show(title, unit, figures, scale=1.0):
 def main(arguments=None):
     """Measure all."""
     parser = OneLineParser(prog="serving.py", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9, help="of each measurement (default: 9)")
+    parser.add_argument(
+        "--rounds", type=positive, default=9, help="of each measurement (default: 9)"
+    )
     parser.add_argument("--quick", action="store_true", help="one round, fewer rows")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder for the JSON")
     options = parser.parse_args(arguments)

@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from _common import RESULTS, OneLineParser, environment
+from _common import RESULTS, OneLineParser, environment, positive
 from sklearn.neural_network import MLPRegressor
 
 from skae import _minibatches, _network, _tape, _tensorflow
@@ -213,8 +213,10 @@ def measure(contestants, batch_size, rounds, seconds):
 def main(arguments=None):
     """Measure all."""
     parser = OneLineParser(prog="training_speed.py", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7, help="measurements of each (default: 7)")
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=BATCHES, metavar="B")
+    parser.add_argument(
+        "--rounds", type=positive, default=7, help="measurements of each (default: 7)"
+    )
+    parser.add_argument("--batch-sizes", type=positive, nargs="+", default=BATCHES, metavar="B")
     parser.add_argument("--quick", action="store_true", help="one short round")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder for the JSON")
     options = parser.parse_args(arguments)

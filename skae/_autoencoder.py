@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar
@@ -25,7 +24,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import row_norms
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from . import _minibatches, _training
+from . import __version__, _minibatches, _training
 from ._activations import ACTIVATIONS
 from ._network import (
     Autoencoder,
@@ -131,7 +130,7 @@ class AutoencoderTransformer(
         9000 at most; if `max_steps` is given, for that.
 
     max_steps : int or None, default=None
-        Cap on the number of gradient steps.
+        Cap on the number of gradient steps, which are 1e9 at most.
 
     alpha : float, default=0.1
         L2 penalty: this times half the sum of squares of the layers' coefs, divided by the number
@@ -148,7 +147,7 @@ class AutoencoderTransformer(
 
     early_stopping : bool, default=False
         Stop when the held-out error has not improved by `tol` for `n_iter_no_change` evaluations.
-        There is one after each epoch, or every few epochs so that there are about 40.
+        There is one after each epoch, or every few epochs (10 at most) so that there are about 40.
 
     n_iter_no_change : int, default=10
         See `early_stopping`.
@@ -158,7 +157,8 @@ class AutoencoderTransformer(
 
     warm_start : bool, default=False
         Start `fit` from the fitted network if there is one. PCA is then not considered: the
-        network that came in is the one to beat on the held-out rows.
+        network that came in is the one to beat on the held-out rows. Parameters of training may
+        change; automatic bounds move out to rows that exceed them.
 
     random_state : int, RandomState instance or None, default=None
         For the hidden layers, the held-out rows, the order of minibatches and the noise. An int
@@ -380,14 +380,15 @@ class AutoencoderTransformer(
         rows = np.arange(X.shape[0])
         against_pca = self.init == "pca" and not warm
         n_components = self.n_components_ if warm else self._count_components(X, seed)
+        restart = self._restart(X) if warm else None
 
         def start(training):
-            network = self._restart() if warm else self._start(X, training, n_components, seed)
+            network = restart or self._start(X, training, n_components, seed)
             return workers.broadcast_object(network)
 
         splits = _minibatches.held_out_splits(
             len(rows),
-            self.validation_fraction,
+            float(self.validation_fraction),
             _MIN_HELD_OUT if against_pca else 1,
             np.random.default_rng(seed),
         ) or [(rows, rows[:0])]
@@ -403,43 +404,48 @@ class AutoencoderTransformer(
             return tasks.end(lambda: conclude(runs[:1] or [run]), run.steps[-1] < plan.stop)
 
         runs, ends, network = [], [], None
-        for training, held_out in [*splits, (rows, rows[:0])][:n_runs]:
-            is_last = len(runs) == len(splits)
-            if is_last:
-                best_step, _ = _training.choose(runs, against_pca)
-                if against_pca and best_step == 0:
-                    break
-                plan = plan._replace(stop=best_step)
-            self._print(f"run {len(ends) + 1} of {n_runs}: {len(training)} rows to train on")
-            tasks.begin()
-            run = self._train(
-                X,
-                training,
-                held_out,
-                start(training),
-                plan,
-                [seed, len(ends)],
-                against_pca=against_pca,
-                report=report,
-                workers=workers,
-            )
-            ends.append(run)
-            if run.ending in _training.BROKEN_OFF:
-                if run.ending == "lost":
-                    workers = ALONE  # what there is can still be kept
-                runs = runs[:1] or [run]  # the first split, run to its end, decides alone
-                break
-            if is_last and run.ending == "done":
-                network = run.network
-            elif not is_last:
-                runs.append(run)
-                plan = plan._replace(stop=run.steps[-1])  # the others run as long as the first
         try:
+            for training, held_out in [*splits, (rows, rows[:0])][:n_runs]:
+                is_last = len(runs) == len(splits)
+                if is_last:
+                    best_step, _ = _training.choose(runs, against_pca)
+                    if against_pca and best_step == 0:
+                        break
+                    plan = plan._replace(stop=best_step)
+                self._print(f"run {len(ends) + 1} of {n_runs}: {len(training)} rows to train on")
+                tasks.begin()
+                run = self._train(
+                    X,
+                    training,
+                    held_out,
+                    start(training),
+                    plan,
+                    [seed, len(ends)],
+                    against_pca=against_pca,
+                    report=report,
+                    workers=workers,
+                )
+                ends.append(run)
+                if run.ending in _training.BROKEN_OFF:
+                    if run.ending == "lost":
+                        workers = ALONE  # what there is can still be kept
+                    runs = runs[:1] or [run]  # the first split, run to its end, decides alone
+                    break
+                if is_last and run.ending == "done":
+                    network = run.network
+                elif not is_last:
+                    runs.append(run)
+                    plan = plan._replace(stop=run.steps[-1])  # the others run as long as the first
             state = conclude(runs, network)
-        except WorkerLostError as error:
+        except (KeyboardInterrupt, WorkerLostError) as error:  # between runs, or after them
+            ending = "lost" if isinstance(error, WorkerLostError) else "interrupted"
+            asked_before = bool(ends) and ends[-1].ending == "interrupted"
+            others_wait = ending == "interrupted" and workers.n_workers > 1
+            if not runs or asked_before or others_wait:
+                raise
             workers = ALONE
-            ends.append(runs[0]._replace(ending="lost", error=error))
-            state = conclude(runs, network)
+            ends.append(runs[0]._replace(ending=ending, error=error))
+            state = conclude(runs if network else runs[:1], network)
         vars(self).update(state)
         vars(self).pop("_stream", None)
         self._print(f"kept step {self.best_step_}, held-out MSE {self.reconstruction_err_:.4g}")
@@ -488,7 +494,7 @@ class AutoencoderTransformer(
         network before it trains it, and `validation_curve_` records that. The canonical code is
         that of all rows seen, each encoded by the network of its time; after the first call it is
         only made white again, with as little turning as possible. Automatic bounds move out to rows
-        that exceed them.
+        that exceed them. A batch on which training diverges is left out, with a warning.
 
         Parameters
         ----------
@@ -512,7 +518,7 @@ class AutoencoderTransformer(
         """Train on the next batch, and return the run."""
         first = not hasattr(self, "encoder_")
         if not first:
-            self._check_same_network()
+            self._check_same_network(whiten=(bool(self.whiten), self._whitened))
         X = self._validate(X, reset=first)
         workers, seed = self._agree(X)
         rows = np.arange(X.shape[0])
@@ -522,7 +528,7 @@ class AutoencoderTransformer(
             seen, steps, epochs, sums, losses = 0, 0, 0, 0.0, np.empty(0)
             curve = np.empty((0, 2))
         else:
-            network, stream = self._restart(), getattr(self, "_stream", None)
+            network, stream = self._restart(X), getattr(self, "_stream", None)
             seen, steps, epochs = self.n_samples_seen_, self.n_steps_, self.n_iter_
             sums, losses, curve = self.mean_ * seen, self.loss_curve_, self.validation_curve_
             if stream is None:
@@ -533,15 +539,12 @@ class AutoencoderTransformer(
                 stream = {"step": 0, "adam": None, "code_sums": code_sums, "code": code}
             else:
                 network = network._replace(encoder=stream["encoder"], decoder=stream["decoder"])
-        if self.bounds == "auto":
-            network = network.with_room_for(X)
         network = workers.broadcast_object(network)
         error = _training.row_errors(network, X, rows).mean()
 
         # Adam's moments are new after fit, so its steps and the learning rate's count anew too.
         step, adam = stream["step"], stream["adam"]
         plan = self._plan(X.shape, len(rows), network.code_size, stream_step=step)
-        seen += len(rows)
         run = self._train(
             X,
             rows,
@@ -549,11 +552,14 @@ class AutoencoderTransformer(
             network,
             plan,
             [seed, steps],
-            n_seen=seen,
+            n_seen=seen + len(rows),
             step=step,
             adam=adam,
             workers=workers,
         )
+        if run.ending == "diverged" and not first:
+            return run  # these rows taught nothing, and would spoil the code's moments
+        seen += len(rows)
         stream = stream | {
             "encoder": run.network.encoder,
             "decoder": run.network.decoder,
@@ -589,12 +595,7 @@ class AutoencoderTransformer(
 
     def _check_combinations(self):
         """Refuse parameters that are in range but cannot work together."""
-        for size in self._hidden_layer_sizes():
-            if not isinstance(size, Integral) or size < 1:
-                raise ValueError(
-                    "hidden_layer_sizes must hold the sizes of the encoder's hidden layers, "
-                    f"integers from 1 up, got {self.hidden_layer_sizes!r}."
-                )
+        self._hidden_layer_sizes()
         if self.init == "pca":
             for name in ("code_activation", "output_activation"):
                 if getattr(self, name) != "identity":
@@ -619,19 +620,28 @@ class AutoencoderTransformer(
             )
 
     def _hidden_layer_sizes(self):
-        sizes = self.hidden_layer_sizes
-        return (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
+        """Return them as Python's integers: the products of NumPy's small ones overflow."""
+        sizes = np.atleast_1d(np.array(self.hidden_layer_sizes, dtype=object))
+        for size in sizes:
+            if not isinstance(size, Integral) or size < 1:
+                raise ValueError(
+                    "hidden_layer_sizes must hold the sizes of the encoder's hidden layers, "
+                    f"integers from 1 up, got {self.hidden_layer_sizes!r}."
+                )
+        return tuple(map(int, sizes))
 
     def _activations(self):
         return self.activation, self.code_activation, self.output_activation
 
-    def _check_same_network(self):
+    def _check_same_network(self, **asked):
         """Refuse to go on training a network that is not the one the parameters describe."""
         *hidden, n_components = (len(b) for b in self.encoder_["intercepts"])
-        asked = {
+        asked |= {
             "hidden_layer_sizes": (self._hidden_layer_sizes(), tuple(hidden)),
             "activations": (self._activations(), self.activations_),
         }
+        if hidden:  # without, the linear path is all there is, whatever the start
+            asked["linear path, of init='pca',"] = (self.init == "pca", "linear" in self.encoder_)
         if self.n_components >= 1:
             asked["n_components"] = (min(self.n_components, self.n_features_in_), n_components)
         for name, (wanted, fitted) in asked.items():
@@ -700,10 +710,7 @@ class AutoencoderTransformer(
         rng = np.random.default_rng(seed)
         offset, scale = np.zeros(n_features), 1.0
         if self.output_activation == "identity":  # others have a range, in which the data come
-            with np.errstate(over="ignore", invalid="ignore"):
-                offset, scale = location_and_scale(X, rows)
-            if not np.isfinite(scale):
-                raise ValueError("X holds numbers whose squares overflow: divide it by a constant.")
+            offset, scale = location_and_scale(X, rows)
         offset = offset.astype(_minibatches.float_type(X))
         with _naming_sizes(n_features, *hidden, n_components):
             if self.init == "pca":
@@ -720,30 +727,36 @@ class AutoencoderTransformer(
             low, high = given_bounds(None if self.bounds == "auto" else self.bounds, X)
         return Autoencoder(encoder, decoder, offset, scale, low, high, self._activations())
 
-    def _restart(self):
+    def _restart(self, X):
         """Return the fitted network with weights of the size that PCA starts with.
 
         Adam moves each weight by about the learning rate, whatever its size; the code that the
-        last fit folded into the weights would give it others than those it started from.
+        last fit folded into the weights would give it others than those it started from. Bounds
+        are those that were found, with room for X, or those that the parameters give now.
         """
         network = self._network.rescaled(self.scale_)
-        return network.rescale_code(1 / network.direction_norms())
+        network = network.rescale_code(1 / network.direction_norms())
+        network.check_distance(X)
+        if self.bounds == "auto":
+            return network.with_room_for(X)
+        low, high = given_bounds(self.bounds, X)
+        return network._replace(low=low, high=high)
 
     def _plan(self, shape, n_training, n_components, stream_step=None):
         """Plan a run over n_training rows of a table of this shape."""
         n_weights = _count_weights(shape[1], *self._hidden_layer_sizes(), n_components)
-        chunk_shape = _minibatches.chunk_shape(*shape, self.batch_size, n_weights)
+        chunk_shape = _minibatches.chunk_shape(*shape, int(self.batch_size), n_weights)
+        peak = float(self.learning_rate_init)
         if stream_step is not None:
-            return _training.plan_stream(
-                chunk_shape, n_training, self.learning_rate_init, stream_step
-            )
+            return _training.plan_stream(chunk_shape, n_training, peak, stream_step)
         return _training.plan(
             chunk_shape,
             n_training,
             self.learning_rate,
-            self.learning_rate_init,
-            self.max_iter,
-            self.max_steps,
+            peak,
+            self.max_iter if self.max_iter == "auto" else int(self.max_iter),
+            None if self.max_steps is None else int(self.max_steps),
+            self.early_stopping,
         )
 
     def _train(
@@ -768,10 +781,10 @@ class AutoencoderTransformer(
                 start,
                 plan,
                 baseline=start.without_bounds() if against_pca else start,
-                alpha=self.alpha / (n_seen or len(training)),
-                noise=self.noise,
-                patience=self.n_iter_no_change if self.early_stopping else None,
-                tol=self.tol,
+                alpha=float(self.alpha) / (n_seen or len(training)),
+                noise=float(self.noise),
+                patience=int(self.n_iter_no_change) if self.early_stopping else None,
+                tol=float(self.tol),
                 rng=np.random.default_rng(seed),
                 report=report,
                 **state,
@@ -791,6 +804,7 @@ class AutoencoderTransformer(
             "bounds_": np.stack([network.low, network.high]),
             "activations_": network.activations,
             "n_components_": network.code_size,
+            "_whitened": bool(self.whiten),
         }
 
     @contextmanager
@@ -909,12 +923,14 @@ class AutoencoderTransformer(
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            Minus the sum over the features of the squared reconstruction error, float64.
+            Minus the sum over the features of the squared reconstruction error, float64; minus
+            infinity where that is beyond it.
         """
         network, X = self._prepare(X)
         scale = self.scale_  # in whose unit squares are numbers, in float32 too
         errors = _in_blocks(lambda rows: network.squared_errors(rows, unit=scale), X)
-        return errors.astype(np.float64) * -(scale**2)
+        with np.errstate(over="ignore"):
+            return errors * -(scale**2)
 
     def score(self, X: _Rows, y: object = None) -> float:
         """Share of the variance that the reconstruction keeps.
@@ -933,11 +949,11 @@ class AutoencoderTransformer(
             training rows of a PCA this is the sum of its ``explained_variance_ratio_``.
         """
         network, X = self._prepare(X)
-        mean = self.mean_.astype(_minibatches.float_type(X))
-        scale = self.scale_  # so that the squares neither overflow nor vanish
-        error = _in_blocks(lambda rows: network.squared_errors(rows, unit=scale), X)
-        total = _in_blocks(lambda rows: row_norms((rows - mean) / scale, squared=True), X)
-        error, total = error.sum(dtype=np.float64), total.sum(dtype=np.float64)
+        # so that the squares neither overflow nor vanish
+        unit = max(self.scale_, abs(self.mean_).max(), abs(float(X.max())), abs(float(X.min())))
+        error = _in_blocks(lambda rows: network.squared_errors(rows, unit=unit), X)
+        total = _in_blocks(lambda rows: row_norms((rows - self.mean_) / unit, squared=True), X)
+        error, total = error.sum(), total.sum()
         if total == 0:
             return float(error == 0)
         return float(1 - error / total)
@@ -978,10 +994,10 @@ class AutoencoderTransformer(
         return network if self.offset_.dtype == dtype else network.astype(dtype), X
 
     def __getstate__(self):
-        return super().__getstate__() | {"_skae_version": version("skae")}
+        return super().__getstate__() | {"_skae_version": __version__}
 
     def __setstate__(self, state):
-        saved, now = state.pop("_skae_version", "unknown"), version("skae")
+        saved, now = state.pop("_skae_version", "unknown"), __version__
         if saved != now:
             warnings.warn(
                 InconsistentVersionWarning(
@@ -1043,22 +1059,29 @@ def _naming_sizes(*sizes):
 
 
 def _in_blocks(function, X, *columns):
-    """Apply a function of dense rows to X block by block, into one array."""
+    """Apply a function of dense rows to X block by block, into one array.
+
+    Blocks are smaller where results have many columns.
+    """
     blocks = _minibatches.row_blocks(X.shape[0], max(X.shape[1], *columns, 1))
     if len(blocks) == 1:
         return function(_minibatches.read_rows(X, blocks[0]))
-    out = np.empty((X.shape[0], *columns), dtype=_minibatches.float_type(X))
+    out = None
     for rows in blocks:
-        out[rows] = function(_minibatches.read_rows(X, rows))
+        part = function(_minibatches.read_rows(X, rows))
+        if out is None:
+            out = np.empty((X.shape[0], *part.shape[1:]), dtype=part.dtype)
+        out[rows] = part
     return out
 
 
 def _is_fitted(name):
-    return name == "_stream" or (name.endswith("_") and not name.startswith("_"))
+    return name in ("_stream", "_whitened") or (name.endswith("_") and not name.startswith("_"))
 
 
 def _column_sums(X):
-    return np.asarray(X.sum(axis=0, dtype=np.float64)).ravel()
+    blocks = _minibatches.row_blocks(*X.shape)
+    return sum(_minibatches.read_rows(X, rows).sum(axis=0, dtype=np.float64) for rows in blocks)
 
 
 def _code_sums(network, X):

@@ -1,6 +1,7 @@
 """A callback that saves the estimator while it is trained."""
 
 import os
+import threading
 from copy import copy
 from pathlib import Path
 
@@ -8,16 +9,18 @@ import joblib
 
 
 class Checkpoint:
-    """Callback that saves the fitted estimator at each look at the held-out rows.
+    """Callback that saves the fitted estimator at each look at the held-out rows, and at the end.
 
     The file always holds a whole estimator, as if `fit` had stopped at the last look: it is
-    written beside and put in place in one move, so a process that is killed leaves the one before.
-    To go on after that, load it and `fit` with ``warm_start=True``.
+    written beside and put in place in one move, so a process that is killed leaves the one before
+    (and perhaps a file with the ending ``.part``). To go on after that, load it and `fit` with
+    ``warm_start=True``.
 
     Parameters
     ----------
     path : str or path-like
-        The file, as `joblib.dump` writes it. An existing one is replaced.
+        The file, as `joblib.dump` writes it. An existing one is replaced. Where several fits share
+        a path, as in a grid search, it holds the one that wrote last.
 
     See Also
     --------
@@ -45,28 +48,48 @@ class Checkpoint:
         self.path = path
 
     def setup(self, estimator, context):
-        """Refuse a path that cannot be written, before training."""
-        folder = Path(self.path).absolute().parent
-        if not os.access(folder, os.W_OK):
-            raise OSError(f"Checkpoint cannot write to {folder}: no such folder, or no permission.")
+        """Refuse a path that cannot be written, before training.
+
+        Raises
+        ------
+        TypeError
+            If the path is none.
+        OSError
+            If no file can be written there.
+        """
+        if not isinstance(self.path, str | os.PathLike):
+            raise TypeError(f"Checkpoint's path must be a str or path-like, got {self.path!r}.")
+        path, beside = self._paths()
+        try:
+            if path.is_dir():
+                raise IsADirectoryError("it is a folder")
+            beside.touch()
+            beside.unlink()
+        except OSError as error:
+            raise type(error)(f"Checkpoint cannot write to {path}: {error}.") from error
+
+    def _paths(self):
+        """Return the file, and one beside it that no other thread or process writes."""
+        path = Path(self.path).absolute()
+        return path, path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
 
     def on_fit_task_begin(self, estimator, context):
         """Do nothing."""
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator):
         """Save it."""
-        if context.task_name != "epoch":
-            return
         saved = copy(fitted_estimator)
         for name in [name for name in vars(saved) if "callback" in name]:
             del vars(saved)[name]  # of this fit, and perhaps not fit for a file
-        path = Path(self.path).absolute()
-        beside = path.with_name(f"{path.name}.part")
-        with beside.open("wb") as file:
-            joblib.dump(saved, file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        path, beside = self._paths()
+        try:
+            with beside.open("wb") as file:
+                joblib.dump(saved, file)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
 
     def teardown(self, estimator, context):
         """Do nothing."""

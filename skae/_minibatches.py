@@ -52,6 +52,9 @@ def _check_file(X, rows):
 def read_rows(X, rows):
     """Dense copy or view of the rows (indices or slice) of an array, memmap or CSR, as floats.
 
+    In C order, whatever that of X: sums, and products in BLAS, depend on the order in their last
+    bits.
+
     Raises
     ------
     OSError
@@ -61,7 +64,7 @@ def read_rows(X, rows):
     block = X[rows]
     if issparse(block):
         block = block.toarray()
-    return block.astype(float_type(X), copy=False)
+    return block.astype(float_type(X), order="C", copy=False)
 
 
 def standardise(X, rows, offset, scale, out=None, dtype=np.float32):

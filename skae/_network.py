@@ -36,6 +36,12 @@ _SUBSPACE_ITERATIONS = 3
 # than this share of an average column's variance: PCA keeps at least as much as that.
 _FLAT = 1e-10
 
+TOO_FAR = "X holds numbers whose squares overflow: divide it by a constant."
+# So far from the mean, squares of rows and of their codes can still be summed.
+_FARTHEST = 1e150
+# Beyond this, numbers that are some times larger or smaller leave the type.
+_LARGE_FLOAT32 = 1e37
+
 
 def map_arrays(function, half):
     """Apply `function` to each array of a half."""
@@ -135,11 +141,19 @@ class Autoencoder(NamedTuple):
         return np.clip(rows, self.low, self.high, out=rows)
 
     def squared_errors(self, X, unit=1.0):
-        """Squared reconstruction error of each row, summed over the features, in a unit of X."""
-        residual = self.decode(self.encode(X))
-        residual -= X
-        residual /= unit
-        return np.einsum("ij,ij->i", residual, residual)
+        """Squared reconstruction error of each row, summed over the features, in a unit of X.
+
+        In double precision, as the network is for rows that are too far for float32.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            residual = self.decode(self.encode(X))
+            residual -= X
+            residual /= unit
+            errors = np.einsum("ij,ij->i", residual, residual).astype(np.float64)
+        far = ~np.isfinite(errors)
+        if X.dtype == np.float32 and far.any():
+            errors[far] = self.astype(np.float64).squared_errors(X[far].astype(np.float64), unit)
+        return errors
 
     def _halves_in_double_precision(self):
         """Copy both, to be changed without the reconstruction noticing."""
@@ -248,13 +262,31 @@ class Autoencoder(NamedTuple):
         free = np.full_like(self.low, np.inf)
         return self._replace(low=-free, high=free)
 
+    def check_distance(self, X):
+        """Refuse rows that are too far from those that the network was trained on.
+
+        Raises
+        ------
+        ValueError
+            If their squares overflow.
+        """
+        with np.errstate(over="ignore"):
+            distances = [abs(extreme - self.offset) for extreme in column_ranges(X)]
+        if float(np.max(distances)) > _FARTHEST:  # a NumPy float32 cannot be compared with that
+            raise ValueError(TOO_FAR)
+
     def with_room_for(self, X):
         """Return the same network with bounds moved out to the rows of X that exceed them.
 
         Moved and not removed: the network has learned to rely on the clip.
         """
-        least, most = min_max_axis(X, axis=0) if issparse(X) else (X.min(axis=0), X.max(axis=0))
+        least, most = column_ranges(X)
         return self._replace(low=np.minimum(self.low, least), high=np.maximum(self.high, most))
+
+
+def column_ranges(X):
+    """Least and largest number of each column."""
+    return min_max_axis(X, axis=0) if issparse(X) else (X.min(axis=0), X.max(axis=0))
 
 
 def location_and_scale(X, rows):
@@ -273,11 +305,25 @@ def location_and_scale(X, rows):
         In double precision.
     scale : float
         One number for all columns; 1 if no column varies.
+
+    Raises
+    ------
+    ValueError
+        If numbers are so large or small that those of training would overflow.
     """
     statistics = StandardScaler()
-    for block in row_blocks(len(rows), X.shape[1]):
-        statistics.partial_fit(read_rows(X, rows[block]).astype(np.float64, copy=False))
-    return statistics.mean_, float(np.sqrt(statistics.var_.mean())) or 1.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for block in row_blocks(len(rows), X.shape[1]):
+            statistics.partial_fit(read_rows(X, rows[block]).astype(np.float64, copy=False))
+        scale = float(np.sqrt(statistics.var_.mean())) or 1.0
+    if not np.isfinite(scale):
+        raise ValueError(TOO_FAR)
+    if float_type(X) == np.float32 and not 1 / _LARGE_FLOAT32 <= scale <= _LARGE_FLOAT32:
+        raise ValueError(
+            f"X varies by {scale:.0e}, which is near the limits of its type, {X.dtype}: convert it "
+            "to float64, or divide it by a constant."
+        )
+    return statistics.mean_, scale
 
 
 def tied_bounds(X, rows, min_ties, min_share):

@@ -20,14 +20,21 @@ def _without_native_logs():
     TensorFlow's libraries log while they are loaded, before any of its switches works, straight
     to the file descriptor.
     """
-    with tempfile.TemporaryFile() as caught:
-        sys.stderr.flush()
+    try:
         stderr = os.dup(2)
+    except OSError:  # it is closed
+        stderr = None
+    if stderr is None:
+        yield
+        return
+    flush = getattr(sys.stderr, "flush", lambda: None)  # without a console, sys.stderr is None
+    with tempfile.TemporaryFile() as caught:
+        flush()
         os.dup2(caught.fileno(), 2)
         try:
             yield
         finally:
-            sys.stderr.flush()
+            flush()
             os.dup2(stderr, 2)
             os.close(stderr)
             caught.seek(0)

@@ -16,6 +16,10 @@ from ._workers import ALONE, WorkerLostError
 _AUTO_EPOCHS, _AUTO_MIN_STEPS, _AUTO_MAX_STEPS = 200, 600, 9000
 # The held-out rows are looked at about so often in a run, at most once an epoch.
 _EVALUATIONS = 40
+# With early stopping, at least after so many epochs: however long the run could be, it can end.
+_MAX_EPOCHS_BETWEEN = 10
+# The learning rates and losses of a run are kept in arrays.
+_MOST_STEPS = 10**9
 # Share of the steps in which the cosine schedule climbs to its peak, and the number of steps for
 # partial_fit, which does not know how many are to come.
 _WARM_UP_SHARE = 0.05
@@ -61,15 +65,15 @@ class Plan(NamedTuple):
 
     def chunk_lengths(self):
         """Cut the steps into chunks that end wherever the held-out rows are looked at."""
-        lengths, done = [], 0
+        done = 0
         while done < self.stop:
             to_evaluation = self.evaluate_every - done % self.evaluate_every
-            lengths.append(min(self.shape[0], to_evaluation, self.stop - done))
-            done += lengths[-1]
-        return lengths
+            length = min(self.shape[0], to_evaluation, self.stop - done)
+            yield length
+            done += length
 
 
-def plan(shape, n_training, schedule, peak, max_iter, max_steps):
+def plan(shape, n_training, schedule, peak, max_iter, max_steps, early_stopping):
     """Plan a run over n_training rows; the parameters are those of the estimator."""
     steps_per_epoch = -(-n_training // shape[1])
     if max_iter != "auto":
@@ -79,6 +83,11 @@ def plan(shape, n_training, schedule, peak, max_iter, max_steps):
     else:
         n_steps = max_steps
     n_steps = int(n_steps if max_steps is None else min(n_steps, max_steps))
+    if n_steps > _MOST_STEPS:
+        raise ValueError(
+            f"max_iter={max_iter!r} and max_steps={max_steps!r} ask for {n_steps:.1e} gradient "
+            f"steps, {steps_per_epoch} in an epoch; at most {_MOST_STEPS:.0e} can be made."
+        )
     rates = np.full(n_steps, min(peak, _LARGEST), dtype=np.float32)
     if schedule == "cosine":
         warm_up = max(1, round(_WARM_UP_SHARE * n_steps))
@@ -86,7 +95,10 @@ def plan(shape, n_training, schedule, peak, max_iter, max_steps):
         progress = (steps - warm_up).clip(min=0) / max(1, n_steps - warm_up)
         rates *= np.minimum(steps / warm_up, (1 + np.cos(np.pi * progress)) / 2)
     n_epochs = n_steps / steps_per_epoch
-    every = steps_per_epoch * max(1, round(n_epochs / _EVALUATIONS))
+    n_between = max(1, round(n_epochs / _EVALUATIONS))
+    if early_stopping:
+        n_between = min(n_between, _MAX_EPOCHS_BETWEEN)
+    every = steps_per_epoch * n_between
     return Plan(shape, steps_per_epoch, rates, n_steps, every)
 
 
@@ -213,7 +225,7 @@ def train(
     def look(snapshot, progress, errors):
         """Keep the snapshot if it is better, and return its error."""
         nonlocal network, adam, best_error
-        looks.append((len(losses), errors))
+        looks.append((done, errors))
         error = errors.mean() if len(held_out) else np.nan
         if not len(held_out):
             network, adam = snapshot, progress.moments
@@ -223,7 +235,7 @@ def train(
 
     def so_far(ending, error=None):
         steps, errors = map(np.array, zip(*looks, strict=True))
-        return Run(network, losses, steps, errors, adam, ending, error)
+        return Run(network, all_losses[:done].copy(), steps, errors, adam, ending, error)
 
     def snapshot_of(progress):
         trained = progress.network
@@ -231,7 +243,7 @@ def train(
 
     variance = start.scale**2
     network, ending, lost = start, "done", None
-    losses, looks = np.empty(0), [(0, errors_of(baseline, held_out))]
+    all_losses, done, looks = np.empty(plan.stop), 0, [(0, errors_of(baseline, held_out))]
     best_error = looks[0][1].mean() if len(held_out) else np.nan
     stale = 0
     sample = training[:: max(1, len(training) // 1000)]
@@ -260,12 +272,12 @@ def train(
             moments=adam,
             workers=workers,
         ):
-            losses = np.concatenate([losses, progress.losses.astype(np.float64) * variance])
-            limit = _EXPLODED * max(1.0, losses[0] / variance)
+            last, done = done, done + len(progress.losses)
+            all_losses[last:done] = progress.losses.astype(np.float64) * variance
+            limit = _EXPLODED * max(1.0, all_losses[0] / variance)
             if not np.isfinite(progress.losses).all() or progress.losses.min() > limit:
                 ending = "diverged"
                 break
-            done = len(losses)
             if done % plan.evaluate_every and done < plan.stop:
                 continue
             snapshot = snapshot_of(progress)
@@ -289,7 +301,7 @@ def train(
         ending = "interrupted"
     except WorkerLostError as error:
         ending, lost = "lost", error
-    if ending in BROKEN_OFF and len(losses) > looks[-1][0]:
+    if ending in BROKEN_OFF and done > looks[-1][0]:
         snapshot = snapshot_of(progress)
         if snapshot.is_finite():
             look(snapshot, progress, row_errors(snapshot, X, held_out))

@@ -3,10 +3,13 @@
 matplotlib is imported when something is drawn.
 """
 
+from numbers import Integral
+
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import clone
 from sklearn.metrics import mean_squared_error
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
@@ -22,6 +25,11 @@ def _axes(ax, name, figsize=None):
     if ax is None:
         _, ax = plt.subplots(figsize=figsize, layout="constrained")
     return ax, ax.figure
+
+
+def _dense(X):
+    X = check_array(X, accept_sparse=True)
+    return X.toarray() if issparse(X) else X
 
 
 class ReconstructionDisplay:
@@ -89,9 +97,9 @@ class ReconstructionDisplay:
         Raises
         ------
         ValueError
-            If `image_shape` does not hold as many numbers as a row.
+            If `image_shape` is none, or does not hold as many numbers as a row.
         """
-        rows = X[:n_samples]
+        rows = (X.tocsr() if issparse(X) else X)[:n_samples]
         estimators = [estimator] if other is None else [estimator, other]
         names = [type(e).__name__ for e in estimators]
         if len(set(names)) < len(names):
@@ -100,9 +108,7 @@ class ReconstructionDisplay:
             name: np.asarray(e.inverse_transform(e.transform(rows)))
             for name, e in zip(names, estimators, strict=True)
         }
-        rows = check_array(rows, accept_sparse=True)
-        rows = rows.toarray() if hasattr(rows, "toarray") else rows
-        return cls(rows, reconstructions, image_shape=image_shape).plot(ax=ax)
+        return cls(_dense(rows), reconstructions, image_shape=image_shape).plot(ax=ax)
 
     def plot(self, ax=None):
         """Draw.
@@ -118,6 +124,11 @@ class ReconstructionDisplay:
         """
         n_samples, n_features = self.rows.shape
         shape = self.image_shape
+        if shape is not None and not _is_image_shape(shape):
+            raise ValueError(
+                f"image_shape={shape} must be (height, width), or (height, width, channels) with "
+                "1, 3 or 4 channels."
+            )
         if shape is not None and np.prod(shape) != n_features:
             raise ValueError(
                 f"image_shape={shape} holds {np.prod(shape)} numbers, but a row has {n_features}: "
@@ -133,7 +144,13 @@ class ReconstructionDisplay:
             ax, type(self).__name__, (1.6 + width * n_samples, 0.3 + 1.05 * len(panels))
         )
         ax.set_axis_off()
-        grid = ax.get_subplotspec().subgridspec(len(panels), n_samples, wspace=0.05, hspace=0.1)
+        shape_and_gaps = {"nrows": len(panels), "ncols": n_samples, "wspace": 0.05, "hspace": 0.1}
+        if spec := ax.get_subplotspec():
+            grid = spec.subgridspec(**shape_and_gaps)
+        else:  # axes that stand anywhere in their figure
+            (left, bottom), (right, top) = ax.get_position().get_points()
+            box = {"left": left, "bottom": bottom, "right": right, "top": top}
+            grid = self.figure_.add_gridspec(**shape_and_gaps, **box)
         self.axes_ = grid.subplots(squeeze=False)
         values = np.stack(list(panels.values()))
         originals, errors = self.rows, values[2::2]
@@ -159,6 +176,12 @@ class ReconstructionDisplay:
                 title, rotation=0, ha="right", va="center", fontsize="small", labelpad=6
             )
         return self
+
+
+def _is_image_shape(shape):
+    shape = tuple(np.atleast_1d(np.asarray(shape, dtype=object)))
+    sizes = all(isinstance(size, Integral) and size > 0 for size in shape)
+    return sizes and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4)))
 
 
 class LossCurveDisplay:
@@ -216,8 +239,18 @@ class LossCurveDisplay:
         Returns
         -------
         display : LossCurveDisplay
+
+        Raises
+        ------
+        TypeError
+            If the estimator has no such curves.
         """
         check_is_fitted(estimator)
+        if not hasattr(estimator, "validation_curve_"):
+            raise TypeError(
+                "estimator must be a fitted AutoencoderTransformer, got "
+                f"{type(estimator).__name__}. Of a pipeline, give that step."
+            )
         is_pca = estimator.init == "pca" and not estimator.warm_start
         return cls(
             estimator.loss_curve_,
@@ -252,17 +285,19 @@ class LossCurveDisplay:
             ax.axhline(
                 errors[0], color="0.4", linestyle="--", label=f"{self.start_name}, held-out rows"
             )
-            kept = errors[np.searchsorted(steps, self.best_step)]
-            ax.plot(
-                self.best_step,
-                kept,
-                "o",
-                color="C1",
-                markersize=7,
-                label=f"kept: step {self.best_step}",
-            )
+            kept = errors[steps == self.best_step]
+            if len(kept):  # a stream's last network was not judged yet
+                ax.plot(
+                    self.best_step,
+                    kept[-1],
+                    "o",
+                    color="C1",
+                    markersize=7,
+                    label=f"kept: step {self.best_step}",
+                )
         ax.set(xlabel="gradient step", ylabel="mean squared error", yscale="log")
-        ax.legend(fontsize="small")
+        if ax.lines:
+            ax.legend(fontsize="small")
         return self
 
 
@@ -328,7 +363,7 @@ class CodeDisplay:
         Raises
         ------
         ValueError
-            If the code does not have these columns.
+            If the code does not have these columns, or as many rows as `y`.
         """
         return cls(np.asarray(estimator.transform(X)), y, components=components).plot(ax=ax)
 
@@ -345,16 +380,23 @@ class CodeDisplay:
         self : CodeDisplay
         """
         n_components = self.codes.shape[1]
-        if len(self.components) != 2 or not all(0 <= c < n_components for c in self.components):
+        columns = tuple(np.atleast_1d(np.asarray(self.components, dtype=object)))
+        are_columns = all(isinstance(c, Integral) and 0 <= c < n_components for c in columns)
+        if len(columns) != 2 or not are_columns:
             raise ValueError(
                 f"components={self.components} must be two columns of the code, "
                 f"from 0 to {n_components - 1}."
             )
+        labels = None if self.y is None else column_or_1d(self.y)
+        check_consistent_length(self.codes, labels)
+        try:
+            classes = [] if labels is None else np.unique(labels)
+        except TypeError:  # of several types, which have no order
+            labels = labels.astype(str)
+            classes = np.unique(labels)
         self.ax_, self.figure_ = _axes(ax, type(self).__name__)
         x, other = (self.codes[:, c] for c in self.components)
         size = float(np.clip(4000 / len(x), 3, 30))
-        labels = None if self.y is None else np.asarray(self.y)
-        classes = [] if labels is None else np.unique(labels)
         if labels is None:
             self.ax_.scatter(x, other, s=size)
         elif len(classes) <= _MAX_CLASSES or labels.dtype.kind not in "iuf":
@@ -452,12 +494,13 @@ class ComponentsDisplay:
             if len(estimator) < len(several):
                 estimator = {str(e): e for e in several}
         judged = X if X_test is None else X_test
+        originals = _dense(judged)
         errors = {}
         for name, template in estimator.items():
             fitted = [clone(template).set_params(n_components=k).fit(X) for k in n_components]
             errors[name] = np.array(
                 [
-                    mean_squared_error(judged, f.inverse_transform(f.transform(judged)))
+                    mean_squared_error(originals, f.inverse_transform(f.transform(judged)))
                     for f in fitted
                 ]
             )

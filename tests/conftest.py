@@ -34,6 +34,15 @@ def mnist():
         return X, data["y_train"], X_test, data["y_test"]
 
 
+@pytest.fixture(scope="session")
+def walled_rows():
+    """Rows far from zero, two of whose columns pile up at a wall."""
+    X = 3 + np.random.default_rng(0).normal(size=(80, 6))
+    X[:, 0] = X[:, 0].clip(3, None)
+    X[:, 1] = X[:, 1].clip(2.5, 3.5)
+    return X
+
+
 @pytest.fixture
 def compilations(monkeypatch):
     """A list that grows by one whenever the training loop is traced and compiled."""

@@ -1,5 +1,6 @@
 """The estimator, as its users see it."""
 
+import itertools
 import os
 import pickle
 import random
@@ -281,6 +282,11 @@ def test_the_first_held_out_error_is_pcas(digits):
     assert ae.validation_curve_[0, 1] == pytest.approx(pca_error(X, X, 4), rel=0.15)
 
 
+def test_early_stopping_ends_runs_of_any_length():
+    ae = quick(early_stopping=True, n_iter_no_change=2, max_iter=10**6, max_steps=None)
+    assert ae.fit(curved_rows(150)).n_iter_ < 2000
+
+
 def test_early_stopping_stops_and_keeps_the_best(digits):
     X = digits[0]
     ae = AutoencoderTransformer(
@@ -315,6 +321,23 @@ def test_warm_start_refuses_another_network(digits):
     ae = quick(4, warm_start=True).fit(digits[0])
     with pytest.raises(ValueError, match="hidden_layer_sizes"):
         ae.set_params(hidden_layer_sizes=(5,)).fit(digits[0])
+    with pytest.raises(ValueError, match="init='pca'"):
+        ae.set_params(hidden_layer_sizes=(128,), init="glorot").fit(digits[0])
+
+
+@pytest.mark.parametrize("refit", ["fit", "partial_fit"])
+def test_bounds_may_change_when_training_goes_on(refit):
+    X = np.random.default_rng(0).integers(0, 2, (200, 6)).astype(float)
+    ae = quick(3, warm_start=True).fit(X)
+    np.testing.assert_array_equal(ae.bounds_, [[0] * 6, [1] * 6])
+    getattr(ae, refit)(3 * X)
+    np.testing.assert_array_equal(ae.bounds_, [[0] * 6, [3] * 6])
+    getattr(ae.set_params(bounds=(None, 2)), refit)(X)
+    np.testing.assert_array_equal(ae.bounds_, [[-np.inf] * 6, [2] * 6])
+    getattr(ae.set_params(bounds=None), refit)(X)
+    np.testing.assert_array_equal(ae.bounds_, [[-np.inf] * 6, [np.inf] * 6])
+    with pytest.raises(ValueError, match="low < high"):
+        getattr(ae.set_params(bounds=(1, 0)), refit)(X)
 
 
 # ---- partial_fit
@@ -377,6 +400,28 @@ def test_partial_fit_moves_automatic_bounds_and_no_others():
     np.testing.assert_array_equal(ae.bounds_, [[-5, 0, 0], [1, 1, 1]])
     ae = quick(1, bounds=(0, 1)).partial_fit(X).partial_fit(low_row)
     np.testing.assert_array_equal(ae.bounds_, [[0, 0, 0], [1, 1, 1]])
+
+
+@pytest.mark.parametrize("start", ["fit", "partial_fit"])
+def test_a_stream_stays_white_or_does_not(start):
+    X = curved_rows()
+    ae = getattr(quick(whiten=False), start)(X)
+    with pytest.raises(ValueError, match="whiten False, the parameters ask for True"):
+        ae.set_params(whiten=True).partial_fit(X)
+    np.testing.assert_allclose(
+        np.cov(ae.set_params(warm_start=True).fit(X).transform(X).T), np.eye(2), atol=1e-6
+    )
+
+
+def test_a_batch_on_which_training_diverges_is_left_out():
+    X = curved_rows()
+    far = X.copy()
+    far[7] *= 1e25
+    ae = quick().partial_fit(X)
+    before = pickle.dumps(ae)
+    with pytest.warns(ConvergenceWarning, match="diverged"):
+        ae.partial_fit(far)
+    assert pickle.dumps(ae) == before
 
 
 # ---- what comes out
@@ -518,6 +563,8 @@ def test_a_grid_search_compiles_once(compilations):
         ({"early_stopping": True, "validation_fraction": 0}, "validation_fraction"),
         ({"hidden_layer_sizes": (4, 0)}, "hidden_layer_sizes"),
         ({"hidden_layer_sizes": (4.5,)}, "hidden_layer_sizes"),
+        ({"hidden_layer_sizes": [[4, 4], [4, 4]]}, "hidden_layer_sizes"),
+        ({"max_iter": 10**12, "max_steps": None}, "max_iter=10+ .* gradient steps"),
         ({"bounds": (1, 0)}, "low < high"),
         ({"bounds": (0, 1, 2)}, "pair"),
         ({"bounds": (0, np.ones(4))}, r"\(6,\)"),
@@ -528,6 +575,24 @@ def test_a_grid_search_compiles_once(compilations):
 def test_what_cannot_work_is_refused_with_a_way_out(parameters, match):
     with pytest.raises(ValueError, match=match):
         quick(**parameters).fit(curved_rows())
+
+
+@pytest.mark.parametrize("integer", [np.int8, np.uint8, np.int16, np.int32, np.uint64])
+def test_numpys_numbers_are_as_good_as_pythons(integer):
+    X = curved_rows(700)
+    parameters = {"batch_size": 64, "max_iter": 20, "n_iter_no_change": 3, "n_components": 2}
+    ours = {name: integer(value) for name, value in parameters.items()}
+    ours |= {"hidden_layer_sizes": np.array([100, 60], dtype=integer), "noise": np.float16(0.5)}
+    theirs = parameters | {"hidden_layer_sizes": (100, 60), "noise": 0.5}
+    ae, expected = (quick(**(p | {"max_steps": None})).fit(X) for p in (ours, theirs))
+    assert ae.n_iter_ == expected.n_iter_ == 20
+    np.testing.assert_array_equal(ae.transform(X), expected.transform(X))
+
+
+def test_one_size_may_be_an_array():
+    X = curved_rows()
+    ae, expected = (quick(hidden_layer_sizes=size).fit(X) for size in (np.array(8), 8))
+    np.testing.assert_array_equal(ae.transform(X), expected.transform(X))
 
 
 def test_auto_bounds_find_nothing_where_the_output_has_a_range_of_its_own():
@@ -632,6 +697,37 @@ def test_interruption_keeps_the_best_so_far(monkeypatch, after, n_samples):
         ae = quick(max_steps=600).fit(X)
     assert np.isfinite(ae.transform(X)).all()
     assert error(ae, X) <= pca_error(X, X, 2) * 1.001
+
+
+def interrupt_calls(monkeypatch, method, interrupted):
+    original, calls = getattr(AutoencoderTransformer, method), itertools.count()
+
+    def call(*arguments, **options):
+        if next(calls) in interrupted:
+            raise KeyboardInterrupt
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(AutoencoderTransformer, method, call)
+
+
+@pytest.mark.parametrize(("method", "call"), [("_start", 1), ("_train", 3), ("_conclude", 0)])
+def test_interruption_between_the_runs_or_after_them_keeps_what_was_learnt(
+    monkeypatch, method, call
+):
+    X = curved_rows(150)
+    interrupt_calls(monkeypatch, method, {call})
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        ae = quick(max_steps=600).fit(X)
+    assert error(ae, X) < pca_error(X, X, 2) / 1.5
+
+
+def test_a_second_interruption_ends_fit(monkeypatch):
+    ae = quick(max_steps=100).fit(curved_rows(150))
+    before = pickle.dumps(ae)
+    interrupt_calls(monkeypatch, "_conclude", {0, 1})
+    with pytest.raises(KeyboardInterrupt):
+        ae.fit(gaussian_rows(150))
+    assert pickle.dumps(ae) == before
 
 
 # ---- manners

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.callback import ProgressBar
 from sklearn.datasets import load_digits
+from sklearn.model_selection import GridSearchCV
 
 from skae import AutoencoderTransformer, Checkpoint
 
@@ -25,10 +26,42 @@ def test_the_file_is_the_estimator_after_the_last_look(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_that_cannot_be_written_to_is_refused_before_training(tmp_path):
-    ae = AutoencoderTransformer(8).set_callbacks(Checkpoint(tmp_path / "none" / "ae.joblib"))
-    with pytest.raises(OSError, match="none"):
+@pytest.mark.parametrize("name", ["none/ae.joblib", "", "x" * 300])
+def test_a_path_that_cannot_be_written_to_is_refused_before_training(tmp_path, name):
+    ae = AutoencoderTransformer(8).set_callbacks(Checkpoint(tmp_path / name))
+    with pytest.raises(OSError, match=f"Checkpoint cannot write to {tmp_path / name}"):
         ae.fit(X)
+    assert not hasattr(ae, "encoder_")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", [None, b"ae.joblib", 3])
+def test_a_path_that_is_none_is_refused_by_name(path):
+    with pytest.raises(TypeError, match="Checkpoint's path must be"):
+        AutoencoderTransformer(8).set_callbacks(Checkpoint(path)).fit(X)
+
+
+@pytest.mark.parametrize("n_samples", [200, 1])
+def test_the_file_is_the_fitted_estimator_at_last(tmp_path, n_samples):
+    """Also after several splits, and where there is nothing to train."""
+    path = tmp_path / "ae.joblib"
+    ae = AutoencoderTransformer(8, max_steps=40, random_state=0)
+    ae.set_callbacks(Checkpoint(path)).fit(X[:n_samples])
+    saved = joblib.load(path)
+    np.testing.assert_array_equal(saved.transform(X), ae.transform(X))
+    assert saved.best_step_ == ae.best_step_
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_fits_that_share_a_path_leave_one_of_them(tmp_path, backend):
+    path = tmp_path / "ae.joblib"
+    ae = AutoencoderTransformer(2, hidden_layer_sizes=(8,), max_iter=40, random_state=0)
+    search = GridSearchCV(ae.set_callbacks(Checkpoint(path)), {"alpha": [0, 0.1, 0.2, 0.3]}, cv=2)
+    with joblib.parallel_config(backend, n_jobs=2):
+        search.fit(X[:300])
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert np.isfinite(joblib.load(path).transform(X)).all()
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_failure_to_write_leaves_the_last_file(tmp_path, monkeypatch):
@@ -87,7 +120,7 @@ def test_a_process_killed_while_it_writes_leaves_a_whole_estimator(tmp_path):
         time.sleep(rng.uniform(0, 0.05))
         kill(process)
         np.testing.assert_array_equal(joblib.load(path).transform(X), ae.transform(X))
-        broken_off += (tmp_path / "ae.joblib.part").exists()
+        broken_off += len(list(tmp_path.glob("*.part")))
     assert broken_off
 
 

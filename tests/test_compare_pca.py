@@ -67,6 +67,13 @@ def table(n_samples=80):
     return np.hstack([np.sin(t), t**2, t, np.cos(t)]) + 0.05 * rng.normal(size=(n_samples, 4))
 
 
+def test_draws_few_images_too(tmp_path):
+    np.save(tmp_path / "images.npy", table(20).reshape(20, 2, 2))
+    result = run("--dataset", tmp_path / "images.npy", "--n-components", 1, "--output", tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert imread(tmp_path / "compare_pca.png").any()
+
+
 @pytest.mark.parametrize("kind", ["npy", "npz", "csv"])
 def test_compares_on_files(kind, tmp_path):
     path = tmp_path / f"table.{kind}"
@@ -101,6 +108,8 @@ def hostile_files(folder):
     (folder / "empty.csv").write_text("")
     (folder / "table.txt").write_text("1 2\n")
     np.save(folder / "flat.npy", np.zeros(100))
+    np.save(folder / "huge.npy", table() * 1e200)
+    np.save(folder / "tiny.npy", table().astype(np.float32) * np.float32(1e-42))
     np.save(folder / "few.npy", np.zeros((3, 3)))
     np.save(folder / "words.npy", np.full((20, 3), "word"))
     np.save(folder / "holes.npy", np.where(table() > 1, np.nan, table()))
@@ -118,6 +127,8 @@ def hostile_files(folder):
         "empty.csv": "first line is empty",
         "table.txt": ".npz, .npy and .csv",
         "flat.npy": "needs a table",
+        "huge.npy": "squares overflow",
+        "tiny.npy": "near the limits of its type",
         "few.npy": "needs a table",
         "words.npy": "needs a table",
         "holes.npy": "NaN",

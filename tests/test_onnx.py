@@ -24,15 +24,6 @@ from skae._activations import ACTIVATIONS
 METHODS = ["transform", "inverse_transform", "reconstruct"]
 
 
-@pytest.fixture(scope="module")
-def rows():
-    """Rows far from zero, two of whose columns pile up at a wall."""
-    X = 3 + np.random.default_rng(0).normal(size=(80, 6))
-    X[:, 0] = X[:, 0].clip(3, None)
-    X[:, 1] = X[:, 1].clip(2.5, 3.5)
-    return X
-
-
 def fit(X, **params):
     """Fit a network that is no PCA any more."""
     params = {"max_steps": 20, "validation_fraction": 0, "random_state": 0} | params
@@ -40,8 +31,8 @@ def fit(X, **params):
 
 
 @pytest.fixture(scope="module")
-def fitted(rows):
-    return fit(rows)
+def fitted(walled_rows):
+    return fit(walled_rows)
 
 
 def run(model, X):
@@ -66,15 +57,15 @@ def assert_agrees(ae, X, tol=None):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("whiten", [True, False])
 @pytest.mark.parametrize("init", ["pca", "glorot", "normal"])
-def test_all_methods_agree_with_numpy(rows, init, whiten, dtype):
-    X = rows.astype(dtype)
+def test_all_methods_agree_with_numpy(walled_rows, init, whiten, dtype):
+    X = walled_rows.astype(dtype)
     assert_agrees(fit(X, init=init, whiten=whiten), X)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("bounds", [None, "auto", (2.5, 3.5), (None, 3.2), (np.full(6, 2.9), None)])
-def test_reconstructions_end_at_the_bounds(rows, bounds, dtype):
-    X = rows.astype(dtype)
+def test_reconstructions_end_at_the_bounds(walled_rows, bounds, dtype):
+    X = walled_rows.astype(dtype)
     ae = fit(X, bounds=bounds)
     assert_agrees(ae, X)
     free = copy.deepcopy(ae)
@@ -85,8 +76,8 @@ def test_reconstructions_end_at_the_bounds(rows, bounds, dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))
-def test_every_activation_agrees_with_numpy(rows, name, dtype):
-    X = rows.astype(dtype)
+def test_every_activation_agrees_with_numpy(walled_rows, name, dtype):
+    X = walled_rows.astype(dtype)
     ae = fit(X, init="glorot", whiten=False, bounds=None)
     only_float32 = name == "gelu"  # onnxruntime has no error function in double precision
     for place in range(3):
@@ -96,25 +87,25 @@ def test_every_activation_agrees_with_numpy(rows, name, dtype):
 
 
 @pytest.mark.parametrize("hidden_layer_sizes", [(), (8, 5)])
-def test_networks_of_other_depths_agree_with_numpy(rows, hidden_layer_sizes):
+def test_networks_of_other_depths_agree_with_numpy(walled_rows, hidden_layer_sizes):
     ae = AutoencoderTransformer(
         3, hidden_layer_sizes=hidden_layer_sizes, max_steps=20, validation_fraction=0
     )
-    assert_agrees(ae.fit(rows), rows)
+    assert_agrees(ae.fit(walled_rows), walled_rows)
 
 
-def test_rows_come_in_other_types_than_those_of_fit(rows, fitted):
-    assert_agrees(fitted, rows.astype("float32"))
-    assert_agrees(fit(rows.astype("float32")), rows)
-    counts = rows.astype("int64")
+def test_rows_come_in_other_types_than_those_of_fit(walled_rows, fitted):
+    assert_agrees(fitted, walled_rows.astype("float32"))
+    assert_agrees(fit(walled_rows.astype("float32")), walled_rows)
+    counts = walled_rows.astype("int64")
     (codes,) = run(to_onnx(fitted, counts[:1]), counts)
     assert codes.dtype == "float32"
     np.testing.assert_allclose(codes, fitted.transform(counts), atol=1e-5)
 
 
 @pytest.mark.parametrize("opset", [12, 18])
-def test_older_opsets_will_do(rows, opset):
-    X = rows.astype("float32")
+def test_older_opsets_will_do(walled_rows, opset):
+    X = walled_rows.astype("float32")
     ae = fit(X, init="glorot")
     for name in ACTIVATIONS:
         ae.activations_ = (name, "identity", "identity")
@@ -141,36 +132,36 @@ def test_a_pipeline_gives_the_same_labels(dtype):
 
 
 @pytest.mark.parametrize("options", [{"ae__method": "reconstruct"}, "by class", "by id"])
-def test_the_method_is_an_option_of_the_step(rows, options):
+def test_the_method_is_an_option_of_the_step(walled_rows, options):
     pipe = Pipeline([("scale", StandardScaler()), ("ae", AutoencoderTransformer(3, max_steps=20))])
-    pipe.fit(rows)
+    pipe.fit(walled_rows)
     if not isinstance(options, dict):
         key = AutoencoderTransformer if options == "by class" else id(pipe["ae"])
         options = {key: {"method": "reconstruct"}}
-    (actual,) = run(to_onnx(pipe, rows[:1], options=options), rows)
-    np.testing.assert_allclose(actual, pipe["ae"].reconstruct(pipe["scale"].transform(rows)))
+    (actual,) = run(to_onnx(pipe, walled_rows[:1], options=options), walled_rows)
+    np.testing.assert_allclose(actual, pipe["ae"].reconstruct(pipe["scale"].transform(walled_rows)))
 
 
-def test_mistakes_are_told_at_conversion(rows, fitted):
+def test_mistakes_are_told_at_conversion(walled_rows, fitted):
     with pytest.raises(ValueError, match="X has 6 columns, but inverse_transform takes 3"):
-        to_onnx(fitted, rows[:1], options={"method": "inverse_transform"})
+        to_onnx(fitted, walled_rows[:1], options={"method": "inverse_transform"})
     with pytest.raises(ValueError, match="X has 3 columns, but transform takes 6"):
-        to_onnx(fitted, rows[:1, :3])
+        to_onnx(fitted, walled_rows[:1, :3])
     with pytest.raises(ValueError, match="'fit'"):
-        to_onnx(fitted, rows[:1], options={"method": "fit"})
+        to_onnx(fitted, walled_rows[:1], options={"method": "fit"})
     with pytest.raises(NotFittedError):
-        to_onnx(AutoencoderTransformer(), rows[:1])
+        to_onnx(AutoencoderTransformer(), walled_rows[:1])
 
 
-def test_the_number_of_columns_may_be_open(rows, fitted):
+def test_the_number_of_columns_may_be_open(walled_rows, fitted):
     types = [("X", DoubleTensorType([None, None]))]
-    (codes,) = run(to_onnx(fitted, initial_types=types), rows)
-    np.testing.assert_allclose(codes, fitted.transform(rows))
+    (codes,) = run(to_onnx(fitted, initial_types=types), walled_rows)
+    np.testing.assert_allclose(codes, fitted.transform(walled_rows))
 
 
-def test_converting_leaves_the_estimator_and_the_output_streams_alone(rows, fitted, capfd):
+def test_converting_leaves_the_estimator_and_the_output_streams_alone(walled_rows, fitted, capfd):
     before = copy.deepcopy(vars(fitted))
-    to_onnx(fitted, rows[:1], options={"method": "reconstruct"})
+    to_onnx(fitted, walled_rows[:1], options={"method": "reconstruct"})
     np.testing.assert_equal(vars(fitted), before)
     assert capfd.readouterr() == ("", "")
 

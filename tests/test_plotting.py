@@ -7,8 +7,10 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from scipy.sparse import coo_array, csr_matrix
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
 
 from skae import AutoencoderTransformer
 from skae.plotting import CodeDisplay, ComponentsDisplay, LossCurveDisplay, ReconstructionDisplay
@@ -64,6 +66,46 @@ def test_a_shape_that_does_not_fit_is_refused_with_the_one_that_does(fitted):
         ReconstructionDisplay.from_estimator(fitted, X, image_shape=(28, 28))
 
 
+@pytest.mark.parametrize("shape", [(64,), 64, (8, 4, 2), (-8, -8), (8.0, 8.0)])
+def test_a_shape_that_is_no_images_is_refused(fitted, shape):
+    with pytest.raises(ValueError, match=r"image_shape=.* must be \(height, width\)"):
+        ReconstructionDisplay.from_estimator(fitted, X, image_shape=shape)
+    assert not plt.get_fignums()
+
+
+def test_axes_anywhere_in_a_figure_will_do(fitted):
+    figure = plt.figure()
+    ax = figure.add_axes([0.2, 0.1, 0.5, 0.6])
+    display = ReconstructionDisplay.from_estimator(fitted, X, n_samples=3, ax=ax)
+    boxes = np.array([axes.get_position().get_points() for axes in display.axes_.flat])
+    np.testing.assert_allclose(boxes.min(axis=0)[0], [0.2, 0.1])
+    np.testing.assert_allclose(boxes.max(axis=0)[1], [0.7, 0.7])
+
+
+@pytest.mark.parametrize("container", [csr_matrix, coo_array])
+def test_sparse_rows_are_shown(fitted, container):
+    display = ReconstructionDisplay.from_estimator(fitted, container(X), n_samples=2)
+    np.testing.assert_array_equal(display.rows, X[:2])
+    pca = PCA(svd_solver="arpack")
+    display = ComponentsDisplay.from_estimator(pca, container(X[:90]), n_components=(2, 3))
+    assert (display.errors["PCA"] > 0).all()
+
+
+@pytest.mark.parametrize("start", ["fit", "partial_fit"])
+def test_a_streams_curve_has_no_judged_network(start):
+    ae = getattr(AutoencoderTransformer(2, max_steps=10, random_state=0), start)(X[:200])
+    ae.partial_fit(X)
+    labels = [line.get_label() for line in LossCurveDisplay.from_estimator(ae).ax_.lines]
+    assert labels == ["training", "held-out rows", "PCA, held-out rows"]
+
+
+def test_an_estimator_without_curves_is_refused(fitted):
+    with pytest.raises(TypeError, match=r"got Pipeline\. Of a pipeline, give that step"):
+        LossCurveDisplay.from_estimator(make_pipeline(fitted).fit(X[:50]))
+    one_row = AutoencoderTransformer(2).fit(X[:1])
+    assert not LossCurveDisplay.from_estimator(one_row).ax_.lines
+
+
 def test_curves_show_pcas_level_and_the_network_that_was_kept(fitted):
     display = LossCurveDisplay.from_estimator(fitted)
     lines = {line.get_label(): line for line in display.ax_.lines}
@@ -117,9 +159,19 @@ def test_codes_are_coloured_by_class_or_by_number(fitted):
 
 
 def test_columns_that_the_code_does_not_have_are_refused(fitted):
-    for components in ((0, 4), (0,), (-1, 0)):
+    for components in ((0, 4), (0,), (-1, 0), 0, (0.0, 1.0)):
         with pytest.raises(ValueError, match=r"components=.* from 0 to 3"):
             CodeDisplay.from_estimator(fitted, X, components=components)
+
+
+def test_labels_are_one_for_each_row(fitted):
+    for labels in (y[:5], np.column_stack([y, y])):
+        with pytest.raises(ValueError, match=r"inconsistent numbers of samples|1d array"):
+            CodeDisplay.from_estimator(fitted, X, labels)
+    assert not plt.get_fignums()
+    assert len(CodeDisplay.from_estimator(fitted, X, y[:, None]).ax_.collections) == 10
+    mixed = np.where(y > 4, None, "low")
+    assert len(CodeDisplay.from_estimator(fitted, X, mixed).ax_.collections) == 2
 
 
 def test_errors_are_shown_against_the_number_of_components():

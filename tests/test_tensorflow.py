@@ -35,6 +35,14 @@ def test_other_lines_on_stderr_are_not_lost(capfd):
     assert capfd.readouterr().err == "important\n"
 
 
+@pytest.mark.parametrize("closed", ["sys.stderr = None", "os.close(2)", "sys.stderr = object()"])
+def test_a_process_without_stderr_can_fit(closed):
+    program = f"import os, sys; {closed}\nfrom skae._tensorflow import import_tensorflow\n"
+    program += "print(import_tensorflow().constant(1).numpy())"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.stdout == "1\n"
+
+
 THREADS = """
 import glob
 import numpy as np
