@@ -63,7 +63,7 @@ def import_tensorflow():
     They are set meanwhile and removed at once: TF_CPP_MIN_LOG_LEVEL, so that it does not log on
     stderr, and TF_NUM_INTRAOP_THREADS where OMP_NUM_THREADS says how many threads to use, as
     in the workers of joblib and Dask. Nothing is changed where the user imported TensorFlow first
-    or has set them.
+    or has set them. What TensorFlow and Keras set for themselves when they are loaded stays.
 
     Raises
     ------

@@ -145,7 +145,7 @@ def test_is_never_worse_than_pca_on_small_tables(load):
     X = StandardScaler().fit_transform(load().data)
     k = X.shape[1] // 4
     ratios = []
-    for seed in range(5):
+    for seed in range(3):
         training, test = train_test_split(X, test_size=0.25, random_state=seed)
         ae = AutoencoderTransformer(k, random_state=seed).fit(training)
         ratios.append(pca_error(training, test, k) / error(ae, test))

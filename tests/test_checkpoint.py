@@ -1,5 +1,6 @@
 """Checkpoints: what a killed process leaves."""
 
+import os
 import subprocess
 import sys
 import time
@@ -55,7 +56,7 @@ def test_the_file_is_the_fitted_estimator_at_last(tmp_path, n_samples):
 @pytest.mark.parametrize("backend", ["loky", "threading"])
 def test_fits_that_share_a_path_leave_one_of_them(tmp_path, backend):
     path = tmp_path / "ae.joblib"
-    ae = AutoencoderTransformer(2, hidden_layer_sizes=(8,), max_iter=40, random_state=0)
+    ae = AutoencoderTransformer(2, hidden_layer_sizes=(8,), validation_fraction=0.5, max_iter=40)
     search = GridSearchCV(ae.set_callbacks(Checkpoint(path)), {"alpha": [0, 0.1, 0.2, 0.3]}, cv=2)
     with joblib.parallel_config(backend, n_jobs=2):
         search.fit(X[:300])
@@ -78,15 +79,20 @@ def test_a_failure_to_write_leaves_the_last_file(tmp_path, monkeypatch):
 
 
 WRITE = """
-import sys
+import os, random, signal, sys, time
 from types import SimpleNamespace
 import joblib
 from skae import Checkpoint
 task, checkpoint = SimpleNamespace(task_name="epoch"), Checkpoint(sys.argv[1])
 estimator = joblib.load(sys.argv[1])
-print("ready", flush=True)
-while True:
-    checkpoint.on_fit_task_end(None, task, fitted_estimator=estimator)
+for _ in sys.stdin:
+    writer = os.fork()
+    while not writer:
+        checkpoint.on_fit_task_end(None, task, fitted_estimator=estimator)
+    time.sleep(random.uniform(0.01, 0.05))
+    os.kill(writer, signal.SIGKILL)
+    os.waitpid(writer, 0)
+    print("killed", flush=True)
 """
 FIT = """
 import sys
@@ -99,38 +105,32 @@ ae.set_callbacks(Checkpoint(sys.argv[1])).fit(X)
 
 
 def start(program, path):
-    return subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE)
+    command = [sys.executable, "-c", program, str(path)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def kill(process):
-    process.kill()
-    process.wait()
-    process.stdout.close()
-
-
-@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_process_killed_while_it_writes_leaves_a_whole_estimator(tmp_path):
-    path, rng = tmp_path / "ae.joblib", np.random.default_rng(0)
+    path = tmp_path / "ae.joblib"
     ae = AutoencoderTransformer(8, max_steps=20, random_state=0).fit(X)
     joblib.dump(ae, path)
     broken_off = 0
-    for _ in range(20):
-        process = start(WRITE, path)
-        process.stdout.readline()
-        time.sleep(rng.uniform(0, 0.05))
-        kill(process)
-        np.testing.assert_array_equal(joblib.load(path).transform(X), ae.transform(X))
-        broken_off += len(list(tmp_path.glob("*.part")))
+    with start(WRITE, path) as process:
+        for _ in range(40):
+            print("again", file=process.stdin, flush=True)
+            assert process.stdout.readline() == "killed\n"
+            np.testing.assert_array_equal(joblib.load(path).transform(X), ae.transform(X))
+            broken_off += len(list(tmp_path.glob("*.part")))
     assert broken_off
 
 
 def test_training_goes_on_from_what_a_killed_process_leaves(tmp_path):
     path = tmp_path / "ae.joblib"
-    process = start(FIT, path)
-    while not path.exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    kill(process)
+    with start(FIT, path) as process:
+        while not path.exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
     ae = joblib.load(path)
     before = ae.reconstruction_err_
     assert ae.set_params(warm_start=True, max_iter=40).fit(X).reconstruction_err_ < before

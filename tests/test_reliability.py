@@ -137,7 +137,9 @@ def test_a_read_only_table_is_left_alone():
 @pytest.mark.parametrize("shape", [(50, 100_000), (1_000_000, 2)])
 def test_very_wide_and_very_long_tables(shape):
     X = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    ae = AutoencoderTransformer(1, hidden_layer_sizes=(8,), max_steps=5, random_state=0).fit(X)
+    ae = AutoencoderTransformer(
+        1, hidden_layer_sizes=(8,), validation_fraction=0.4, max_steps=5, random_state=0
+    ).fit(X)
     assert np.isfinite(ae.transform(X[:10])).all()
     assert 0 <= ae.score(X) <= 1
 
@@ -409,7 +411,8 @@ MANY_SHAPES = """
 import numpy as np
 from skae import AutoencoderTransformer
 for width in range(3, 10):
-    AutoencoderTransformer(2, max_steps=1).fit(np.random.default_rng(0).normal(size=(30, width)))
+    ae = AutoencoderTransformer(2, max_steps=1, validation_fraction=0)
+    ae.fit(np.random.default_rng(0).normal(size=(30, width)))
 """
 
 
