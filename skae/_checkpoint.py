@@ -7,11 +7,13 @@ from pathlib import Path
 
 import joblib
 
+from ._sklearn import without_callbacks
+
 
 class Checkpoint:
-    """Callback that saves the fitted estimator at each look at the held-out rows, and at the end.
+    """Callback that saves the fitted estimator at each evaluation of held-out rows, and at the end.
 
-    The file always holds a whole estimator, as if `fit` had stopped at the last look: it is
+    The file always holds a whole estimator, as if `fit` had stopped at the last evaluation: it is
     written beside and put in place in one move, so a process that is killed leaves the one before
     (and perhaps a file with the ending ``.part``). To go on after that, load it and `fit` with
     ``warm_start=True``.
@@ -77,10 +79,10 @@ class Checkpoint:
         """Do nothing."""
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator):
-        """Save it."""
-        saved = copy(fitted_estimator)
-        for name in [name for name in vars(saved) if "callback" in name]:
-            del vars(saved)[name]  # of this fit, and perhaps not fit for a file
+        """Save it, if the estimator says what it would be now: not all do, at each task."""
+        if fitted_estimator is None:
+            return
+        saved = without_callbacks(copy(fitted_estimator))  # they are of this fit alone
         path, beside = self._paths()
         try:
             with beside.open("wb") as file:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ._network import clip
 from ._tensorflow import import_tensorflow
 
 # Where Keras has another name.
@@ -36,18 +37,20 @@ def to_keras(network):
     rows = keras.Input((len(network.offset),), dtype=dtype, name="rows")
     centred = rows - network.offset
     encoder = keras.Model(
-        rows, _forward(keras, network.encoder, centred, hidden, code), name="encoder"
+        rows, _forward(keras, network.params["encoder"], centred, hidden, code), name="encoder"
     )
 
     codes = keras.Input((network.code_size,), dtype=dtype, name="codes")
-    decoded = _forward(keras, network.decoder, codes, hidden, output) + network.offset
-    decoder = keras.Model(codes, _clip(keras, decoded, network.low, network.high), name="decoder")
+    decoded = _forward(keras, network.params["decoder"], codes, hidden, output) + network.offset
+    if (np.isfinite(network.low) | np.isfinite(network.high)).any():
+        decoded = clip(decoded, network.low, network.high, ops=keras.ops)
+    decoder = keras.Model(codes, decoded, name="decoder")
 
     return keras.Model(rows, decoder(encoder(rows)), name="autoencoder")
 
 
 def _forward(keras, half, x, hidden, last):
-    """Output of one half, as `_network._forward` computes it."""
+    """Output of one half, as `_network.forward` computes it."""
     out = x
     for depth, weights in enumerate(zip(half["coefs"], half["intercepts"], strict=True), start=1):
         is_last = depth == len(half["coefs"])
@@ -67,15 +70,6 @@ def _dense(keras, x, weights, name, **options):
     out = layer(x)
     layer.set_weights(weights)
     return out
-
-
-def _clip(keras, free, low, high):
-    """Clip to the bounds, with the derivative of the identity, see `_tape._make_steps`."""
-    if not (np.isfinite(low) | np.isfinite(high)).any():
-        return free
-    clipped = keras.ops.minimum(keras.ops.maximum(free, low), high)
-    # the value is that of the first term to the bit, the derivative that of the second
-    return keras.ops.stop_gradient(clipped) + (free - keras.ops.stop_gradient(free))
 
 
 def _name(activation):

@@ -1,48 +1,10 @@
-"""TensorFlow as a guest of the process: imported when training starts, silent, well-behaved."""
+"""TensorFlow as a guest of the process: imported when training starts."""
 
 import os
-import re
 import sys
-import tempfile
 import threading
-from contextlib import contextmanager, nullcontext
 
-# One thread at a time plays with the environment and stderr.
 _IMPORT_LOCK = threading.Lock()
-# The form of what TensorFlow's native code logs on stderr, severity first.
-_NATIVE_LOG = re.compile(rb"[IWE]\d{4} .*|WARNING: All log messages before absl.*|To enable the .*")
-
-
-@contextmanager
-def _without_native_logs():
-    """Drop native log lines from stderr; what else comes by is passed on at the end.
-
-    TensorFlow's libraries log while they are loaded, before any of its switches works, straight
-    to the file descriptor.
-    """
-    try:
-        stderr = os.dup(2)
-    except OSError:  # it is closed
-        stderr = None
-    if stderr is None:
-        yield
-        return
-    flush = getattr(sys.stderr, "flush", lambda: None)  # without a console, sys.stderr is None
-    with tempfile.TemporaryFile() as caught:
-        flush()
-        os.dup2(caught.fileno(), 2)
-        try:
-            yield
-        finally:
-            flush()
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            caught.seek(0)
-            for line in caught:
-                if not _NATIVE_LOG.match(line):
-                    os.write(2, line)
-
-
 # Set in a child process that was forked from one that had TensorFlow.
 _forked_with_tensorflow = False
 
@@ -57,19 +19,22 @@ if hasattr(os, "register_at_fork"):
 
 
 def import_tensorflow():
-    """Import TensorFlow as a guest: silent, and with the threads that this process is given.
+    """Import TensorFlow, with few words and with the threads that this process is given.
 
-    TensorFlow reads some environment variables once, when it is loaded and when its runtime starts.
-    They are set meanwhile and removed at once: TF_CPP_MIN_LOG_LEVEL, so that it does not log on
-    stderr, and TF_NUM_INTRAOP_THREADS where OMP_NUM_THREADS says how many threads to use, as
-    in the workers of joblib and Dask. Nothing is changed where the user imported TensorFlow first
-    or has set them. What TensorFlow and Keras set for themselves when they are loaded stays.
+    Nothing is changed where the user imported TensorFlow first. Otherwise TF_CPP_MIN_LOG_LEVEL is
+    set to 3 where it is unset, because TensorFlow's libraries log to stderr; and TensorFlow gets as
+    many threads as OMP_NUM_THREADS says, as in the workers of joblib and Dask. What TensorFlow and
+    Keras set or print when they are loaded is theirs.
+
+    Returns
+    -------
+    tensorflow : module
 
     Raises
     ------
     RuntimeError
         In a process that was forked from one that had imported TensorFlow: its threads are gone
-        here, and it would hang.
+        here, and it would hang. Inside of a graph or a tf.function.
     """
     if _forked_with_tensorflow:
         raise RuntimeError(
@@ -77,23 +42,19 @@ def import_tensorflow():
             "here. Start workers with 'spawn' or joblib's 'loky' backend, or import TensorFlow "
             "and fit in the workers alone. transform works in a forked process."
         )
-    if "tensorflow" in sys.modules:
+    with _IMPORT_LOCK:
+        n_threads = os.environ.get("OMP_NUM_THREADS", "")
+        if "tensorflow" in sys.modules:
+            n_threads = ""
+        else:
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         import tensorflow
 
-        return tensorflow
-    variables = {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    if os.environ.get("OMP_NUM_THREADS", "").isdigit():
-        variables["TF_NUM_INTRAOP_THREADS"] = os.environ["OMP_NUM_THREADS"]
-    with _IMPORT_LOCK:
-        ours = {name: value for name, value in variables.items() if name not in os.environ}
-        logs_are_wanted = "TF_CPP_MIN_LOG_LEVEL" not in ours
-        os.environ.update(ours)
-        try:
-            with nullcontext() if logs_are_wanted else _without_native_logs():
-                import tensorflow
-
-                tensorflow.config.list_logical_devices()  # starts the runtime
-        finally:
-            for name in ours:
-                del os.environ[name]
+        if n_threads.isdigit():
+            tensorflow.config.threading.set_intra_op_parallelism_threads(int(n_threads))
+    if not tensorflow.executing_eagerly():
+        raise RuntimeError(
+            "fit and partial_fit need TensorFlow's eager mode. Call them outside of "
+            "tf.Graph().as_default() and tf.function, and do not disable eager execution."
+        )
     return tensorflow

@@ -9,7 +9,7 @@ import pickle
 import sys
 import threading
 from concurrent.futures import Future
-from functools import lru_cache, partial
+from functools import lru_cache, partial, reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -20,10 +20,21 @@ from ._tensorflow import import_tensorflow
 # freezes is noticed by TensorFlow in seconds; this is for one that lives and does something else,
 # and may be long, for workers do not read a large table at the same pace.
 TIMEOUT = 600
+# Larger tensors do not pass through the protocol buffers of TensorFlow's collectives.
+_MOST_BYTES = 2**31 - 1
 
 
 class WorkerLostError(ConnectionError):
     """A worker does not answer."""
+
+
+def _says_that_a_worker_is_lost(error):
+    """Whether an error of a collective comes from another worker's end, and not from this one."""
+    errors = import_tensorflow().errors
+    lost = errors.AbortedError | errors.CancelledError | errors.DeadlineExceededError
+    lost |= errors.UnavailableError | TimeoutError
+    payloads = getattr(error, "experimental_payloads", None) or ()
+    return isinstance(error, lost) or any(b"CoordinationService" in key for key in payloads)
 
 
 class Workers(NamedTuple):
@@ -55,12 +66,11 @@ class Workers(NamedTuple):
 
     def share(self, n_rows):
         """Slice of n_rows that is this worker's."""
-        return _piece(n_rows, self.index, self.n_workers)
+        return _pieces(n_rows, self.n_workers)[self.index]
 
     def split(self, n_rows):
         """Slices that hand so many rows of this worker out to its replicas."""
-        n_replicas = len(self.replicas)
-        return [_piece(n_rows, i, n_replicas) for i in range(n_replicas)]
+        return _pieces(n_rows, len(self.replicas))
 
     def per_replica(self, values):
         """Make one argument for a step out of one value for each of this worker's replicas."""
@@ -72,9 +82,8 @@ class Workers(NamedTuple):
 
     def of_first_replica(self, value):
         """Return this worker's first replica's part of what a step returned."""
-        return (
-            value if self.strategy is None else self.strategy.experimental_local_results(value)[0]
-        )
+        strategy = self.strategy
+        return value if strategy is None else strategy.experimental_local_results(value)[0]
 
     def together(self, function, *arguments):
         """Call what all workers call now.
@@ -97,43 +106,66 @@ class Workers(NamedTuple):
         # In a thread, for a call that waits for the others can neither be timed nor interrupted:
         # the timeout of TensorFlow's collectives costs one sleeping thread each.
         threading.Thread(target=call, daemon=True).start()
-        errors = import_tensorflow().errors
         try:
             return outcome.result(TIMEOUT)
-        except (
-            TimeoutError,
-            errors.AbortedError,
-            errors.CancelledError,
-            errors.DeadlineExceededError,
-            errors.FailedPreconditionError,
-            errors.InternalError,
-            errors.UnavailableError,
-        ) as error:
-            silence = f"nothing heard for {TIMEOUT:g} seconds"
-            reason = getattr(error, "message", silence).partition("\n")[0]
-            raise WorkerLostError(
-                f"Worker {self.index} of {self.n_workers} has lost another one: {reason}"
-            ) from error
+        except (TimeoutError, import_tensorflow().errors.OpError) as error:
+            if not _says_that_a_worker_is_lost(error):
+                raise
+            reason = getattr(error, "message", f"nothing heard for {TIMEOUT:g} seconds")
+            text = f"Worker {self.index} of {self.n_workers} has lost another one: "
+            raise WorkerLostError(text + reason.partition("\n")[0]) from error
 
     def all_gather_object(self, item):
         """Return the objects of all workers in their order, the same list to all."""
         if self.n_workers == 1:
             return [item]
         message = np.frombuffer(pickle.dumps(item), dtype=np.uint8)
-        sizes = np.zeros(self.n_workers, dtype=np.int32)
+        sizes = np.zeros(self.n_workers, dtype=np.int64)
         sizes[self.index] = len(message)
         sizes = self._sum(sizes)
         ends = np.cumsum(sizes)
+        if ends[-1] > _MOST_BYTES:  # for all workers alike, so that none waits for the others
+            raise ValueError(
+                f"Workers can tell each other {_MOST_BYTES:.1e} bytes at a time, and have "
+                f"{ends[-1]:.1e}. Set a smaller hidden_layer_sizes or n_components, or give X "
+                "fewer columns."
+            )
         messages = np.zeros(-(-ends[-1] // 4), dtype=np.int32)  # collectives do not take bytes
         messages.view(np.uint8)[ends[self.index] - len(message) : ends[self.index]] = message
         messages = self._sum(messages).view(np.uint8)
-        return [
-            pickle.loads(messages[end - size : end]) for size, end in zip(sizes, ends, strict=True)
-        ]
+        starts = ends - sizes
+        return [pickle.loads(messages[a:b]) for a, b in zip(starts, ends, strict=True)]
+
+    def reduce(self, ufunc, arrays):
+        """Join lists of arrays by a binary ufunc, in the order of the workers, for all of them.
+
+        A worker that has no rows gives None.
+        """
+        if self.n_workers == 1:
+            return arrays
+        everyone = [ours for ours in self.all_gather_object(arrays) if ours is not None]
+        return [reduce(ufunc, parts) for parts in zip(*everyone, strict=True)]
 
     def broadcast_object(self, item):
         """Return the chief's object."""
         return self.all_gather_object(item if self.index == 0 else None)[0]
+
+    def check_agreement(self, facts):
+        """Compare what each worker was given, by name.
+
+        Raises
+        ------
+        ValueError
+            If two workers were given something else.
+        """
+        everyone = self.all_gather_object(facts)
+        for worker, theirs in enumerate(everyone):
+            for name, value in everyone[0].items():
+                if theirs[name] != value:
+                    raise ValueError(
+                        "All workers must be given the same parameters and all rows of X, but "
+                        f"{name} is {value} on worker 0 and {theirs[name]} on worker {worker}."
+                    )
 
     def _sum(self, array):
         """Sum of an array over the workers."""
@@ -162,8 +194,9 @@ def _adder(strategy):
 ALONE = Workers()
 
 
-def _piece(n_rows, i, n_pieces):
-    return slice(n_rows * i // n_pieces, n_rows * (i + 1) // n_pieces)
+def _pieces(n_rows, n_pieces):
+    ends = [n_rows * i // n_pieces for i in range(n_pieces + 1)]
+    return list(map(slice, ends, ends[1:]))
 
 
 def current_workers():

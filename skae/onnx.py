@@ -93,7 +93,7 @@ class _Adder:
 
 
 def _forward(add, half, x, hidden, last):
-    """Add one half of the network, as `_network._forward` computes it."""
+    """Add one half of the network, as `_network.forward` computes it."""
     out = x
     for depth, (coef, intercept) in enumerate(
         zip(half["coefs"], half["intercepts"], strict=True), start=1
@@ -136,9 +136,13 @@ def _convert(scope, operator, container):
     add = _Adder(scope, container, np.float64 if is_double else np.float32)
     out = add("Cast", operator.inputs[0].full_name, to=add.proto_type)  # integers to floats
     if method != "inverse_transform":
-        out = _forward(add, network.encoder, add("Sub", out, network.offset), hidden, code)
+        out = _forward(
+            add, network.params["encoder"], add("Sub", out, network.offset), hidden, code
+        )
     if method != "transform":
-        out = add("Add", _forward(add, network.decoder, out, hidden, output), network.offset)
+        out = add(
+            "Add", _forward(add, network.params["decoder"], out, hidden, output), network.offset
+        )
         for op_type, bound in (("Max", network.low), ("Min", network.high)):
             if np.isfinite(bound).any():
                 out = add(op_type, out, bound)

@@ -10,8 +10,9 @@ from scipy.sparse import issparse
 from sklearn.base import clone
 from sklearn.metrics import mean_squared_error
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
+
+from ._sklearn import check_matplotlib_support
 
 # More classes than colours of the default cycle are drawn along a colour map.
 _MAX_CLASSES = 10

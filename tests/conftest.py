@@ -9,7 +9,7 @@ from hypothesis import settings
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from skae import _tape
+from skae import _loop
 
 # tests do not time anything
 settings.register_profile("skae", settings.default, deadline=None)
@@ -45,19 +45,19 @@ def walled_rows():
 
 @pytest.fixture
 def compilations(monkeypatch):
-    """A list that grows by one whenever the training loop is traced and compiled."""
-    traced, make_steps = [], _tape._make_steps
+    """A list that grows by the objective whenever the training loop is traced."""
+    traced, make_steps = [], _loop._make_steps
 
-    def counting(tf, activations, strategy):
-        steps = make_steps(tf, activations, strategy)
+    def counting(tf, objective, optimizer, strategy):
+        steps = make_steps(tf, objective, optimizer, strategy)
 
         def counted(*arguments):
-            traced.append(activations)
+            traced.append(objective)
             return steps(*arguments)
 
         return counted
 
-    monkeypatch.setattr(_tape, "_make_steps", counting)
-    _tape._compiled_steps.cache_clear()
+    monkeypatch.setattr(_loop, "_make_steps", counting)
+    _loop._compiled.cache_clear()
     yield traced
-    _tape._compiled_steps.cache_clear()
+    _loop._compiled.cache_clear()

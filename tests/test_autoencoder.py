@@ -21,7 +21,7 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skae import AutoencoderTransformer, _tape
+from skae import AutoencoderTransformer, _fitting, _loop, _start
 
 from .test_estimator_checks import TUTORIAL
 
@@ -406,7 +406,7 @@ def test_partial_fit_moves_automatic_bounds_and_no_others():
 def test_a_stream_stays_white_or_does_not(start):
     X = curved_rows()
     ae = getattr(quick(whiten=False), start)(X)
-    with pytest.raises(ValueError, match="whiten False, the parameters ask for True"):
+    with pytest.raises(ValueError, match="whiten=False and the parameters ask for whiten=True"):
         ae.set_params(whiten=True).partial_fit(X)
     np.testing.assert_allclose(
         np.cov(ae.set_params(warm_start=True).fit(X).transform(X).T), np.eye(2), atol=1e-6
@@ -636,7 +636,7 @@ def test_unfitted_use_is_refused(method):
 
 def test_layers_that_no_memory_holds_are_named():
     ae = AutoencoderTransformer(2, hidden_layer_sizes=10**13)
-    with pytest.raises(MemoryError, match=r"sizes \(6, 10000000000000, 2\) .* hidden_layer_sizes"):
+    with pytest.raises(MemoryError, match=r"shape \(6, 10000000000000\)"):
         ae.fit(gaussian_rows())
     assert not hasattr(ae, "encoder_")
 
@@ -683,39 +683,47 @@ def test_divergence_is_reported_and_leaves_pca_or_better(n_samples):
 @pytest.mark.parametrize("n_samples", [150, 1200])
 def test_interruption_keeps_the_best_so_far(monkeypatch, after, n_samples):
     X = curved_rows(n_samples)
-    train = _tape.train
+    train = _loop.train
     chunks = iter(range(1000))
 
     def interrupted(*arguments, **options):
-        for progress in train(*arguments, **options):
+        for steps in train(*arguments, **options):
             if next(chunks) == after:
                 raise KeyboardInterrupt
-            yield progress
+            yield steps
 
-    monkeypatch.setattr(_tape, "train", interrupted)
+    monkeypatch.setattr(_loop, "train", interrupted)
     with pytest.warns(ConvergenceWarning, match="interrupted"):
         ae = quick(max_steps=600).fit(X)
     assert np.isfinite(ae.transform(X)).all()
     assert error(ae, X) <= pca_error(X, X, 2) * 1.001
 
 
-def interrupt_calls(monkeypatch, method, interrupted):
-    original, calls = getattr(AutoencoderTransformer, method), itertools.count()
+def interrupt_calls(monkeypatch, owner, name, interrupted):
+    """Interrupt some calls of a function that fit passes through."""
+    original, calls = getattr(owner, name), itertools.count()
 
     def call(*arguments, **options):
         if next(calls) in interrupted:
             raise KeyboardInterrupt
         return original(*arguments, **options)
 
-    monkeypatch.setattr(AutoencoderTransformer, method, call)
+    monkeypatch.setattr(owner, name, call)
 
 
-@pytest.mark.parametrize(("method", "call"), [("_start", 1), ("_train", 3), ("_conclude", 0)])
+@pytest.mark.parametrize(
+    ("owner", "name", "call"),
+    [
+        (_start, "location_and_scale", 1),  # as the second run starts
+        (_fitting, "train", 3),
+        (_fitting, "code_sums", 0),  # at the end
+    ],
+)
 def test_interruption_between_the_runs_or_after_them_keeps_what_was_learnt(
-    monkeypatch, method, call
+    monkeypatch, owner, name, call
 ):
     X = curved_rows(150)
-    interrupt_calls(monkeypatch, method, {call})
+    interrupt_calls(monkeypatch, owner, name, {call})
     with pytest.warns(ConvergenceWarning, match="interrupted"):
         ae = quick(max_steps=600).fit(X)
     assert error(ae, X) < pca_error(X, X, 2) / 1.5
@@ -724,7 +732,7 @@ def test_interruption_between_the_runs_or_after_them_keeps_what_was_learnt(
 def test_a_second_interruption_ends_fit(monkeypatch):
     ae = quick(max_steps=100).fit(curved_rows(150))
     before = pickle.dumps(ae)
-    interrupt_calls(monkeypatch, "_conclude", {0, 1})
+    interrupt_calls(monkeypatch, _fitting, "code_sums", {0, 1})
     with pytest.raises(KeyboardInterrupt):
         ae.fit(gaussian_rows(150))
     assert pickle.dumps(ae) == before
@@ -823,7 +831,7 @@ def test_a_failed_fit_leaves_the_fitted_network(fit, monkeypatch):
     def broken(*arguments, **options):
         raise MemoryError
 
-    monkeypatch.setattr(_tape, "train", broken)
+    monkeypatch.setattr(_loop, "train", broken)
     with pytest.raises(MemoryError):
         getattr(ae, fit)(X)
     np.testing.assert_array_equal(ae.transform(X), codes)

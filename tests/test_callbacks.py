@@ -120,9 +120,9 @@ def test_progress_bars_pass_through_a_grid_search(capsys):
 
 
 def test_scoring_monitor_records_each_epoch():
-    # scoring=None fails in scikit-learn 1.9 with any estimator
+    # it scores where there is a y, and scoring=None fails in scikit-learn 1.9 with any estimator
     monitor = ScoringMonitor(scoring={"score": lambda ae, X, y: ae.score(X)})
-    ae = autoencoder(monitor).fit(X)
+    ae = autoencoder(monitor).fit(X, y)
     log = monitor.get_logs()
     scores = [row["score"] for row in log.data if row["task_name"] == "epoch"]
     assert len(scores) == 4

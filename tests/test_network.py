@@ -1,24 +1,17 @@
-"""The network as arrays: starts, canonical code, bounds."""
+"""The network as arrays: the forward pass, other units, canonical code, bounds."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
-from scipy.sparse import csr_array
-from sklearn.decomposition import PCA
 
-from skae import _network
-from skae._network import (
-    Autoencoder,
-    given_bounds,
-    location_and_scale,
-    map_arrays,
-    principal_components,
-    start_at_pca,
-    start_at_random,
-    tied_bounds,
-)
+from skae._activations import ACTIVATIONS
+from skae._network import Autoencoder, clip, coefs_mask, forward, map_arrays, reconstruct
+from skae._start import principal_components, start_at_pca, start_at_random
+from skae._table import Table
 
 
 def correlated_rows(n_samples=60, n_features=7, seed=0):
@@ -28,13 +21,8 @@ def correlated_rows(n_samples=60, n_features=7, seed=0):
 
 def components_of(X, n_components):
     """Principal components of all rows, which come centred and in their own units."""
-    rows = np.arange(X.shape[0])
     offset = np.asarray(X.mean(axis=0)).ravel()
-    return principal_components(X, rows, offset, 1.0, n_components, 0)
-
-
-def bounds_of(X):
-    return tied_bounds(X, np.arange(X.shape[0]), min_ties=3, min_share=0.2)
+    return principal_components(Table(X).standardised(offset, 1.0), n_components, 0)
 
 
 def random_network(hidden, n_features=7, n_components=3, linear=True, seed=0):
@@ -42,18 +30,24 @@ def random_network(hidden, n_features=7, n_components=3, linear=True, seed=0):
     rng = np.random.default_rng(seed)
     components, std = components_of(correlated_rows(), n_components)
     if linear:
-        halves = start_at_pca(components, std, hidden, rng)
+        params = start_at_pca(components, std, hidden, rng)
     else:
-        halves = start_at_random("glorot", n_features, hidden, n_components, np.float64, rng)
-    halves = [map_arrays(lambda a: a + 0.3 * rng.normal(size=a.shape), half) for half in halves]
+        sizes = [n_features, *hidden, n_components]
+        params = start_at_random("glorot", sizes, np.float64, rng)
+    params = map_arrays(lambda a: a + 0.3 * rng.normal(size=a.shape), params)
     free = np.full(n_features, np.inf)
     offset = rng.normal(size=n_features)
-    return Autoencoder(*halves, offset, 1.7, -free, free, ("silu", "identity", "identity"))
+    return Autoencoder(params, offset, 1.7, -free, free, ("silu", "identity", "identity"))
 
 
 def every_array(network):
-    halves = (network.encoder, network.decoder)
-    return [a for h in halves for name in h for a in (h[name] if name != "linear" else [h[name]])]
+    found = []
+    map_arrays(found.append, network.params)
+    return found
+
+
+def layers_of(half):
+    return list(zip(half["coefs"], half["intercepts"], strict=True))
 
 
 def silu(x):
@@ -66,36 +60,227 @@ def test_computes_the_layers_beside_the_linear_path():
         low=np.full(7, -1.0), high=np.full(7, 2.0), activations=("silu", "tanh", "identity")
     )
     X = correlated_rows()
-    layers = list(zip(network.encoder["coefs"], network.encoder["intercepts"], strict=True))
+    encoder, decoder = network.params["encoder"], network.params["decoder"]
+    layers = layers_of(encoder)
     x = (X - network.offset) / 1.7
     hidden = x
     for coef, intercept in layers[:-1]:
         hidden = silu(hidden @ coef + intercept)
-    codes = np.tanh(hidden @ layers[-1][0] + layers[-1][1] + x @ network.encoder["linear"])
+    codes = np.tanh(hidden @ layers[-1][0] + layers[-1][1] + x @ encoder["linear"])
     np.testing.assert_allclose(network.encode(X), codes)
     codes = rng.normal(size=codes.shape)
-    layers = list(zip(network.decoder["coefs"], network.decoder["intercepts"], strict=True))
+    layers = layers_of(decoder)
     hidden = codes
     for coef, intercept in layers[:-1]:
         hidden = silu(hidden @ coef + intercept)
-    rows = hidden @ layers[-1][0] + layers[-1][1] + codes @ network.decoder["linear"]
+    rows = hidden @ layers[-1][0] + layers[-1][1] + codes @ decoder["linear"]
     rows = rows * 1.7 + network.offset
     assert (rows < -1).any()
     assert (rows > 2).any()
     np.testing.assert_allclose(network.decode(codes), rows.clip(-1, 2))
 
 
-def test_errors_in_scaled_units_are_those_of_the_rows():
+def test_squared_errors_are_in_units_of_the_squared_scale():
     network, X = random_network((5,)), correlated_rows()
     network = network._replace(low=np.full(7, -1.0), high=np.full(7, 2.0))
     expected = ((X - network.decode(network.encode(X))) ** 2).sum(axis=1)
-    np.testing.assert_allclose(network.squared_errors(X), expected)
-    np.testing.assert_allclose(network.squared_errors(X, unit=3.0), expected / 9)
-    scaled = network.in_scaled_units()
-    assert all(a.dtype == np.float32 for a in every_array(scaled))
-    rows = ((X - network.offset) / 1.7).astype(np.float32)
-    assert scaled.encode(rows).dtype == scaled.decode(scaled.encode(rows)).dtype == np.float32
-    np.testing.assert_allclose(scaled.squared_errors(rows) * 1.7**2, expected, rtol=1e-4)
+    np.testing.assert_allclose(network.squared_errors(X) * 1.7**2, expected)
+    for scale in (1.0, 3.0):
+        errors = network.rescaled(scale).squared_errors(X)
+        np.testing.assert_allclose(errors * scale**2, expected)
+    single = network.with_params_in(np.float32)
+    assert single.dtype == np.float32
+    assert all(a.dtype == np.float32 for a in every_array(single))
+    assert single.offset.dtype == single.low.dtype == single.high.dtype == np.float64
+    errors = single.squared_errors(X)
+    assert errors.dtype == np.float64
+    np.testing.assert_allclose(errors * 1.7**2, expected, rtol=1e-4)
+
+
+def test_the_forward_pass_is_in_the_precision_of_the_params():
+    X = correlated_rows()
+    for dtype in (np.float32, np.float64):
+        network = random_network((5,)).with_params_in(dtype)
+        for rows in (X, X.astype(np.float32)):
+            before = rows.copy()
+            codes = network.encode(rows)
+            assert network.dtype == network.standardise(rows).dtype == codes.dtype == dtype
+            assert network.decode(codes).dtype == dtype
+            np.testing.assert_array_equal(rows, before)
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_rows_are_centred_in_their_own_precision(scale):
+    X = 1e9 + np.arange(6.0).reshape(3, 2)
+    half = {"coefs": [np.eye(2)], "intercepts": [np.zeros(2)]}
+    params = {"encoder": half, "decoder": half}
+    free = np.full(2, np.inf)
+    network = Autoencoder(params, X.mean(axis=0), scale, -free, free, 3 * ("identity",))
+    rows = network.with_params_in(np.float32).standardise(X)
+    assert rows.dtype == np.float32
+    np.testing.assert_array_equal(rows, (X - X.mean(axis=0)) / scale)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_standardised_bounds_are_those_of_standardised_rows(dtype):
+    network = random_network(())
+    low, high = network.offset - np.arange(1.0, 8), network.offset + 3.4
+    low[2], high[4], high[5] = -np.inf, np.inf, 1e99
+    standardised = network._replace(low=low, high=high).standardised_bounds(dtype)
+    expected_low, expected_high = -np.arange(1.0, 8) / 1.7, np.full(7, 2.0)
+    expected_low[2], expected_high[4], expected_high[5] = -np.inf, np.inf, 1e99 / 1.7
+    if dtype == np.float32:
+        expected_high[5] = np.inf
+    for side, expected in zip(standardised, (expected_low, expected_high), strict=True):
+        assert side.dtype == dtype
+        np.testing.assert_allclose(side, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("distance", [1e15, 1e25, 1e60, 1e140])
+@pytest.mark.parametrize("scale", [1.0, 1.7])
+def test_rows_too_far_for_float32_have_errors_in_double_precision(distance, scale):
+    network, X = random_network((5,)).rescaled(scale), correlated_rows()
+    far = X.copy()
+    far[::7, 2] = distance
+    single = network.with_params_in(np.float32)
+    errors = single.squared_errors(far)
+    assert errors.dtype == np.float64
+    assert np.isfinite(errors).all()
+    expected = single.with_params_in(np.float64).squared_errors(far)
+    # where the squares are numbers in float32 its precision is enough: nearly all is one number
+    np.testing.assert_allclose(errors, expected, rtol=1e-3)
+    if distance > 1e20:
+        np.testing.assert_allclose(errors[::7], expected[::7], rtol=1e-12)
+    near = np.arange(len(X)) % 7 > 0
+    np.testing.assert_array_equal(errors[near], single.squared_errors(X)[near])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_errors_beyond_double_precision_are_infinite_without_a_warning(dtype):
+    network = random_network((5,)).with_params_in(dtype)
+    X = np.full((1, 7), 1e200)
+    np.testing.assert_array_equal(network.squared_errors(X), [np.inf])
+
+
+def test_float32_networks_judge_far_float32_rows_in_double_precision():
+    network, X = random_network((5,)).astype(np.float32), correlated_rows().astype(np.float32)
+    X[3, 2] = 1e25
+    errors = network.squared_errors(X)
+    expected = network.astype(np.float64).squared_errors(X.astype(np.float64))
+    assert errors[3] > 1e49
+    np.testing.assert_allclose(errors[3], expected[3], rtol=1e-12)
+
+
+@st.composite
+def networks(draw, dtype):
+    """Params, standardised rows, their bounds and activations."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    n_features, n_components = draw(st.integers(1, 6)), draw(st.integers(1, 4))
+    hidden = draw(st.lists(st.integers(1, 5), max_size=3))
+    is_linear, is_bounded = draw(st.booleans()), draw(st.booleans())
+    activations = tuple(draw(st.sampled_from(list(ACTIVATIONS))) for _ in range(3))
+    sizes, params = [n_features, *hidden, n_components], {}
+    for name, around in (("encoder", sizes), ("decoder", sizes[::-1])):
+        half = {
+            "coefs": [rng.normal(size=pair) for pair in pairwise(around)],
+            "intercepts": [rng.normal(size=size) for size in around[1:]],
+        }
+        if is_linear:
+            half["linear"] = rng.normal(size=(around[0], around[-1]))
+        params[name] = half
+    rows = 3 * rng.normal(size=(draw(st.integers(1, 9)), n_features))
+    low, high = -rng.exponential(size=n_features), rng.exponential(size=n_features)
+    low[rng.random(n_features) < 0.3], high[rng.random(n_features) < 0.3] = -np.inf, np.inf
+    if not is_bounded:
+        low, high = np.full((2, n_features), [[-np.inf], [np.inf]])
+    params, rows, bounds = tf.nest.map_structure(
+        lambda a: a.astype(dtype), (params, rows, (low, high))
+    )
+    return params, rows, bounds, activations
+
+
+def tolerance(dtype, activations):
+    """TensorFlow's gelu divides by a root of two that has passed through float32."""
+    return 1e-4 if dtype == np.float32 else 1e-6 if "gelu" in activations else 1e-11
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@settings(max_examples=50)
+@given(data=st.data())
+def test_the_forward_pass_is_the_same_in_numpy_and_tensorflow(dtype, data):
+    params, rows, (low, high), activations = data.draw(networks(dtype))
+    before = rows.copy()
+    ours = reconstruct(params, rows, (low, high), activations)
+    tensors = tf.nest.map_structure(tf.constant, (params, rows, (low, high)))
+    theirs = reconstruct(*tensors, activations, ops=tf).numpy()
+    assert ours.dtype == theirs.dtype == dtype
+    assert ours.shape == theirs.shape == rows.shape
+    for out in (ours, theirs):
+        assert (low <= out).all()
+        assert (out <= high).all()
+    share = tolerance(dtype, activations)
+    np.testing.assert_allclose(ours, theirs, rtol=share, atol=share * max(1, np.abs(ours).max()))
+    np.testing.assert_array_equal(rows, before)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("place", range(3))
+def test_each_activation_is_the_same_in_its_place(name, place):
+    activations = ["tanh", "identity", "identity"]
+    activations[place] = name
+    network = random_network((9, 4))
+    rows = network.standardise(correlated_rows())
+    low, high = np.full(7, -0.5), np.full(7, 0.7)
+    for params in (network.params, random_network((3,), linear=False).params):
+        ours = reconstruct(params, rows, (low, high), activations)
+        tensors = tf.nest.map_structure(tf.constant, (params, rows, (low, high)))
+        theirs = reconstruct(*tensors, activations, ops=tf).numpy()
+        share = tolerance(np.float64, activations)
+        np.testing.assert_allclose(ours, theirs, rtol=share, atol=share)
+        others = reconstruct(params, rows, (low, high), ("relu", "tanh", "tanh"))
+        assert not np.allclose(ours, others)
+
+
+def test_the_forward_pass_of_a_half_leaves_its_input_alone():
+    rows = correlated_rows()
+    before = rows.copy()
+    for hidden in ((), (5,)):
+        forward(random_network(hidden).params["encoder"], rows, "relu", "identity")
+        np.testing.assert_array_equal(rows, before)
+
+
+def test_the_derivative_of_a_clip_is_one_everywhere():
+    rows = tf.constant([[-3.0, 0.5, 9.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(rows)
+        clipped = clip(rows, tf.constant([0.0, 0.0, -np.inf]), tf.constant([1.0, 1.0, 2.0]), tf)
+    np.testing.assert_array_equal(clipped, [[0, 0.5, 2]])
+    np.testing.assert_array_equal(tape.gradient(clipped, rows), [[1, 1, 1]])
+
+
+def test_numpy_rows_are_clipped_in_place():
+    rows = np.array([[-3.0, 0.5, 9.0]])
+    assert clip(rows, np.zeros(3), np.ones(3)) is rows
+    np.testing.assert_array_equal(rows, [[0, 0.5, 1]])
+
+
+@pytest.mark.parametrize("hidden", [(), (4, 3)])
+def test_the_mask_of_coefs_leaves_intercepts_and_linear_path_out(hidden):
+    params = random_network(hidden).params
+    mask = coefs_mask(params)
+    tf.nest.assert_same_structure(mask, params)
+    assert mask == {
+        half: {
+            name: [float(name == "coefs")] * len(part) if name != "linear" else 0.0
+            for name, part in params[half].items()
+        }
+        for half in ("encoder", "decoder")
+    }
+
+
+def test_arrays_of_a_nest_are_mapped_in_their_places():
+    nest = {"a": [1, 2], "b": {"c": 3, "d": [[4]]}}
+    assert map_arrays(lambda x: 10 * x, nest) == {"a": [10, 20], "b": {"c": 30, "d": [[40]]}}
 
 
 def test_another_float_type_changes_nothing_else():
@@ -121,7 +306,7 @@ def test_another_float_type_changes_nothing_else():
 def test_any_weight_that_is_no_number_is_noticed(half, name):
     network = random_network((5,))
     assert network.is_finite()
-    arrays = getattr(network, half)[name]
+    arrays = network.params[half][name]
     for number in (np.nan, np.inf):
         (arrays[-1] if isinstance(arrays, list) else arrays)[..., -1] = number
         assert not network.is_finite()
@@ -133,126 +318,6 @@ def test_without_bounds_every_feature_is_free():
     np.testing.assert_array_equal(free.low, -np.inf)
     np.testing.assert_array_equal(free.high, np.inf)
     assert free.low.dtype == free.high.dtype == np.float64
-
-
-@pytest.mark.parametrize("dtype", ["f4", "f8"])
-@pytest.mark.parametrize("container", [np.array, csr_array])
-def test_location_and_scale_are_those_of_the_rows_that_count(container, dtype):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(2**18, 6)).astype(dtype) + np.arange(6, dtype=dtype)
-    rows = np.flatnonzero(rng.random(len(X)) < 0.9)  # several blocks
-    mean, scale = location_and_scale(container(X), rows)
-    assert mean.dtype == np.float64
-    np.testing.assert_allclose(mean, X[rows].mean(axis=0, dtype=np.float64), atol=1e-12)
-    variance = X[rows].var(axis=0, dtype=np.float64).mean()
-    assert scale == pytest.approx(np.sqrt(variance), rel=1e-9)
-    assert isinstance(scale, float)
-    assert location_and_scale(container(X[:1]), np.array([0]))[1] == 1
-
-
-def test_given_bounds_are_broadcast_to_the_features():
-    X = np.zeros((3, 4), dtype=np.float32)
-    free = np.full(4, np.inf)
-    for bounds, expected in (
-        (None, (-free, free)),
-        ((None, None), (-free, free)),
-        ((0, None), (np.zeros(4), free)),
-        ((None, [1, 2, 3, 4]), (-free, np.array([1, 2, 3, 4]))),
-        (([-1] * 4, 1e99), (-np.ones(4), free)),
-    ):
-        for side, wanted in zip(given_bounds(bounds, X), expected, strict=True):
-            assert side.dtype == np.float32
-            assert side.flags.writeable
-            np.testing.assert_array_equal(side, wanted)
-    assert given_bounds((0, 1), np.zeros((3, 4), dtype=np.uint8))[0].dtype == np.float64
-
-
-@pytest.mark.parametrize(
-    ("bounds", "message"),
-    [
-        ((0, 1, 2), r"a pair \(low, high\), got \(0, 1, 2\)"),
-        ((0, [1, 2]), r"shape \(n_features,\) = \(4,\), got \(0, \[1, 2\]\)"),
-        (("low", 1), r"Each side of bounds must be None, a number or an array"),
-        ((1, 1), r"low < high for each feature, got \(1, 1\)"),
-        ((0, [1, 1, 0, 1]), r"low < high for each feature"),
-        ((np.nan, 1), r"low < high for each feature"),
-    ],
-    ids=str,
-)
-def test_bounds_that_cannot_be_are_refused(bounds, message):
-    with pytest.raises(ValueError, match=message):
-        given_bounds(bounds, np.zeros((3, 4)))
-
-
-@pytest.mark.parametrize("hidden", [(), (5,), (9, 4)])
-def test_starts_at_pca(hidden):
-    X = correlated_rows()
-    pca = PCA(3).fit(X)
-    components, std = components_of(X, 3)
-    free = np.full(7, np.inf)
-    halves = start_at_pca(components, std, hidden, np.random.default_rng(0))
-    network = Autoencoder(*halves, X.mean(axis=0), 1.0, -free, free, ("silu",) + 2 * ("identity",))
-    np.testing.assert_allclose(network.encode(X), pca.transform(X), atol=1e-12)
-    np.testing.assert_allclose(
-        network.decode(network.encode(X)), pca.inverse_transform(pca.transform(X)), atol=1e-12
-    )
-    np.testing.assert_allclose(std, np.sqrt(pca.explained_variance_))
-
-
-def test_hidden_units_start_at_unit_scale_whatever_the_scale_of_the_code():
-    rng = np.random.default_rng(0)
-    for scale in (1e-3, 1e3):
-        halves = start_at_pca(np.eye(20, 400), np.full(20, scale), (2000, 1000), rng)
-        inputs = (rng.normal(size=(50, 400)), scale * rng.normal(size=(50, 20)))
-        for half, x, sizes in zip(halves, inputs, ((2000, 1000), (1000, 2000)), strict=True):
-            for layer, size in enumerate(sizes):
-                x = x @ half["coefs"][layer]
-                assert x.shape == (50, size)
-                assert x.var() == pytest.approx(2, rel=0.2)
-                intercept = half["intercepts"][layer]
-                assert intercept.shape == (size,)
-                assert -1 <= intercept.min() < -0.9 < 0.9 < intercept.max() <= 1
-                assert abs(intercept.mean()) < 0.1
-                x /= x.std()
-            assert not half["coefs"][-1].any()
-            assert not half["intercepts"][-1].any()
-
-
-def test_the_start_has_the_type_of_the_axes_and_the_layout_of_training():
-    components = np.eye(3, 7, dtype=np.float32)
-    for hidden in ((), (9, 4)):
-        for half in start_at_pca(components, np.ones(3), hidden, np.random.default_rng(0)):
-            arrays = [*half["coefs"], *half["intercepts"], half.get("linear", half["coefs"][0])]
-            assert all(a.dtype == np.float32 for a in arrays)
-            assert all(a.flags.c_contiguous for a in arrays)
-
-
-def test_a_code_that_varies_by_rounding_alone_starts_with_numbers():
-    std = np.array([1e-38], dtype=np.float32)
-    _, decoder = start_at_pca(np.eye(1, 7, dtype=np.float32), std, (5,), np.random.default_rng(0))
-    assert np.abs(decoder["coefs"][0]).max() < 10
-
-
-def test_normal_start_is_that_of_the_tutorial():
-    rng = np.random.default_rng(0)
-    encoder, decoder = start_at_random("normal", 784, (128,), 64, np.float32, rng)
-    assert [c.shape for c in encoder["coefs"] + decoder["coefs"]] == [
-        (784, 128),
-        (128, 64),
-        (64, 128),
-        (128, 784),
-    ]
-    for drawn in (encoder["coefs"][0], decoder["intercepts"][-1]):
-        assert drawn.dtype == np.float32
-        assert 0.045 < drawn.std() < 0.055
-        assert abs(drawn.mean()) < 0.01
-
-
-def test_glorot_start_has_its_variance_and_no_intercepts():
-    encoder, _ = start_at_random("glorot", 300, (200,), 5, np.float64, np.random.default_rng(0))
-    assert encoder["coefs"][0].var() == pytest.approx(2 / 500, rel=0.05)
-    assert not encoder["intercepts"][0].any()
-    assert "linear" not in encoder
 
 
 @given(
@@ -290,7 +355,8 @@ def test_canonical_code_is_white_and_ordered_by_what_it_does(hidden, linear, see
     codes = white.encode(X)
     np.testing.assert_allclose(codes.mean(axis=0), 0, atol=1e-7)
     np.testing.assert_allclose(np.cov(codes.T), np.eye(3), atol=1e-7)
-    carrier = white.decoder.get("linear", white.decoder["coefs"][0])
+    decoder = white.params["decoder"]
+    carrier = decoder.get("linear", decoder["coefs"][0])
     gram = carrier @ carrier.T
     np.testing.assert_allclose(gram, np.diag(np.diag(gram)), atol=1e-7 * gram.max())
     assert (np.diff(np.diag(gram)) <= 1e-9).all()
@@ -340,138 +406,11 @@ def test_restart_has_unit_directions(hidden):
 
 def test_directions_without_a_length_count_as_one():
     network = random_network((4,))
-    network.encoder["linear"][:, 1] = 0
+    network.params["encoder"]["linear"][:, 1] = 0
     assert network.direction_norms()[1] == 1
     stack = random_network((4,), linear=False)
     assert stack.linear_path() is None
     np.testing.assert_array_equal(stack.direction_norms(), np.ones(3))
-
-
-@pytest.mark.parametrize(
-    ("n_samples", "n_features", "k"), [(3, 8, 6), (1, 4, 4), (2, 4, 4), (50, 5, 5), (50, 5, 1)]
-)
-def test_components_are_orthonormal_even_where_rows_are_few(n_samples, n_features, k):
-    X = np.random.default_rng(0).normal(size=(n_samples, n_features))
-    components, std = components_of(X, k)
-    np.testing.assert_allclose(components @ components.T, np.eye(k), atol=1e-10)
-    assert std.shape == (k,)
-    assert (std[n_samples - 1 :] < 1e-10).all()
-    if n_samples > 1:
-        known = min(n_samples, n_features, k)
-        np.testing.assert_allclose(
-            std[:known], PCA(known).fit(X).explained_variance_ ** 0.5, atol=1e-7
-        )
-    again, _ = components_of(X, k)
-    np.testing.assert_array_equal(again, components)
-
-
-@pytest.mark.parametrize("shape", [(60, 7), (6, 9)])
-@pytest.mark.parametrize("rank", [0, 2])
-def test_directions_in_which_nothing_varies_have_no_variance(shape, rank, monkeypatch):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(shape[0], rank)) @ rng.normal(size=(rank, shape[1])) / 100
-    for numbers in (2**24, 1):
-        monkeypatch.setattr(_network, "_MAX_PCA_NUMBERS", numbers)
-        components, std = components_of(X, 7)
-        np.testing.assert_allclose(components @ components.T, np.eye(7), atol=1e-10)
-        np.testing.assert_allclose(std[rank:], 0, atol=1e-8)
-        assert std[:rank].min(initial=1) > 1e-3
-        monkeypatch.setattr(_network, "_MAX_COVARIANCE_FEATURES", 0)
-
-
-@pytest.mark.parametrize("features", [1500, 0])
-def test_components_have_the_type_of_the_table(features, monkeypatch):
-    monkeypatch.setattr(_network, "_MAX_COVARIANCE_FEATURES", features)
-    monkeypatch.setattr(_network, "_MAX_PCA_NUMBERS", 7 * 40)
-    for dtype in (np.float32, np.float64):
-        components, std = components_of(correlated_rows().astype(dtype), 3)
-        assert components.dtype == std.dtype == dtype
-
-
-def test_components_of_many_blocks_of_rows_are_those_of_all():
-    X = correlated_rows(2**18)  # almost two million numbers
-    X -= X.mean(axis=0)
-    pca = PCA(3).fit(X)
-    components, std = components_of(X, 3)
-    np.testing.assert_allclose(components, pca.components_, atol=1e-9)
-    np.testing.assert_allclose(std, np.sqrt(pca.explained_variance_))
-
-
-@pytest.mark.parametrize("shape", [(60, 7), (1600, 1550), (60, 100)])
-def test_components_of_sparse_rows_are_those_of_dense_ones(shape):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=shape) * (rng.random(shape) < 0.1)
-    X[:, :3] *= [[30, 20, 10]]
-    dense, dense_std = components_of(X, 3)
-    sparse, sparse_std = components_of(csr_array(X), 3)
-    np.testing.assert_allclose(sparse, dense, atol=1e-6)
-    np.testing.assert_allclose(sparse_std, dense_std, rtol=1e-6)
-
-
-def test_share_of_variance_is_reached_and_not_passed_by_far():
-    X = correlated_rows()
-    ratios = PCA().fit(X).explained_variance_ratio_.cumsum()
-    components, _ = components_of(X, 0.9)
-    assert ratios[len(components) - 1] >= 0.9 > ratios[len(components) - 2]
-    assert len(components_of(X, (ratios[-2] + 1) / 2)[0]) == 7
-
-
-def test_a_subset_holds_enough_rows_for_the_components(monkeypatch):
-    monkeypatch.setattr(_network, "_MAX_PCA_NUMBERS", 1)
-    X = np.random.default_rng(0).normal(size=(50, 60)) * np.r_[np.full(10, 30), np.ones(50)]
-    X -= X.mean(axis=0)
-    components, std = components_of(X, 10)
-    np.testing.assert_allclose(std, PCA(10).fit(X).explained_variance_ ** 0.5, rtol=1e-4)
-    np.testing.assert_array_equal(components_of(X, 10)[0], components)
-    assert len(components_of(X, 0.5)[0]) == 1  # of two rows
-
-
-@given(
-    arrays(np.float64, st.tuples(st.integers(1, 30), st.integers(1, 4)), elements=st.integers(0, 3))
-)
-def test_tied_bounds_hold_every_row_and_sit_on_data(X):
-    low, high = bounds_of(X)
-    assert (low <= X).all()
-    assert (high >= X).all()
-    needed = max(3, 0.2 * len(X))
-    for bound, extreme in ((low, X.min(axis=0)), (high, X.max(axis=0))):
-        ties = (extreme == X).sum(axis=0)
-        np.testing.assert_array_equal(np.isfinite(bound), ties >= needed)
-        np.testing.assert_array_equal(bound[np.isfinite(bound)], extreme[ties >= needed])
-    for other in (csr_array(X), X.astype(np.float32), X.astype(np.uint8)):
-        for side, other_side in zip((low, high), bounds_of(other), strict=True):
-            np.testing.assert_array_equal(side, other_side)
-            assert other_side.dtype == (np.float32 if other.dtype == np.float32 else np.float64)
-
-
-def test_ties_are_counted_over_all_blocks_of_rows():
-    X = np.random.default_rng(0).normal(size=(2**19, 3))
-    X[[0, 1, -1]] = [9, 9, -9]  # in the first block and in the last
-    low, high = tied_bounds(X, np.arange(2**19), min_ties=3, min_share=0)
-    np.testing.assert_array_equal(low, [-np.inf, -np.inf, -9])
-    np.testing.assert_array_equal(high, [9, 9, np.inf])
-    X[-1] = 0
-    low, high = tied_bounds(X, np.arange(2**19), min_ties=3, min_share=0)
-    assert np.isinf([low, high]).all()
-
-
-def test_long_tails_get_no_bounds():
-    X = np.random.default_rng(0).lognormal(size=(10_000, 3))
-    low, high = tied_bounds(X, np.arange(10_000), min_ties=5, min_share=1e-3)
-    assert np.isinf(low).all()
-    assert np.isinf(high).all()
-
-
-def test_bounds_move_out_to_rows_that_exceed_them():
-    low, high = np.zeros(7), np.ones(7)
-    low[3], high[4] = -np.inf, np.inf
-    network = random_network(())._replace(low=low, high=high)
-    X = np.full((2, 7), 0.5)
-    X[0, 1], X[1, 2], X[0, 3], X[0, 4] = -1, 2, -9, 9
-    for rows in (X, csr_array(X)):
-        roomy = network.with_room_for(rows)
-        np.testing.assert_array_equal(roomy.low, [0, -1, 0, -np.inf, 0, 0, 0])
-        np.testing.assert_array_equal(roomy.high, [1, 1, 2, 1, np.inf, 1, 1])
 
 
 @pytest.mark.parametrize("hidden", [(), (5,), (9, 4)])
@@ -482,39 +421,3 @@ def test_another_scale_changes_the_weights_and_not_the_network(hidden):
     np.testing.assert_allclose(other.encode(X), network.encode(X), rtol=1e-9, atol=1e-9)
     codes = network.encode(X)
     np.testing.assert_allclose(other.decode(codes), network.decode(codes), rtol=1e-9, atol=1e-9)
-
-
-def test_randomised_solvers_are_given_the_random_state():
-    X = np.random.default_rng(0).normal(size=(600, 1600))  # PCA draws from some 500 columns on
-    np.testing.assert_array_equal(components_of(X, 5)[0], components_of(X, 5)[0])
-
-
-def test_a_share_that_is_just_reached_is_passed_as_in_pca():
-    X = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
-    expected = PCA(0.5, svd_solver="full").fit(X).n_components_
-    assert len(components_of(X, 0.5)[0]) == expected == 2
-
-
-def test_axes_from_a_subset_are_turned_to_those_of_all_rows(monkeypatch):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(3000, 400)) * np.r_[9, 7, 5, 4, np.ones(396)]
-    X -= X.mean(axis=0)
-    X = X @ np.linalg.qr(rng.normal(size=(400, 400)))[0]
-    pca = PCA(4).fit(X)
-    monkeypatch.setattr(_network, "_MAX_COVARIANCE_FEATURES", 0)
-    monkeypatch.setattr(_network, "_MAX_PCA_NUMBERS", 400 * 1000)
-    read, standardise = [], _network.standardise
-
-    def reading(X, rows, *args, **kwargs):
-        read.append(rows)
-        return standardise(X, rows, *args, **kwargs)
-
-    monkeypatch.setattr(_network, "standardise", reading)
-    components, std = components_of(X, 4)
-    assert len(np.unique(read[0])) == len(read[0]) == 1000
-    np.testing.assert_allclose(components @ components.T, np.eye(4), atol=1e-12)
-    np.testing.assert_allclose(components, pca.components_, atol=0.01)
-    np.testing.assert_allclose(std, np.sqrt(pca.explained_variance_), rtol=1e-4)
-    monkeypatch.setattr(_network, "_subspace_iterations", lambda axes, *_: (axes, np.ones(4)))
-    of_the_subset, _ = components_of(X, 4)
-    assert np.abs(of_the_subset - pca.components_).max() > 0.05

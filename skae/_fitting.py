@@ -1,0 +1,450 @@
+"""A fit as data: its runs over splits of the rows, and what it has come to.
+
+A run trains one network and remembers the best snapshot of it. A fit makes a run, or one for each
+of several splits and a last one on all rows, and chooses between PCA and what was trained by the
+held-out errors of all of them.
+"""
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import stdtrit
+
+from . import _loop
+from ._network import Autoencoder
+from ._workers import WorkerLostError
+
+# A start that leaves less than this share of the variance is exact, up to rounding.
+_EXACT = 1e-10
+# A loss this many times the first one, or the data's variance, all through a chunk has exploded.
+_EXPLODED = 1e6
+# Level of the test that a network must pass to be kept instead of PCA.
+_SIGNIFICANCE = 0.05
+# Endings of runs that came from outside.
+BROKEN_OFF = ("interrupted", "lost")
+# The choice between PCA and a trained network hears at least so many held-out rows.
+MIN_HELD_OUT = 100
+
+
+def held_out_splits(n_samples, fraction, min_held_out, rng):
+    """Split the rows into training and held-out ones, as often as it takes.
+
+    Parameters
+    ----------
+    n_samples : int
+        Number of rows.
+    fraction : float
+        Share of the rows that each split holds out, at least one row, at most all but one.
+    min_held_out : int
+        Splits are added, with other rows held out, until so many rows were held out once or there
+        are no more.
+    rng : numpy.random.Generator
+        Shuffles the rows.
+
+    Returns
+    -------
+    list of (ndarray, ndarray)
+        Sorted indices of the training and of the held-out rows; the one split (all, none) if
+        nothing can be held out.
+    """
+    if fraction == 0 or n_samples < 2:
+        return [all_rows(n_samples)]
+    order = rng.permutation(n_samples)
+    size = min(max(1, round(fraction * n_samples)), n_samples - 1)
+    n_splits = min(-(-min_held_out // size), n_samples // size)
+    parts = [slice(i * size, (i + 1) * size) for i in range(n_splits)]
+    return [(np.sort(np.delete(order, part)), np.sort(order[part])) for part in parts]
+
+
+def all_rows(n_samples):
+    """Return the split that trains on all rows and holds none out."""
+    rows = np.arange(n_samples)
+    return rows, rows[:0]
+
+
+class Run:
+    """A training run as it goes on, and what it leaves behind; losses and errors in units of X.
+
+    Attributes
+    ----------
+    plan : Plan
+        The plan that it follows.
+    network : Autoencoder
+        The snapshot with the lowest held-out error; without held-out rows, the last one. Snapshots
+        are taken when the held-out rows are evaluated, or would be.
+    state : TrainState or None
+        Without held-out rows, the state of training then, to go on with.
+    steps : list of int
+        When the held-out rows were evaluated, from 0 on.
+    errors : list of ndarray of shape (n_held_out,)
+        Mean squared error of each held-out row then.
+    ending : {"done", "exact", "early", "diverged", "interrupted", "lost"}
+        What ended the run; "exact": there was nothing to learn at the start; "lost": a worker.
+    error : Exception or None
+        What the loss of a worker raised.
+    """
+
+    def __init__(self, start, plan, errors):
+        self.start, self.plan, self.network, self.state = start, plan, start, None
+        self.steps, self.errors, self.ending, self.error = [0], [errors], "done", None
+        self._losses, self._latest, self._stale = [], None, 0
+        self._lowest = errors.mean() if len(errors) else np.nan
+
+    @property
+    def losses(self):
+        """Training loss of each gradient step."""
+        return np.concatenate([np.empty(0), *self._losses]) * self.start.scale**2
+
+    @property
+    def step(self):
+        """Number of gradient steps made."""
+        return sum(map(len, self._losses))
+
+    def add(self, state, losses):
+        """Take note of a chunk of steps; return whether the loss is still a reasonable number."""
+        self._latest = state
+        self._losses.append(losses.astype(np.float64))
+        limit = _EXPLODED * max(1.0, self._losses[0][0])
+        return bool(np.isfinite(losses).all() and losses.min() <= limit)
+
+    def evaluate(self, held_out):
+        """Keep a snapshot if its held-out errors are lower, or if there are no held-out rows.
+
+        Return whether its params are finite numbers; otherwise it does not count.
+        """
+        latest = self._latest.to_numpy()
+        network = self.start._replace(params=latest.params)
+        if not network.is_finite():
+            return False
+        errors = self.plan.objective.row_errors(network, held_out)
+        self.steps.append(self.step)
+        self.errors.append(errors)
+        if not len(errors):
+            self.network, self.state = network, latest
+            return True
+        error = errors.mean()
+        is_gain = error < self._lowest - self.plan.settings["tol"] * self.start.scale**2
+        self._stale = 0 if is_gain else self._stale + 1
+        if error < self._lowest:
+            self.network, self._lowest = network, error
+        return True
+
+    def has_lost_patience(self):
+        """Whether the last evaluations improved too little; never without held-out rows."""
+        settings = self.plan.settings
+        return settings["early_stopping"] and self._stale >= settings["n_iter_no_change"]
+
+
+class Observer:
+    """Hears of a fit as it goes on; this one does nothing.
+
+    Attributes
+    ----------
+    outcome : Outcome or None
+        What the fit comes to if the present run comes to nothing; None during the first.
+    """
+
+    outcome = None
+
+    def print(self, text):
+        """Hear what is going on."""
+
+    def begin(self):
+        """Hear that training goes on until the next evaluation."""
+
+    def end(self, run, seconds_left):
+        """Hear that the held-out rows were evaluated; return True to end the run."""
+        return False
+
+    def close(self, run):
+        """Hear that the run is over, perhaps between two evaluations."""
+
+
+def train(table, split, start, plan, rng, observer=None, state=None):
+    """Make a run: train a network and remember its best snapshot.
+
+    Parameters
+    ----------
+    table : Table
+        The rows, with the workers that train together.
+    split : pair of ndarray of int
+        Its rows to train on and its held-out rows; the second may be empty.
+    start : Autoencoder
+        The network to start from.
+    plan : Plan
+        How to train.
+    rng : numpy.random.Generator
+        Shuffles the minibatches and makes the noise.
+    observer : Observer, optional
+        Hears of each evaluation.
+    state : TrainState, optional
+        What to go on from, where this run follows another.
+
+    Returns
+    -------
+    Run
+    """
+    training, held_out = map(table.select, split)
+    row_errors, in_float32 = plan.objective.row_errors, start.with_params_in(np.float32)
+    first = in_float32.without_bounds() if plan.against_pca else in_float32
+    run = Run(start, plan, row_errors(first, held_out))
+    sample = training.select(slice(None, None, max(1, training.n_rows // 1000)))
+    if row_errors(in_float32, sample).mean() <= _EXACT * start.scale**2:
+        run.ending = "exact"
+        return run
+
+    observer = observer or Observer()
+    standardised = training.standardised(start.offset, start.scale)
+    chunks = _loop.train(
+        state or plan.initial_state(start),
+        standardised.batches(plan.chunk_lengths(), plan.shape, plan.settings["noise"], rng),
+        plan.rates,
+        objective=plan.objective,
+        constants=plan.objective.constants(start),
+        optimizer=plan.optimizer,
+        workers=table.workers,
+    )
+    try:
+        run.ending = _advance(run, chunks, held_out, observer)
+    except KeyboardInterrupt:
+        if table.workers.n_workers > 1:  # the others cannot know, and wait
+            raise
+        run.ending = "interrupted"
+    except WorkerLostError as error:
+        run.ending, run.error = "lost", error
+    if run.ending in BROKEN_OFF and run.step > run.steps[-1]:
+        run.evaluate(held_out.alone())
+    observer.close(run)
+    return run
+
+
+def _advance(run, chunks, held_out, observer):
+    """Train until something ends it, and return what."""
+    began = time.monotonic()
+    observer.begin()
+    for state, losses in chunks:
+        if not run.add(state, losses):
+            return "diverged"
+        if not run.plan.evaluates_at(run.step):
+            continue
+        if not run.evaluate(held_out):
+            return "diverged"
+        stop = observer.end(run, (time.monotonic() - began) * (run.plan.stop / run.step - 1))
+        if any(held_out.workers.all_gather_object(bool(stop))) or run.has_lost_patience():
+            return "early"
+        if run.step < run.plan.stop:
+            observer.begin()
+    return "done"
+
+
+def choose(runs, against_pca):
+    """Choose the step at which to stop, by the held-out errors of all runs.
+
+    Parameters
+    ----------
+    runs : list of Run
+        Runs over different splits, paced alike.
+    against_pca : bool
+        Whether the start is PCA, which is kept unless another step is better beyond chance: at the
+        5 % level of a one-sided paired t-test. If not, the best step is taken.
+
+    Returns
+    -------
+    step : int
+        The best step; without held-out rows, the last.
+    curve : ndarray of shape (n_evaluations, 2)
+        Steps, and the mean held-out error over all splits.
+    """
+    n_evaluations = min(len(run.steps) for run in runs)
+    steps = runs[0].steps[:n_evaluations]
+    errors = np.hstack([run.errors[:n_evaluations] for run in runs])
+    if not errors.size:
+        return int(steps[-1]), np.empty((0, 2))
+    curve = errors.mean(axis=1)
+    best = curve.argmin()
+    if against_pca and not clearly_lower(errors[best], errors[0], _SIGNIFICANCE):
+        best = 0
+    return int(steps[best]), np.column_stack([steps, curve])
+
+
+def clearly_lower(errors, baseline, significance):
+    """Whether errors are lower than the baseline's on the same rows, beyond chance.
+
+    One-sided paired t-test: what matters is how much better each row became against how much that
+    varies from row to row, so a few lucky rows out of a small sample decide nothing.
+    """
+    n_rows = len(errors)
+    if n_rows < 2 or not np.isfinite(baseline).all():
+        return False
+    gains = (baseline - errors) / (baseline.mean() or 1.0)  # so that their squares are numbers
+    standard_error = gains.std(ddof=1) / np.sqrt(n_rows)
+    return bool(gains.mean() > stdtrit(n_rows - 1, 1 - significance) * standard_error)
+
+
+class Outcome(NamedTuple):
+    """What a fit has come to, from which the fitted attributes are made.
+
+    Attributes
+    ----------
+    network : Autoencoder or None
+        The network to keep; None means the start on all rows, which is PCA.
+    step : int
+        The step that was chosen; the network is that of this step.
+    curve : ndarray of shape (n_evaluations, 2)
+        Steps and mean held-out errors of the runs that chose.
+    losses : ndarray of shape (n_steps,)
+        Training losses of the first run.
+    ending : str
+        As of a `Run`.
+    error : Exception or None
+        What the loss of a worker raised.
+    """
+
+    network: Autoencoder | None
+    step: int
+    curve: np.ndarray
+    losses: np.ndarray
+    ending: str
+    error: Exception | None = None
+
+    @classmethod
+    def of(cls, runs, against_pca):
+        """Choose by the held-out errors of some runs; of several, the first one's network."""
+        step, curve = choose(runs, against_pca)
+        network = None if against_pca and step == 0 else runs[0].network
+        endings = [run.ending for run in runs]
+        ending = "diverged" if "diverged" in endings else endings[-1]
+        return cls(network, step, curve, runs[0].losses, ending, runs[-1].error)
+
+    def broken_off(self, error, workers):
+        """Return the outcome of a fit that an exception ended after a run; or raise it.
+
+        A second interrupt is raised, and one where other workers would wait for this one.
+        """
+        is_lost = isinstance(error, WorkerLostError)
+        if self.ending == "interrupted" or not (is_lost or workers.n_workers == 1):
+            raise error
+        return self._replace(ending="lost" if is_lost else "interrupted", error=error)
+
+
+def run_fit(table, start, plan, splits, seed, observer):
+    """Make the runs of a fit.
+
+    With one split, a run over it. With several, a run over each; their joint errors choose between
+    PCA and a step, and a last run on all rows is made up to there. Where that run, or one of the
+    splits after the first, is not made to its end, the first split decides alone: its network and
+    its errors are those of one run.
+
+    Parameters
+    ----------
+    table : Table
+        All rows.
+    start : callable
+        Returns the network that training on a table starts from.
+    plan : Plan
+        Of a run over a split.
+    splits : list of pairs
+        From `held_out_splits`.
+    seed : int
+        For the order of minibatches, and noise.
+    observer : Observer
+        Hears of each evaluation.
+
+    Returns
+    -------
+    Outcome
+    """
+
+    def run(split, plan, number):
+        observer.print(f"run {number + 1}: {len(split[0])} rows to train on")
+        first, rng = start(table.select(split[0])), np.random.default_rng([seed, number])
+        return train(table, split, first, plan._replace(n_training=len(split[0])), rng, observer)
+
+    runs = []
+    try:
+        for number, split in enumerate(splits):
+            latest = run(split, plan, number)
+            if not runs:
+                observer.outcome = Outcome.of([latest], plan.against_pca)
+            if latest.ending in BROKEN_OFF:
+                return observer.outcome._replace(ending=latest.ending, error=latest.error)
+            runs.append(latest)
+            plan = plan._replace(stop=latest.steps[-1])  # the others run as long as the first
+        together = Outcome.of(runs, plan.against_pca)
+        if len(runs) == 1 or together.network is None:
+            return together
+        last = run(all_rows(table.n_rows), plan._replace(stop=together.step), len(runs))
+        if last.ending == "done":
+            return together._replace(network=last.network)
+        return observer.outcome._replace(ending=last.ending, error=last.error)
+    except (KeyboardInterrupt, WorkerLostError) as error:
+        if observer.outcome is None:
+            raise
+        return observer.outcome.broken_off(error, table.workers)
+
+
+def concluded(outcome, conclude, workers):
+    """Return an outcome and what `conclude` makes of it.
+
+    An interrupt meanwhile costs nothing that was learnt: what was asked for is done first, and
+    then the fit ends. A second one is raised.
+    """
+    try:
+        return outcome, conclude(outcome)
+    except (KeyboardInterrupt, WorkerLostError) as error:
+        outcome = outcome.broken_off(error, workers)
+        return outcome, conclude(outcome)
+
+
+class Canonical:
+    """Gives the network of an outcome its canonical code.
+
+    It keeps what it has computed, for callbacks ask at each evaluation, and as long as PCA leads,
+    or a snapshot, the answer is the same.
+
+    Parameters
+    ----------
+    table : Table
+        All rows.
+    start : callable
+        Returns the network that training on a table starts from.
+    whiten : bool
+        See the estimator.
+    """
+
+    def __init__(self, table, start, whiten):
+        self.table, self.start, self.whiten = table, start, whiten
+        self._of, self._network = self, None
+
+    def __call__(self, outcome):
+        """Return the network, in the float type of the table."""
+        if self._of is not outcome.network:
+            table = self.table.alone() if outcome.ending == "lost" else self.table
+            is_pca = outcome.network is None
+            network = self.start(table).without_bounds() if is_pca else outcome.network
+            network = network.astype(table.dtype)
+            if self.whiten:
+                mean, covariance = moments(table.n_rows, *code_sums(network, table))
+                # PCA's components are in order; to turn them would mix those of equal variance
+                whitening = network.whitening(covariance, canonical=not is_pca)
+                network = network.recode(*whitening, mean)
+            self._network = table.workers.broadcast_object(network)
+            self._of = outcome.network
+        return self._network
+
+
+def code_sums(network, table):
+    """Sum of the codes of the rows of a table, and of their outer products."""
+
+    def sums(rows):
+        codes = network.encode(rows).astype(np.float64)
+        return codes.sum(axis=0), codes.T @ codes
+
+    return table.total(sums)
+
+
+def moments(n_samples, total, cross):
+    """Mean and covariance from a sum and a sum of outer products."""
+    mean = total / n_samples
+    return mean, (cross - n_samples * np.outer(mean, mean)) / max(1, n_samples - 1)

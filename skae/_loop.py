@@ -1,0 +1,228 @@
+"""The compiled training loop: gradient steps under a GradientTape, a chunk of them at a time.
+
+It knows neither network nor objective nor optimiser. All state comes in and goes out as arguments
+and the compiled function captures nothing, so that one serves every fit of the same shapes in the
+process.
+"""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ._sklearn import warn
+from ._tensorflow import import_tensorflow
+from ._workers import ALONE
+
+_SLOWER = "XLA cannot compile the training loop here, so it runs uncompiled, which is slower: "
+
+
+class TrainState(NamedTuple):
+    """What gradient steps change: nests of arrays or, on the way, of tensors.
+
+    Attributes
+    ----------
+    params : nest
+        What is trained.
+    optimizer_state : nest
+        From the optimiser's `init` or `update`.
+    step : int
+        Number of steps made so far.
+    """
+
+    params: Any
+    optimizer_state: Any
+    step: int = 0
+
+    def to_numpy(self):
+        """Return a copy in arrays."""
+        nest = import_tensorflow().nest
+        return TrainState(*nest.map_structure(lambda t: t.numpy(), self[:2]), self.step)
+
+
+def train(state, chunks, rates, *, objective, constants, optimizer, workers=ALONE):
+    """Make gradient steps, and hand over after each chunk of them.
+
+    Parameters
+    ----------
+    state : TrainState
+        Where to start, in float32 arrays.
+    chunks : iterator of (nest of ndarray, int)
+        Batches, stacked along the first axis of each array, and how many of them are no padding:
+        what `Table.batches` yields. Read one chunk ahead.
+    rates : ndarray of shape (n_steps,)
+        Learning rate of each step to come.
+    objective : callable
+        ``objective(params, batch, constants)`` returns a scalar tensor. Hashable.
+    constants : nest of ndarray
+        The objective's.
+    optimizer : object with `update`
+        See `_optimizers`. Hashable.
+    workers : Workers
+        The workers that train together.
+
+    Yields
+    ------
+    state : TrainState
+        After the chunk, in tensors.
+    losses : ndarray of shape (n_steps,)
+        The objective at each step, before the step.
+    """
+    tf = import_tensorflow()
+    *ours, constants = tf.nest.map_structure(tf.convert_to_tensor, (*state[:2], constants))
+    shapes = repr(tf.nest.map_structure(lambda tensor: tensor.shape, (ours, constants)))
+    ours = workers.per_replica([tuple(ours)] * len(workers.replicas))
+    step, rates = state.step, np.asarray(rates, dtype=np.float32)
+
+    def in_tensors():
+        for batches, n_steps in chunks:
+            chunk_shapes = [part.shape for part in tf.nest.flatten(batches)]
+            yield workers.per_replica(_split(tf, batches, workers)), chunk_shapes, n_steps
+
+    for batches, chunk_shapes, n_steps in prefetch(in_tensors()):
+        run = _compiled(objective, optimizer, workers.strategy, f"{shapes} {chunk_shapes}")
+        padded = np.zeros(chunk_shapes[0][0], dtype=np.float32)
+        padded[:n_steps], rates = rates[:n_steps], rates[n_steps:]
+        counts = map(tf.constant, (step, padded, n_steps))
+        *ours, losses = workers.together(run, *ours, batches, constants, *counts)
+        step += n_steps
+        latest = tf.nest.map_structure(workers.of_first_replica, tuple(ours))
+        yield TrainState(*latest, step), losses.numpy()[:n_steps]
+
+
+def _split(tf, batches, workers):
+    """Cut batches along their rows into tensors for each of this worker's replicas."""
+    arrays = tf.nest.flatten(batches)
+    once = {id(array): array for array in arrays}  # one may stand for two, and is copied once
+    parts = []
+    for rows in workers.split(arrays[0].shape[1]):
+        tensors = {key: tf.convert_to_tensor(array[:, rows]) for key, array in once.items()}
+        parts.append(tf.nest.pack_sequence_as(batches, [tensors[id(a)] for a in arrays]))
+    return parts
+
+
+def prefetch(iterator):
+    """Yield from `iterator`, with one thread computing the next item meanwhile."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="skae-prefetch") as pool:
+        upcoming = pool.submit(next, iterator, None)
+        while (item := upcoming.result()) is not None:
+            upcoming = pool.submit(next, iterator, None)
+            yield item
+
+
+@lru_cache(maxsize=32)
+def _compiled(objective, optimizer, strategy, shapes):
+    """Return the compiled function for one objective, optimiser and set of shapes.
+
+    `shapes` is only a key: arrays of other shapes get another function, so that the cache forgets
+    what it has not seen for long.
+    """
+    return _Compiled(_make_steps(import_tensorflow(), objective, optimizer, strategy), strategy)
+
+
+class _Compiled:
+    """A function that XLA compiles at its first call, for all threads."""
+
+    def __init__(self, function, strategy):
+        self.function, self.strategy = function, strategy
+        self.lock, self.traced, self.has_run = threading.Lock(), None, False
+
+    def __call__(self, *arguments):
+        tf = import_tensorflow()
+        with self.lock:
+            if self.traced is None:  # under a strategy, the parts of a step are compiled
+                self._trace(arguments, jit_compile=True if self.strategy is None else None)
+            traced = self.traced
+        try:
+            results = traced(*arguments)
+        except tf.errors.ResourceExhaustedError as error:
+            raise MemoryError(error.message) from error
+        except tf.errors.OpError as error:
+            if self.has_run or self.strategy is not None or not _cannot_compile(tf, error):
+                raise
+            with self.lock:
+                if self.traced is traced:
+                    self._trace(arguments, jit_compile=None)
+                    warn(_SLOWER + error.message, RuntimeWarning)
+            results = self.traced(*arguments)
+        self.has_run = True
+        return results
+
+    def _trace(self, arguments, jit_compile):
+        # Once and for good: a tf.function that is called would complain of other fits' shapes.
+        tf = import_tensorflow()
+        function = tf.function(self.function, jit_compile=jit_compile, autograph=False)
+        self.traced = function.get_concrete_function(*arguments)
+
+
+def _cannot_compile(tf, error):
+    """Whether an error says that XLA is missing, or that it cannot compile an operation."""
+    if isinstance(error, tf.errors.UnimplementedError | tf.errors.NotFoundError):
+        return True
+    return isinstance(error, tf.errors.InvalidArgumentError) and "compil" in error.message
+
+
+def _make_steps(tf, objective, optimizer, strategy):
+    """Build the function that makes a chunk's steps."""
+
+    def loss_and_gradients(params, batch, constants):
+        with tf.GradientTape() as tape:
+            tape.watch(params)
+            loss = objective(params, batch, constants)
+        return loss, tape.gradient(loss, params)
+
+    def make_step(i, params, optimizer_state, batches, constants, step, rate):
+        batch = tf.nest.map_structure(lambda part: part[i], batches)
+        loss, gradients = loss_and_gradients(params, batch, constants)
+        return *optimizer.update(gradients, optimizer_state, params, step, rate), loss
+
+    if strategy is not None:
+        make_step = _all_reducing(tf, strategy, loss_and_gradients, optimizer.update)
+
+    def make_steps(params, optimizer_state, batches, constants, step, rates, n_steps):
+        def one_step(i, params, optimizer_state, losses):
+            params, optimizer_state, loss = make_step(
+                i, params, optimizer_state, batches, constants, step + i + 1, rates[i]
+            )
+            losses = tf.tensor_scatter_nd_update(losses, [[i]], [loss])
+            return i + 1, params, optimizer_state, losses
+
+        first = (tf.constant(0), params, optimizer_state, tf.zeros_like(rates))
+        return tf.while_loop(lambda i, *_: i < n_steps, one_step, first)[1:]
+
+    return make_steps
+
+
+def _all_reducing(tf, strategy, loss_and_gradients, update):
+    """Build a step in which the replicas of a strategy sum their gradients.
+
+    Each replica compiles the part before the sum and the part after it.
+    """
+    compiled = partial(tf.function, jit_compile=True, autograph=False)
+
+    @compiled
+    def in_one_array(*arguments):  # for every collective costs a round trip
+        parts = tf.nest.flatten(loss_and_gradients(*arguments))
+        return tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
+
+    @compiled
+    def update_from(summed, optimizer_state, params, step, rate):
+        shapes = [param.shape for param in tf.nest.flatten(params)]
+        loss, *parts = tf.split(summed, [1, *(shape.num_elements() for shape in shapes)])
+        parts = [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]
+        gradients = tf.nest.pack_sequence_as(params, parts)
+        return *update(gradients, optimizer_state, params, step, rate), loss[0]
+
+    def replica_step(i, params, optimizer_state, batches, constants, step, rate):
+        batch = tf.nest.map_structure(lambda part: part[i], batches)
+        summed = in_one_array(params, batch, constants)
+        summed = tf.distribute.get_replica_context().all_reduce("SUM", summed)
+        return update_from(summed, optimizer_state, params, step, rate)
+
+    def make_step(*arguments):
+        *state, loss = strategy.run(replica_step, arguments)
+        return *state, strategy.experimental_local_results(loss)[0]
+
+    return make_step

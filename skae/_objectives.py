@@ -1,0 +1,40 @@
+"""What training minimises, and the errors of held-out rows by which it is judged.
+
+An objective is a callable ``objective(params, batch, constants)`` that returns a scalar tensor. It
+is compiled once for all objectives that compare equal, so that whatever differs from fit to fit
+comes in as an argument: `constants` are a nest of arrays.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ._network import reconstruct
+
+
+class Reconstruction(NamedTuple):
+    """Mean squared error of the clipped reconstruction, in units of scale².
+
+    Attributes
+    ----------
+    activations : tuple of str
+        Hidden, code and output activation of the network.
+    """
+
+    activations: tuple
+
+    def constants(self, network):
+        """Return the bounds of standardised rows, finite: `tf.debugging` complains of others."""
+        return tuple(np.nan_to_num(bound) for bound in network.standardised_bounds(np.float32))
+
+    def __call__(self, params, batch, constants):
+        """Return the weighted mean over the rows of a batch, as a tensor."""
+        import tensorflow as tf
+
+        rows = reconstruct(params, batch.inputs, constants, self.activations, ops=tf)
+        errors = tf.reduce_mean(tf.square(rows - batch.targets), axis=1)
+        return tf.reduce_sum(batch.weights * errors)
+
+    def row_errors(self, network, table):
+        """Mean squared error of each row of a table, in the units of X."""
+        return table.map(network.squared_errors) * (network.scale**2 / table.n_features)

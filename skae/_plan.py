@@ -1,0 +1,154 @@
+"""The plan of a run: its length and pace, what is minimised, and how it is judged."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ._loop import TrainState
+from ._network import coefs_mask, map_arrays
+from ._optimizers import SCHEDULES, Adam, warm_up
+
+# How max_iter="auto" trades time for error, in epochs and in gradient steps.
+_AUTO_EPOCHS, _AUTO_MIN_STEPS, _AUTO_MAX_STEPS = 200, 600, 9000
+# The held-out rows are evaluated about so often in a run, at most once an epoch.
+_EVALUATIONS = 40
+# With early stopping, at least after so many epochs: however long the run could be, it can end.
+_MAX_EPOCHS_BETWEEN = 10
+# The learning rates and losses of a run are kept in arrays.
+_MOST_STEPS = 10**9
+_LARGEST = float(np.finfo(np.float32).max)
+
+# Four million float32: a chunk costs 16 MB. To hand one over takes about a millisecond, which long
+# chunks of short steps share; small tables evaluate their held-out rows too often to fill them.
+_CHUNK = 2**22
+# Some 17 thousand million multiplications, a tenth of a second or a few: between chunks, training
+# can be interrupted.
+_CHUNK_PRODUCTS = 2**34
+_CHUNK_STEPS, _LONG_CHUNK_STEPS, _LONG_TABLE = 32, 128, 2**15
+# Smaller tables fill their minibatches up to this: to the same shapes, whatever the fold.
+_MIN_BATCH = 256
+
+
+class Plan(NamedTuple):
+    """How a run trains, how long it is, and how it is judged.
+
+    Attributes
+    ----------
+    objective : callable
+        What is minimised, and the errors of held-out rows; see `_objectives`.
+    shape : tuple of int
+        Shape of a chunk, see `chunk_shape`.
+    n_training : int
+        Number of training rows.
+    rates : ndarray of shape (n_steps,)
+        Learning rate of each gradient step.
+    evaluate_every : int
+        Number of steps between two evaluations of the held-out rows.
+    stop : int
+        Number of steps to make.
+    settings : dict
+        The estimator's parameters.
+    against_pca : bool
+        Whether the start is PCA: it is then judged without bounds, and kept unless another step is
+        better beyond chance.
+    optimizer : object
+        See `_optimizers`.
+    """
+
+    objective: Any
+    shape: tuple
+    n_training: int
+    rates: np.ndarray
+    evaluate_every: int
+    stop: int
+    settings: dict
+    against_pca: bool = False
+    optimizer: Any = Adam()
+
+    @property
+    def steps_per_epoch(self):
+        """Gradient steps in a pass over the training rows."""
+        return -(-self.n_training // self.shape[1])
+
+    @property
+    def n_evaluations(self):
+        """How often the held-out rows will be evaluated, after the start."""
+        return -(-self.stop // self.evaluate_every)
+
+    def evaluates_at(self, step):
+        """Whether the held-out rows are evaluated after this step."""
+        return step % self.evaluate_every == 0 or step == self.stop
+
+    def chunk_lengths(self):
+        """Cut the steps into chunks that end wherever the held-out rows are evaluated."""
+        for first in range(0, self.stop, self.evaluate_every):
+            n_steps = min(self.evaluate_every, self.stop - first)
+            for done in range(0, n_steps, self.shape[0]):
+                yield min(self.shape[0], n_steps - done)
+
+    def initial_state(self, start, n_before=0):
+        """Return the state that training starts from: float32 params, and Adam's moments.
+
+        The penalty is shared by the training rows and `n_before` rows of the stream before them.
+        """
+        params = start.with_params_in(np.float32).params
+        l2 = min(self.settings["alpha"] / (n_before + self.n_training), _LARGEST)
+        # the linear path stays free, so that a large alpha leads to a linear autoencoder
+        penalty = map_arrays(lambda is_coef: l2 * is_coef, coefs_mask(params))
+        return TrainState(params, self.optimizer.init(params, penalty))
+
+
+def plan_fit(objective, table, architecture, n_training, settings, *, against_pca):
+    """Plan a run over n_training of the rows of a table; see `Plan` for the other arguments.
+
+    Raises
+    ------
+    ValueError
+        If more steps are asked for than can be made.
+    """
+    shape = _shape(table, architecture, settings)
+    steps_per_epoch = -(-n_training // shape[1])
+    max_iter, max_steps = settings["max_iter"], settings["max_steps"]
+    auto = np.clip(_AUTO_EPOCHS * steps_per_epoch, _AUTO_MIN_STEPS, _AUTO_MAX_STEPS)
+    n_steps = int(max_steps or auto) if max_iter == "auto" else int(max_iter) * steps_per_epoch
+    n_steps = min(n_steps, int(max_steps or n_steps))
+    if n_steps > _MOST_STEPS:
+        raise ValueError(
+            f"max_iter={max_iter!r} and max_steps={max_steps!r} ask for {n_steps:.1e} gradient "
+            f"steps, {steps_per_epoch} in an epoch; at most {_MOST_STEPS:.0e} can be made."
+        )
+    n_between = max(1, round(n_steps / steps_per_epoch / _EVALUATIONS))
+    if settings["early_stopping"]:
+        n_between = min(n_between, _MAX_EPOCHS_BETWEEN)
+    every = steps_per_epoch * n_between
+    rates = _rates(settings, SCHEDULES[settings["learning_rate"]](n_steps))
+    return Plan(objective, shape, n_training, rates, every, n_steps, settings, against_pca)
+
+
+def plan_stream(objective, table, architecture, settings, step):
+    """Plan one pass of partial_fit over a table, after `step` steps of the stream."""
+    shape = _shape(table, architecture, settings)
+    n_steps = -(-table.n_rows // shape[1])
+    rates = _rates(settings, warm_up(n_steps, step))
+    return Plan(objective, shape, table.n_rows, rates, n_steps, n_steps, settings)
+
+
+def _shape(table, architecture, settings):
+    n_weights = architecture.n_weights(table.n_features)
+    return chunk_shape(table.n_rows, table.n_features, int(settings["batch_size"]), n_weights)
+
+
+def _rates(settings, shares):
+    return (min(settings["learning_rate_init"], _LARGEST) * shares).astype(np.float32)
+
+
+def chunk_shape(n_samples, n_features, batch_size, n_weights):
+    """Shape (n_steps, n_rows, n_features) of a chunk for a network of so many weights.
+
+    It hardly depends on the number of rows: the folds of a cross-validation and the fit on all rows
+    share a shape, and so one compiled loop.
+    """
+    n_rows = min(batch_size, max(_MIN_BATCH, 2 ** int(n_samples - 1).bit_length()))
+    n_steps = _LONG_CHUNK_STEPS if n_samples >= _LONG_TABLE else _CHUNK_STEPS
+    most = min(_CHUNK // (n_rows * n_features), _CHUNK_PRODUCTS // (n_rows * n_weights))
+    return min(n_steps, max(1, most)), n_rows, n_features

@@ -1,0 +1,64 @@
+"""What one sees of a fit as it goes on: lines of text, and scikit-learn's callbacks."""
+
+from ._fitting import Observer, Outcome
+
+
+class Progress(Observer):
+    """Prints a line at each evaluation of a fit, and lets scikit-learn's callbacks see it.
+
+    For callbacks, the interval between two evaluations is a task.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The one that is fitted.
+    X, y : object
+        What it was given.
+    n_tasks : int
+        How many tasks there will be, at most.
+    conclude : callable
+        Returns the fitted attributes that an `Outcome` gives.
+    """
+
+    def __init__(self, estimator, X, y, n_tasks, conclude):
+        self.estimator, self.conclude, self.fit, self.task = estimator, conclude, None, None
+        self.arguments = {"estimator": estimator, "X": X, "y": y}
+        if hasattr(estimator, "_init_callback_context"):
+            self.fit = estimator._init_callback_context(max_subtasks=n_tasks)
+            self.fit.call_on_fit_task_begin(**self.arguments)
+
+    def print(self, text, at_least=2):
+        """Print a line if the estimator is as verbose as that."""
+        if self.estimator.verbose >= at_least:
+            print(f"[{type(self.estimator).__name__}] {text}", flush=True)  # noqa: T201
+
+    def begin(self):
+        """Begin a task."""
+        if self.fit is not None:
+            self.task = self.fit.subcontext("epoch").call_on_fit_task_begin(**self.arguments)
+
+    def end(self, run, seconds_left):
+        """Print a line and end the task; return whether a callback asks to stop."""
+        n_new = run.steps[-1] - run.steps[-2]
+        text = f"step {run.step}/{run.plan.stop}, epoch {run.step / run.plan.steps_per_epoch:.4g}"
+        text += f", training MSE {run.losses[-n_new:].mean():.4g}"
+        if len(run.errors[-1]):
+            error, variance = run.errors[-1].mean(), run.start.scale**2
+            text += f", held-out MSE {error:.4g} (R² {1 - error / variance:.4f})"
+        self.print(f"{text}, {seconds_left:.0f} s left", at_least=1)
+        return self.close(run)
+
+    def close(self, run):
+        """End the task, if one is begun."""
+        task, self.task = self.task, None
+        if task is None:
+            return False
+        outcome = self.outcome or Outcome.of([run], run.plan.against_pca)
+        return task.call_on_fit_task_end(
+            **self.arguments, reconstruction_attributes=lambda: self.conclude(outcome)
+        )
+
+    def end_fit(self):
+        """End the fit, whose attributes the estimator has by now."""
+        if self.fit is not None:
+            self.fit.call_on_fit_task_end(**self.arguments, reconstruction_attributes=dict)

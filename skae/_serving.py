@@ -1,0 +1,201 @@
+"""Serving: what a fitted autoencoder computes, with NumPy alone.
+
+The mixin that gives estimators PCA's methods over their fitted arrays.
+"""
+
+from copy import copy
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse, sparray, spmatrix
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_array
+from sklearn.utils.extmath import row_norms
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ._network import Autoencoder
+from ._table import Table
+
+# For type checkers.
+Rows: TypeAlias = ArrayLike | sparray | spmatrix
+
+
+class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+    """Encodes, decodes and scores rows."""
+
+    @property
+    def _network(self):
+        params = {"encoder": self.encoder_, "decoder": self.decoder_}
+        return Autoencoder(params, self.offset_, 1.0, *self.bounds_, self.activations_)
+
+    @property
+    def components_(self) -> NDArray[Any]:
+        """Linear path of the encoder: ``(X - mean_) @ components_.T`` is its share of the code."""
+        path = self._network.linear_path()
+        if path is None:
+            raise AttributeError("components_ is the linear path, which only init='pca' gives.")
+        return path.T
+
+    @property
+    def _n_features_out(self):
+        return self.n_components_
+
+    def transform(self, X: Rows) -> NDArray[Any]:
+        """Encode rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        codes : ndarray of shape (n_samples, n_components_)
+            Their codes, float32 for float32 rows, else float64.
+        """
+        network, table = self._prepare(X)
+        return table.map(network.encode, network.code_size)
+
+    def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
+        """Decode codes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components_)
+            Codes.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_samples, n_features_in_)
+            The reconstruction, within ``bounds_``, float32 for float32 codes, else float64.
+        """
+        check_is_fitted(self)
+        X = check_array(X, dtype=[np.float64, np.float32])
+        if X.shape[1] != self.n_components_:
+            raise ValueError(
+                f"X has {X.shape[1]} columns, but the code of this AutoencoderTransformer has "
+                f"{self.n_components_}."
+            )
+        table = Table(X)
+        return table.map(self._network.astype(table.dtype).decode, self.n_features_in_)
+
+    def reconstruct(self, X: Rows) -> NDArray[Any]:
+        """Encode and decode rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_samples, n_features_in_)
+            What the code keeps of them.
+        """
+        network, table = self._prepare(X)
+        return table.map(lambda rows: network.decode(network.encode(rows)))
+
+    def score_samples(self, X: Rows) -> NDArray[Any]:
+        """Negated squared error of each row, so that unusual rows score low.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            Minus the sum over the features of the squared reconstruction error, float64; minus
+            infinity where that is beyond it.
+        """
+        network, table = self._prepare(X)
+        network = network.rescaled(self.scale_).astype(table.dtype)
+        with np.errstate(over="ignore"):
+            return table.map(network.squared_errors) * -(self.scale_**2)
+
+    def score(self, X: Rows, y: object = None) -> float:
+        """Share of the variance that the reconstruction keeps.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        score : float
+            One minus the squared error divided by the squared distance from ``mean_``. On the
+            training rows of a PCA this is the sum of its ``explained_variance_ratio_``.
+        """
+        network, table = self._prepare(X)
+        # in a unit in which squares neither overflow nor vanish
+        least, most = table.extremes()
+        unit = float(max(self.scale_, abs(least - self.mean_).max(), abs(most - self.mean_).max()))
+        network = network.rescaled(unit).astype(table.dtype)
+
+        def distances(rows):
+            return row_norms((rows - self.mean_) / unit, squared=True)
+
+        error, total = table.map(network.squared_errors).sum(), table.map(distances).sum()
+        if total == 0:
+            return float(error == 0)
+        return float(1 - error / total)
+
+    def to_keras(self) -> Any:
+        """Build the same network as a Keras model.
+
+        Of built-in layers, in the dtype of Keras' policy: it can be trained further, saved and
+        exported, and it runs on GPUs.
+
+        Returns
+        -------
+        model : keras.Model
+            From rows to their reconstruction, with the sub-models
+            ``model.get_layer("encoder")`` and ``model.get_layer("decoder")``.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from skae import AutoencoderTransformer
+        >>> X = load_iris().data.astype("float32")
+        >>> ae = AutoencoderTransformer(2, max_steps=20, random_state=0).fit(X)
+        >>> model = ae.to_keras()
+        >>> bool(abs(model.predict(X, verbose=0) - ae.reconstruct(X)).max() < 1e-5)
+        True
+        >>> model.get_layer("encoder").output_shape
+        (None, 2)
+        """
+        check_is_fitted(self)
+        from ._keras import to_keras  # which imports TensorFlow
+
+        return to_keras(self._network)
+
+    def _validate(self, X, *, reset):
+        """Check rows; arrays of numbers are left as they are, in memory or on disk.
+
+        Return them, and the fitted attributes that describe their columns. This estimator stays as
+        it is, for the fit may fail.
+        """
+        is_numeric = getattr(getattr(X, "dtype", None), "kind", "none") in "biuf"
+        as_it_is = is_numeric and X.dtype.itemsize <= 8 and not issparse(X)
+        checked = copy(self)
+        dtype = None if as_it_is else [np.float64, np.float32]
+        X = validate_data(checked, X, accept_sparse="csr", dtype=dtype, reset=reset)
+        names = ("n_features_in_", "feature_names_in_")
+        return X, {name: vars(checked)[name] for name in names if name in vars(checked)}
+
+    def _prepare(self, X):
+        """Return the fitted network in the float type of X, and X as a table."""
+        check_is_fitted(self)
+        table = Table(self._validate(X, reset=False)[0])
+        return self._network.astype(table.dtype), table
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

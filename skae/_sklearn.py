@@ -1,0 +1,100 @@
+"""What is private in scikit-learn, or differs between its versions, or between ours.
+
+No other module imports a private name of scikit-learn.
+"""
+
+import sys
+import warnings
+from typing import Any, Self, TypeVar
+
+from sklearn.base import _fit_context
+from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.utils._optional_dependencies import check_matplotlib_support
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from . import __version__
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:  # before scikit-learn 1.9
+
+    class CallbackSupportMixin:
+        """Stand-in where scikit-learn has no callbacks."""
+
+        def set_callbacks(self, *callbacks: object) -> Self:
+            """Refuse."""
+            raise RuntimeError("Callbacks need scikit-learn 1.9 or newer: upgrade scikit-learn.")
+
+
+_Method = TypeVar("_Method")
+# Where scikit-learn keeps callbacks in an estimator: what was set, and what a running fit needs.
+_CALLBACKS = "_skl_callbacks"
+_CALLBACK_ATTRIBUTES = (
+    _CALLBACKS,
+    "_skl_callbacks_to_teardown",
+    "_callback_fit_ctx",
+    "_parent_callback_ctx",
+)
+
+
+def validating_parameters(method: _Method) -> _Method:
+    """Check `_parameter_constraints` first; scikit-learn's own decorator hides the types."""
+    return _fit_context(prefer_skip_nested_validation=True)(method)
+
+
+def warn(message, category):
+    """Warn at the line of the user's that led here.
+
+    The default filter shows a warning once for each line. At a line of scikit-learn's, which all
+    fits pass, the second fit's would be dropped.
+    """
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _NOT_THE_USERS:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
+_NOT_THE_USERS = ("skae", "sklearn", "joblib")
+
+
+def callback_names(estimator):
+    """Names of the classes of an estimator's callbacks."""
+    return [type(callback).__name__ for callback in getattr(estimator, _CALLBACKS, [])]
+
+
+def without_callbacks(estimator):
+    """Take callbacks, and what belongs to them, off an estimator."""
+    for name in _CALLBACK_ATTRIBUTES:
+        vars(estimator).pop(name, None)
+    return estimator
+
+
+class SkaeVersionWarning(InconsistentVersionWarning):
+    """An estimator comes from a file that another version of skae wrote."""
+
+    def __str__(self):
+        return (
+            f"This {self.estimator_name} was saved by skae {self.original_sklearn_version}, and "
+            f"this is skae {self.current_sklearn_version}. It may fail or give other results: fit "
+            "it again, or load it with the version that saved it."
+        )
+
+
+class VersionMarkMixin:
+    """Writes the version of skae into files, and warns where another one reads them."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"_skae_version": __version__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        saved = state.pop("_skae_version", "unknown")
+        if saved != __version__:
+            warn(
+                SkaeVersionWarning(
+                    estimator_name=type(self).__name__,
+                    current_sklearn_version=__version__,
+                    original_sklearn_version=saved,
+                ),
+                SkaeVersionWarning,
+            )
+        super().__setstate__(state)

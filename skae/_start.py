@@ -1,0 +1,429 @@
+"""Where training starts: statistics of the table, PCA, bounds, and the first network."""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import eigh
+from sklearn.decomposition import PCA
+from sklearn.utils.extmath import svd_flip
+
+from ._network import FLAT, Autoencoder, map_arrays
+
+# Up to here the covariance and its eigenvectors cost less than a few passes of training.
+_MAX_COVARIANCE_FEATURES = 1500
+# An eighth of a gigabyte in double precision, on which PCA's solvers make copies. Of larger tables
+# they get a random subset, and the axes then make so many steps towards those of all rows.
+_MAX_PCA_NUMBERS = 2**24
+_SUBSPACE_ITERATIONS = 3
+# A side of a feature is bounded if so many rows, and this share of them, sit on its extreme.
+_MIN_TIES, _MIN_TIED_SHARE = 5, 1e-3
+
+_TOO_FAR = "X holds numbers whose squares overflow: divide it by a constant."
+# So far from the mean, squares of rows and of their codes can still be summed.
+_FARTHEST = 1e150
+# Beyond this, numbers that are some times larger or smaller leave the type.
+_LARGE_FLOAT32 = 1e37
+
+
+class Architecture(NamedTuple):
+    """What the parameters say of the network.
+
+    Attributes
+    ----------
+    n_components : int
+        Size of the code.
+    hidden_layer_sizes : tuple of int
+        Sizes of the encoder's hidden layers; the decoder mirrors them.
+    activations : tuple of str
+        Hidden, code and output activation.
+    init : {"pca", "glorot", "normal"}
+        See the estimator.
+    bounds : "auto", None or pair
+        See the estimator.
+    """
+
+    n_components: int
+    hidden_layer_sizes: tuple
+    activations: tuple
+    init: str
+    bounds: object
+
+    def n_weights(self, n_features):
+        """Count the coefs of the layers of both halves."""
+        sizes = [n_features, *self.hidden_layer_sizes, self.n_components]
+        return 2 * sum(n_in * n_out for n_in, n_out in pairwise(sizes))
+
+
+def first_network(table, architecture, seed):
+    """Return the network that training on a table starts from.
+
+    Parameters
+    ----------
+    table : Table
+        The training rows.
+    architecture : Architecture
+        What to build.
+    seed : int
+        For the hidden layers, and for PCA's solvers.
+
+    Returns
+    -------
+    Autoencoder
+        In the float type of the table.
+    """
+    rng = np.random.default_rng(seed)
+    n_features, output_activation = table.n_features, architecture.activations[-1]
+    offset, scale = np.zeros(n_features, dtype=table.dtype), 1.0
+    if output_activation == "identity":  # others have a range, in which the data come
+        mean, scale = location_and_scale(table)
+        offset = mean.astype(table.dtype)
+    hidden, n_components = architecture.hidden_layer_sizes, architecture.n_components
+    if architecture.init == "pca":
+        standardised = table.standardised(offset, scale)
+        components, std = principal_components(standardised, n_components, seed)
+        params = start_at_pca(components, std, hidden, rng)
+    else:
+        sizes = [n_features, *hidden, n_components]
+        params = start_at_random(architecture.init, sizes, table.dtype, rng)
+    if architecture.bounds == "auto" and output_activation == "identity":
+        low, high = tied_bounds(table, _MIN_TIES, _MIN_TIED_SHARE)
+    else:
+        low, high = given_bounds(architecture.bounds, table)
+    network = Autoencoder(params, offset, scale, low, high, architecture.activations)
+    return table.workers.broadcast_object(network)
+
+
+def restarted(network, scale, bounds, table):
+    """Return a fitted network with params of the size that PCA starts with.
+
+    Adam moves each weight by about the learning rate, whatever its size; the code that the last fit
+    folded into the weights would give it others than those it started from. Automatic bounds are
+    those that were found, moved out to rows that exceed them, and not removed: the network has
+    learned to rely on the clip.
+
+    Parameters
+    ----------
+    network : Autoencoder
+        The fitted one.
+    scale : float
+        The unit that it was trained in.
+    bounds : "auto", None or pair
+        See the estimator.
+    table : Table
+        The rows to train on now.
+
+    Raises
+    ------
+    ValueError
+        If their squares overflow.
+    """
+    network = network.rescaled(scale)
+    network = network.rescale_code(1 / network.direction_norms())
+    least, most = table.extremes()
+    with np.errstate(over="ignore"):
+        farthest = max(abs(least - network.offset).max(), abs(most - network.offset).max())
+    if float(farthest) > _FARTHEST:  # a NumPy float32 cannot be compared with that
+        raise ValueError(_TOO_FAR)
+    if bounds == "auto":
+        low, high = np.minimum(network.low, least), np.maximum(network.high, most)
+    else:
+        low, high = given_bounds(bounds, table)
+    return table.workers.broadcast_object(network._replace(low=low, high=high))
+
+
+def code_size(table, n_components, seed):
+    """Return the number of components, which may be given as a share of the variance."""
+    if n_components >= 1:
+        return int(min(n_components, table.n_features))
+    standardised = table.standardised(*location_and_scale(table))
+    components, _ = principal_components(standardised, n_components, seed)
+    return len(components)
+
+
+def location_and_scale(table):
+    """Mean of each column, and the root mean square of what it leaves.
+
+    Parameters
+    ----------
+    table : Table
+        The rows.
+
+    Returns
+    -------
+    mean : ndarray of shape (n_features,)
+        In double precision.
+    scale : float
+        One number for all columns; 1 if no column varies.
+
+    Raises
+    ------
+    ValueError
+        If numbers are so large or small that those of training would overflow.
+    """
+    # Sums of distances from a row of the table, so that large means cost no digits of the variance
+    # (Chan, Golub & LeVeque, The American Statistician 37, 1983, section 3: shifted data).
+    shift = table.take(slice(0, 1))[0].astype(np.float64)
+
+    def sums(block):
+        distances = block - shift
+        return distances.sum(axis=0), np.einsum("ij,ij->j", distances, distances)
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        total, squares = table.total(sums)
+        mean = total / table.n_rows
+        variance = squares / table.n_rows - mean**2
+        scale = float(np.sqrt(variance.clip(min=0).mean())) or 1.0
+    if not np.isfinite(scale):
+        raise ValueError(_TOO_FAR)
+    if table.dtype == np.float32 and not 1 / _LARGE_FLOAT32 <= scale <= _LARGE_FLOAT32:
+        raise ValueError(
+            f"X varies by {scale:.0e}, which is near the limits of its type, {table.dtype}: "
+            "convert it to float64, or divide it by a constant."
+        )
+    return shift + mean, scale
+
+
+def tied_bounds(table, min_ties, min_share):
+    """Extremes of the features that have many rows exactly on them; infinity for the others.
+
+    Pixels, counts, percentages and one-hot columns end at a wall, and their rows pile up there.
+    The largest value of a column with a long tail is no wall: the next row may exceed it.
+
+    Parameters
+    ----------
+    table : Table
+        The rows.
+    min_ties, min_share : int, float
+        An extreme is a bound if at least so many rows, and this share of them, sit on it.
+
+    Returns
+    -------
+    low, high : ndarray of shape (n_features,)
+        In the type of the table.
+    """
+    least, most = table.extremes()
+    at_least, at_most = table.total(
+        lambda block: ((block == least).sum(axis=0), (block == most).sum(axis=0))
+    )
+    needed = max(min_ties, min_share * table.n_rows)
+    low = np.where(at_least >= needed, least, -np.inf)
+    high = np.where(at_most >= needed, most, np.inf)
+    return low.astype(table.dtype), high.astype(table.dtype)
+
+
+def given_bounds(bounds, table):
+    """Bounds that the user gave, for each feature.
+
+    Parameters
+    ----------
+    bounds : "auto", None or pair
+        Lower and upper bound, each None, a number or an array of shape (n_features,). None and
+        "auto" leave all free.
+    table : Table
+        Says how many features there are, and their type.
+
+    Returns
+    -------
+    low, high : ndarray of shape (n_features,)
+        In the type of the table, infinite where a side is free.
+
+    Raises
+    ------
+    ValueError
+        If bounds are not a pair, do not fit the features, or leave no room.
+    """
+    n_features = table.n_features
+    pair = (None, None) if bounds is None or isinstance(bounds, str) else bounds
+    if len(pair) != 2:
+        raise ValueError(f"bounds must be 'auto', None or a pair (low, high), got {bounds!r}.")
+    sides = []
+    for side, free in zip(pair, (-np.inf, np.inf), strict=True):
+        try:
+            with np.errstate(over="ignore"):
+                side = np.asarray(free if side is None else side, dtype=table.dtype)
+            sides.append(np.broadcast_to(side, n_features).copy())
+        except (TypeError, ValueError):
+            raise ValueError(
+                "Each side of bounds must be None, a number or an array of shape "
+                f"(n_features,) = ({n_features},), got {bounds!r}."
+            ) from None
+    if not (sides[0] < sides[1]).all():
+        raise ValueError(f"bounds must have low < high for each feature, got {bounds!r}.")
+    return tuple(sides)
+
+
+def principal_components(table, n_components, seed):
+    """Principal axes of a table, always as many as asked for.
+
+    From the covariance, summed block by block, where rows are many and columns few; else by
+    scikit-learn's PCA.
+
+    Parameters
+    ----------
+    table : Table
+        Standardised rows, so that their squares do not overflow.
+    n_components : int or float in (0, 1)
+        Number of axes, or the share of variance that they must explain.
+    seed : int
+        For subsets, for the solvers of PCA that draw, and for the axes that the data leave open.
+
+    Returns
+    -------
+    components : ndarray of shape (n_components, n_features)
+        Orthonormal rows, with PCA's signs. If rows are fewer than components, the last are
+        arbitrary.
+    std : ndarray of shape (n_components,)
+        Standard deviation of the rows along each, with ``n_samples - 1`` as in PCA.
+    """
+    n_features = table.n_features
+    if n_features <= _MAX_COVARIANCE_FEATURES and table.n_rows > n_features:
+        variance, components = _axes_of_covariance(table, n_components)
+    elif table.n_rows > 1:
+        variance, components = _axes_of_rows(table, n_components, seed)
+    else:
+        variance, components = np.zeros(0), np.zeros((0, n_features))
+    std = np.sqrt(variance)
+    _, components = svd_flip(None, components, u_based_decision=False)
+    missing = int(max(1, min(n_components, n_features))) - len(components)
+    if missing > 0:
+        open_axes = np.random.default_rng(seed).standard_normal((missing, n_features))
+        basis, _ = np.linalg.qr(np.vstack([components, open_axes]).T)
+        components = np.vstack([components, basis.T[len(components) :]])
+        std = np.append(std, np.zeros(missing))
+    return components.astype(table.dtype), std.astype(table.dtype)
+
+
+def _first(n_components, variance, components):
+    """Return the first axes: so many or, given a share of the variance, as many as PCA takes."""
+    if n_components < 1:
+        explained = np.cumsum(variance) / (variance.sum() or 1.0)
+        n_components = 1 + np.searchsorted(explained[:-1], n_components, side="right")
+    return variance[:n_components], components[:n_components]
+
+
+def _axes_of_covariance(table, n_components):
+    """Return variances and axes, the strongest first."""
+    (covariance,) = table.total(lambda rows: (rows.T @ rows,))
+    covariance /= table.n_rows - 1
+    last = table.n_features - 1
+    needed = None if n_components < 1 else [max(0, last + 1 - n_components), last]
+    variance, axes = eigh(covariance, subset_by_index=needed)
+    return _first(n_components, variance[::-1].clip(min=0), axes.T[::-1])
+
+
+def _axes_of_rows(table, n_components, seed):
+    """Return variances and axes from scikit-learn's PCA, the strongest first.
+
+    Where a copy of the rows would be large, it sees a random subset, and its axes go through a few
+    subspace iterations over all rows.
+    """
+    n_rows, n_features, is_share = table.n_rows, table.n_features, n_components < 1
+    most = max(_MAX_PCA_NUMBERS // n_features, 2 if is_share else 2 * n_components)
+    subset = slice(None)
+    if n_rows > most:
+        subset = np.sort(np.random.default_rng(seed).choice(n_rows, size=most, replace=False))
+    rows = table.take(subset)
+    pca = PCA(None if is_share else min(n_components, *rows.shape), copy=False, random_state=seed)
+    with np.errstate(invalid="ignore"):  # shares of a variance that is zero
+        pca.fit(rows)
+    variance, components = _first(n_components, pca.explained_variance_, pca.components_)
+    if n_rows > most:
+        variance, components = _subspace_iterations(components, table)
+    return variance, components
+
+
+def _subspace_iterations(components, table):
+    """Turn orthonormal axes towards the principal ones of all rows; return variances and axes.
+
+    Golub & Van Loan, Matrix Computations, section 8.2.4.
+    """
+    for _ in range(_SUBSPACE_ITERATIONS):
+        # the product of the covariance and the axes
+        (product,) = table.total(lambda rows, axes=components.T: (rows.T @ (rows @ axes),))
+        product /= table.n_rows - 1
+        variance, turn = np.linalg.eigh(components @ product)
+        axes, _ = np.linalg.qr(product @ turn[:, ::-1])  # the strongest first, so that they stay it
+        components = axes.T.astype(components.dtype)
+    return variance[::-1].clip(min=0), components
+
+
+def start_at_pca(components, std, hidden_layer_sizes, rng):
+    """Start both halves at PCA: the linear path is PCA, the branch beside it adds zero.
+
+    The branch's hidden layers are drawn so that their units start at unit scale for inputs of unit
+    variance; the last layer is zero and opens as it is trained. The random intercepts
+    spread the units' bends over the data, which matters where the input has few dimensions.
+
+    Parameters
+    ----------
+    components : ndarray of shape (n_components, n_features)
+        PCA's axes.
+    std : ndarray of shape (n_components,)
+        Standard deviation of the scaled data along each axis.
+    hidden_layer_sizes : tuple of int
+        Sizes of the encoder's hidden layers; the decoder mirrors them.
+    rng : numpy.random.Generator
+        Where the hidden layers are drawn from.
+
+    Returns
+    -------
+    params : dict
+        In the type of `components`.
+    """
+    n_components, n_features = components.shape
+    variance = np.mean(std**2)
+    code_scale = np.sqrt(variance) if variance > FLAT else 1.0
+    sizes = [n_features, *hidden_layer_sizes, n_components]
+    params = {
+        "encoder": _half_at_pca(sizes, components.T, 1.0, rng),
+        "decoder": _half_at_pca(sizes[::-1], components, code_scale, rng),
+    }
+    return map_arrays(lambda a: np.array(a, dtype=components.dtype, order="C"), params)
+
+
+def _half_at_pca(sizes, linear, input_scale, rng):
+    half = {"coefs": [], "intercepts": []}
+    for n_in, n_out in pairwise(sizes[:-1]):
+        std = np.sqrt(2 / n_in) / input_scale
+        half["coefs"].append(rng.normal(scale=std, size=(n_in, n_out)))
+        half["intercepts"].append(rng.uniform(-1, 1, size=n_out))
+        input_scale = 1.0
+    half["intercepts"].append(np.zeros(sizes[-1]))
+    if len(sizes) == 2:  # the linear path is the only layer
+        return half | {"coefs": [linear]}
+    return half | {"coefs": [*half["coefs"], np.zeros(sizes[-2:])], "linear": linear}
+
+
+def start_at_random(init, sizes, dtype, rng):
+    """Start both halves as plain stacks.
+
+    Parameters
+    ----------
+    init : {"glorot", "normal"}
+        Uniform coefs of variance 2 / (n_in + n_out) and zero intercepts (Glorot & Bengio, AISTATS
+        2010, section 4.2.1), or everything from N(0, 0.05²).
+    sizes : list of int
+        Sizes of the encoder's layers, from the features to the code; the decoder mirrors them.
+    dtype : dtype
+        Type of the arrays.
+    rng : numpy.random.Generator
+        Where they are drawn from.
+
+    Returns
+    -------
+    params : dict
+    """
+    params = {}
+    for name, half_sizes in (("encoder", sizes), ("decoder", sizes[::-1])):
+        half = {"coefs": [], "intercepts": []}
+        for n_in, n_out in pairwise(half_sizes):
+            if init == "glorot":
+                bound = np.sqrt(6 / (n_in + n_out))
+                half["coefs"].append(rng.uniform(-bound, bound, size=(n_in, n_out)))
+                half["intercepts"].append(np.zeros(n_out))
+            else:
+                half["coefs"].append(rng.normal(scale=0.05, size=(n_in, n_out)))
+                half["intercepts"].append(rng.normal(scale=0.05, size=n_out))
+        params[name] = half
+    return map_arrays(lambda a: a.astype(dtype), params)

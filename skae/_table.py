@@ -1,0 +1,265 @@
+"""The table that an estimator is given: the only room that reads X.
+
+X stays as it was given (array, memmap or CSR). Its rows are read as floats, block by block, and
+whatever is computed over all of them is a call of `Table`: a sum, the extremes, a result for each
+row, the minibatches of training. `Table` also knows which rows each of several workers reads.
+"""
+
+from itertools import chain, islice
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+
+from ._workers import ALONE, Workers
+
+# A million numbers: what is computed on a block of rows stays in the last level of the cache...
+_BLOCK = 2**20
+# ... and what is only moved and scaled, in that of a core.
+_GATHERED = 2**17
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+
+
+class Batch(NamedTuple):
+    """The rows of a gradient step; in a chunk of steps, each array has a leading axis of them.
+
+    Attributes
+    ----------
+    inputs : ndarray of shape (n_rows, n_features), float32
+        What the network is given: the targets, with noise if there is any.
+    targets : ndarray of shape (n_rows, n_features), float32
+        What it should give back, centred and scaled.
+    weights : ndarray of shape (n_rows,), float32
+        Weight of each row in the loss. They sum to one; those of padding are zero.
+    y : ndarray of shape (n_rows, ...) or tuple
+        The rows' y; an empty tuple where the table has none.
+    """
+
+    inputs: Any
+    targets: Any
+    weights: Any
+    y: Any = ()
+
+
+class Table(NamedTuple):
+    """Rows of X, as they are or standardised, and the workers that share them.
+
+    Attributes
+    ----------
+    X : array, memmap or CSR of shape (n_samples, n_features)
+        The data.
+    y : ndarray of shape (n_samples, ...) or None
+        What belongs to each row.
+    rows : ndarray of int, or None
+        Indices of the rows of X that belong to this table; None means all of them.
+    offset, scale : ndarray of shape (n_features,) and float, or None
+        Rows are read with the first subtracted, divided by the second. None reads them as they are.
+    workers : Workers
+        The workers that compute over this table together, each reading its share of the rows.
+    """
+
+    X: Any
+    y: NDArray[Any] | None = None
+    rows: NDArray[Any] | None = None
+    offset: NDArray[Any] | None = None
+    scale: float | None = None
+    workers: Workers = ALONE
+
+    @property
+    def n_rows(self):
+        """Number of rows, of all workers."""
+        return self.X.shape[0] if self.rows is None else len(self.rows)
+
+    @property
+    def n_features(self):
+        """Number of columns."""
+        return self.X.shape[1]
+
+    @property
+    def dtype(self):
+        """Type in which rows are read and served: float32 stays, all else is float64."""
+        return self.X.dtype if self.X.dtype == _FLOAT32 else _FLOAT64
+
+    def select(self, rows):
+        """Return the table of some of these rows, given by indices or a slice."""
+        return self._replace(
+            rows=(np.arange(self.n_rows) if self.rows is None else self.rows)[rows]
+        )
+
+    def standardised(self, offset, scale):
+        """Return the same rows, centred and divided by the scale when they are read."""
+        return self._replace(offset=offset, scale=scale)
+
+    def alone(self):
+        """Return the same table with all its rows read by this process."""
+        return self._replace(workers=ALONE)
+
+    def take(self, rows, out=None):
+        """Read some rows, given by indices or a slice.
+
+        In C order, whatever that of X: sums, and products in BLAS, depend on the order in their
+        last bits. Rows are centred and scaled in the precision of X, and then cast.
+
+        Parameters
+        ----------
+        rows : ndarray of int or slice
+            Which of the table's rows.
+        out : ndarray, optional
+            Where to write standardised rows, in any float type.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_rows, n_features)
+            A copy, or a view of rows that are floats and not standardised.
+        """
+        block = self.X[self._indices(rows)]
+        if issparse(block):
+            block = block.toarray()
+        block = block.astype(self.dtype, order="C", copy=False)
+        if self.scale is None:
+            return block
+        # in place where the block is a copy, for what this costs is memory traffic
+        centred = np.subtract(block, self.offset, out=block if block.flags.owndata else None)
+        return np.multiply(centred, 1 / self.scale, out=out)
+
+    def blocks(self, *widths):
+        """Yield this worker's share of the rows in dense blocks that stay in the cache.
+
+        They are smaller where what is computed of them has rows of more numbers, `widths`.
+        """
+        share = self.workers.share(self.n_rows)
+        for block in row_blocks(share.stop - share.start, max(self.n_features, *widths, 1)):
+            yield self.take(slice(share.start + block.start, share.start + block.stop))
+
+    def fold(self, ufunc, function):
+        """Fold a function of dense blocks over all blocks and workers.
+
+        Parameters
+        ----------
+        ufunc : numpy.ufunc
+            Joins two results: `numpy.add`, `numpy.maximum`.
+        function : callable
+            Maps a block of rows to a sequence of new arrays.
+
+        Returns
+        -------
+        results : list of ndarray
+            The same bits for all workers.
+        """
+        results = None
+        for block in self.blocks():
+            parts = function(block)
+            if results is None:
+                results = list(parts)
+            else:
+                for result, part in zip(results, parts, strict=True):
+                    ufunc(result, part, out=result)
+        return self.workers.reduce(ufunc, results)
+
+    def total(self, function):
+        """Sum the arrays that a function makes of dense blocks, in double precision; see `fold`."""
+        return self.fold(
+            np.add, lambda block: [np.asarray(part, dtype=np.float64) for part in function(block)]
+        )
+
+    def sum(self):
+        """Sum of each column, in double precision."""
+        (total,) = self.total(lambda block: (block.sum(axis=0, dtype=np.float64),))
+        return total
+
+    def extremes(self):
+        """Least and largest number of each column."""
+        least, most = self.fold(np.maximum, lambda block: (-block.min(axis=0), block.max(axis=0)))
+        return -least, most
+
+    def map(self, function, *widths):
+        """Apply a function of dense blocks that gives a result for each row.
+
+        Parameters
+        ----------
+        function : callable
+            Maps a block of rows to an array with as many rows.
+        *widths : int
+            Numbers in a row of the result, if they may be more than those of the table.
+
+        Returns
+        -------
+        results : ndarray
+            One for each row of the table, in order, of all workers.
+        """
+        share = self.workers.share(self.n_rows)
+        n_rows = share.stop - share.start
+        parts = map(function, self.blocks(*widths))
+        out = first = next(parts, np.empty(0))
+        if len(first) < n_rows:
+            out, done = np.empty((n_rows, *first.shape[1:]), first.dtype), 0
+            for part in chain([first], parts):
+                out[done : done + len(part)] = part
+                done += len(part)
+        if self.workers.n_workers == 1:
+            return out
+        return np.concatenate(self.workers.all_gather_object(out))
+
+    def batches(self, lengths, shape, noise, rng):
+        """Yield the shuffled minibatches of training, a chunk of steps at a time.
+
+        Parameters
+        ----------
+        lengths : iterable of int
+            Number of steps of each chunk; a chunk shorter than its shape is padded.
+        shape : tuple of int
+            Steps, rows of a batch and features of a chunk. A batch shorter than its rows is padded
+            with rows of weight zero.
+        noise : float
+            Standard deviation of the Gaussian noise added to the inputs, in units of `scale`.
+        rng : numpy.random.Generator
+            Shuffles, and makes the noise.
+
+        Yields
+        ------
+        batches : Batch
+            This worker's share of each batch.
+        n_steps : int
+            How many of its steps are no padding.
+        """
+        max_steps, batch_size, n_features = shape
+        share = self.workers.share(batch_size)
+        shuffled = shuffled_batches(self.n_rows, batch_size, rng)
+        for n_steps in lengths:
+            weights = np.zeros((max_steps, batch_size), dtype=np.float32)
+            read = np.zeros((max_steps, batch_size), dtype=np.intp)
+            for step, batch in enumerate(islice(shuffled, n_steps)):
+                read[step, : len(batch)] = batch
+                read[step, len(batch) :] = batch[0]
+                weights[step, : len(batch)] = 1 / len(batch)
+            read, weights = read[:, share], weights[:, share]
+            targets = np.zeros((*weights.shape, n_features), dtype=np.float32)
+            flat, indices = targets[:n_steps].reshape(-1, n_features), read[:n_steps].ravel()
+            for block in row_blocks(len(indices), n_features, _GATHERED):
+                self.take(indices[block], out=flat[block])
+            inputs = targets
+            if noise:
+                inputs = rng.standard_normal(shape, dtype=np.float32)[:, share]
+                inputs *= np.float32(min(noise, 1e30))  # more would overflow all the same
+                inputs += targets
+            y = () if self.y is None else self.y[self._indices(read)]
+            yield Batch(inputs, targets, weights, y), n_steps
+
+    def _indices(self, rows):
+        """Return the indices into X of some of the table's rows."""
+        return rows if self.rows is None else self.rows[rows]
+
+
+def shuffled_batches(n_rows, batch_size, rng):
+    """Yield batches of shuffled row indices without end; an epoch's last may be short."""
+    while True:
+        order = rng.permutation(n_rows)
+        for first in range(0, n_rows, batch_size):
+            yield order[first : first + batch_size]
+
+
+def row_blocks(n_rows, width, numbers=_BLOCK):
+    """Slices that cut n_rows rows of `width` numbers each into blocks of so many numbers."""
+    size = max(1, numbers // width)
+    return [slice(first, min(first + size, n_rows)) for first in range(0, n_rows, size)]

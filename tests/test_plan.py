@@ -1,0 +1,232 @@
+"""The plan of a run: chunks, length, learning rates, evaluations."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skae import AutoencoderTransformer
+from skae._network import Autoencoder
+from skae._plan import Plan, chunk_shape, plan_fit, plan_stream
+from skae._start import start_at_random
+
+SHAPE = (32, 100, 7)  # of chunks
+
+
+def planned(n_training=1000, against_pca=True, shape=SHAPE, **params):
+    """The plan of a fit: ten steps in an epoch."""
+    params = AutoencoderTransformer(**params).get_params()
+    return plan_fit("objective", shape, n_training, params, against_pca)
+
+
+def planned_stream(n_training=1000, step=0, **params):
+    params = AutoencoderTransformer(**params).get_params()
+    return plan_stream("objective", SHAPE, n_training, params, step)
+
+
+def network():
+    params = start_at_random("normal", [7, 4, 2], np.float64, np.random.default_rng(0))
+    free = np.full(7, np.inf)
+    return Autoencoder(params, np.zeros(7), 1.0, -free, free, ("silu", "identity", "identity"))
+
+
+@given(st.integers(1, 10**7), st.integers(1, 10**6), st.integers(1, 10**5), st.integers(1, 10**9))
+def test_chunks_have_a_bounded_size(n_samples, n_features, batch_size, n_weights):
+    n_steps, n_rows, width = chunk_shape(n_samples, n_features, batch_size, n_weights)
+    assert width == n_features
+    assert n_steps == 1 or n_steps * n_rows * width <= 2**22
+    assert n_steps == 1 or n_steps * n_rows * n_weights <= 2**34
+    assert min(batch_size, n_samples) <= n_rows <= batch_size
+    assert n_rows < max(257, 2 * n_samples)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shape"),
+    [
+        ((100, 10, 256, 1000), (32, 256, 10)),
+        ((1024, 10, 5000, 1000), (32, 1024, 10)),
+        ((1025, 10, 5000, 1000), (32, 2048, 10)),
+        ((2**15 - 1, 10, 64, 1000), (32, 64, 10)),
+        ((2**15, 10, 64, 1000), (128, 64, 10)),
+        ((2**15, 1000, 256, 1000), (16, 256, 1000)),
+        ((2**15, 10, 256, 10**7), (6, 256, 10)),
+        ((2**15, 10, 256, 10**9), (1, 256, 10)),
+    ],
+    ids=str,
+)
+def test_chunks_are_long_where_tables_are_and_short_where_steps_are(arguments, shape):
+    assert chunk_shape(*arguments) == shape
+    assert all(isinstance(size, int) for size in chunk_shape(*arguments))
+
+
+def test_folds_of_a_cross_validation_share_a_shape():
+    assert len({chunk_shape(n, 13, 256, 1000) for n in (118, 119, 178)}) == 1
+
+
+@given(st.integers(0, 3000), st.integers(1, 500), st.integers(1, 128))
+def test_chunks_end_wherever_held_out_rows_are_evaluated(stop, evaluate_every, most):
+    rates = np.ones(3000, dtype=np.float32)
+    plan = Plan(None, (most, 4, 7), 1000, rates, stop, evaluate_every)
+    lengths = list(plan.chunk_lengths())
+    assert sum(lengths) == stop
+    assert all(1 <= length <= most for length in lengths)
+    ends = np.cumsum(lengths)
+    evaluations = [end for end in ends if plan.evaluates_at(end)]
+    expected = sorted({*range(evaluate_every, stop + 1, evaluate_every), *([stop] if stop else [])})
+    assert evaluations == expected
+    assert plan.n_evaluations == len(expected)
+    # no more chunks than it takes
+    between = np.diff([0, *expected])
+    assert len(lengths) == sum(-(-gap // most) for gap in between)
+
+
+@pytest.mark.parametrize(
+    ("n_training", "params", "n_steps"),
+    [
+        (100, {}, 600),
+        (1000, {}, 2000),
+        (10**6, {}, 9000),
+        (1000, {"max_steps": 70}, 70),
+        (1000, {"max_steps": 70_000}, 70_000),
+        (1000, {"max_iter": 3}, 30),
+        (1001, {"max_iter": 3}, 33),
+        (1000, {"max_iter": 3, "max_steps": 100}, 30),
+        (1000, {"max_iter": 30, "max_steps": 100}, 100),
+        (1000, {"max_iter": np.int32(3), "max_steps": np.int8(9)}, 9),
+    ],
+    ids=str,
+)
+def test_a_fit_is_as_long_as_asked_for_or_as_the_table_needs(n_training, params, n_steps):
+    plan = planned(n_training, **params)
+    assert plan.stop == len(plan.rates) == n_steps
+    assert isinstance(plan.stop, int)
+    assert plan.steps_per_epoch == -(-n_training // 100)
+    assert (plan.objective, plan.shape, plan.n_training) == ("objective", SHAPE, n_training)
+    assert list(planned(n_training, **params).chunk_lengths()) == list(plan.chunk_lengths())
+
+
+@pytest.mark.parametrize("params", [{"max_steps": 10**9 + 1}, {"max_iter": 10**8 + 1}], ids=str)
+def test_more_steps_than_can_be_made_are_refused(params):
+    (name,) = params
+    message = rf"{name}={params[name]}.* ask for 1\.0e\+09 gradient steps, 10 in an epoch; at most"
+    with pytest.raises(ValueError, match=message):
+        planned(**params)
+    assert planned(max_iter=10**30, max_steps=50).stop == 50
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 20, 21, 1000])
+def test_the_cosine_climbs_for_a_twentieth_and_falls_to_zero(n_steps):
+    plan = planned(max_steps=n_steps, learning_rate_init=0.02)
+    assert plan.rates.dtype == np.float32
+    warm_up = max(1, round(n_steps / 20))
+    climb = 0.02 * np.arange(1, warm_up + 1) / warm_up
+    np.testing.assert_allclose(plan.rates[:warm_up], climb, rtol=1e-6)
+    n_falling = n_steps - warm_up
+    fall = 0.01 * (1 + np.cos(np.pi * np.arange(1, n_falling + 1) / max(1, n_falling)))
+    np.testing.assert_allclose(plan.rates[warm_up:], fall, rtol=1e-5, atol=1e-9)
+
+
+def test_a_constant_rate_is_one_number():
+    plan = planned(learning_rate="constant", learning_rate_init=0.02)
+    np.testing.assert_array_equal(plan.rates, np.full(2000, 0.02, dtype=np.float32))
+
+
+@pytest.mark.parametrize("learning_rate", ["constant", "cosine"])
+def test_a_rate_beyond_float32_stays_a_number(learning_rate):
+    for plan in (
+        planned(learning_rate=learning_rate, learning_rate_init=1e300, max_steps=3),
+        planned_stream(learning_rate=learning_rate, learning_rate_init=1e300, step=1000),
+    ):
+        assert np.isfinite(plan.rates).all()
+        assert plan.rates.max() == np.finfo(np.float32).max
+
+
+@pytest.mark.parametrize(
+    ("params", "every"),
+    [
+        ({}, 50),  # 200 epochs: forty evaluations
+        ({"max_steps": 30}, 10),
+        ({"max_iter": 59}, 10),
+        ({"max_iter": 61}, 20),
+        ({"max_iter": 8000}, 2000),
+        ({"max_iter": 8000, "early_stopping": True}, 100),
+        ({"early_stopping": True}, 50),
+    ],
+    ids=str,
+)
+def test_held_out_rows_are_evaluated_forty_times_and_at_most_once_an_epoch(params, every):
+    assert planned(**params).evaluate_every == every
+
+
+def test_patience_is_for_early_stopping_alone():
+    params = {"n_iter_no_change": 7, "tol": 0.25}
+    assert planned(**params).patience is None
+    plan = planned(early_stopping=True, **params)
+    assert (plan.patience, plan.tol) == (7, 0.25)
+
+
+def test_a_plan_knows_what_the_parameters_say():
+    plan = planned(alpha=3, noise=np.float32(0.5), against_pca=False)
+    assert (plan.alpha, plan.noise, plan.against_pca) == (3.0, 0.5, False)
+    assert planned().against_pca
+    stream = planned_stream(alpha=3, noise=0.5, early_stopping=True)
+    assert (stream.alpha, stream.noise, stream.against_pca, stream.patience) == (
+        3,
+        0.5,
+        False,
+        None,
+    )
+
+
+@given(st.integers(1, 2000), st.integers(0, 300))
+def test_a_stream_climbs_for_a_hundred_steps_and_stays(n_training, step):
+    plan = planned_stream(n_training, step, learning_rate_init=0.02)
+    n_steps = -(-n_training // 100)
+    assert plan.stop == len(plan.rates) == plan.evaluate_every == n_steps
+    assert plan.rates.dtype == np.float32
+    steps = np.arange(step + 1, step + n_steps + 1)
+    np.testing.assert_allclose(plan.rates, 0.02 * np.minimum(steps / 100, 1), rtol=1e-6)
+
+
+@given(st.lists(st.integers(1, 2000), min_size=1, max_size=5))
+def test_the_rates_of_a_stream_do_not_depend_on_how_it_is_cut(sizes):
+    rates, step = [], 0
+    for size in sizes:
+        rates.append(planned_stream(size, step).rates)
+        step += len(rates[-1])
+    np.testing.assert_array_equal(np.concatenate(rates), planned_stream(100 * step).rates)
+
+
+def test_training_starts_from_float32_params_and_moments_of_zero():
+    state = planned(alpha=3.0).initial_state(network())
+    assert state.step == 0
+    for half, parts in network().params.items():
+        for name in ("coefs", "intercepts"):
+            for place, part in enumerate(parts[name]):
+                param = state.params[half][name][place]
+                assert param.dtype == np.float32
+                np.testing.assert_array_equal(param, part.astype(np.float32))
+                for moment in "mv":
+                    zeros = state.optimizer_state[moment][half][name][place]
+                    assert zeros.shape == part.shape
+                    assert zeros.dtype == np.float32
+                    assert not zeros.any()
+
+
+@pytest.mark.parametrize(
+    ("alpha", "n_before", "l2"),
+    [(3.0, 0, 3 / 1000), (3.0, 500, 3 / 1500), (0.0, 0, 0.0), (1e300, 0, np.finfo("f4").max)],
+)
+def test_the_penalty_is_on_the_coefs_and_shared_by_the_rows(alpha, n_before, l2):
+    state = planned(alpha=alpha).initial_state(network(), n_before)
+    for half in ("encoder", "decoder"):
+        penalties = state.optimizer_state["l2"][half]
+        assert all(penalty.dtype == np.float32 for penalty in penalties["coefs"])
+        np.testing.assert_allclose(penalties["coefs"], l2, rtol=1e-6)
+        assert not np.any(penalties["intercepts"])
+
+
+def test_the_penalty_leaves_the_linear_path_free():
+    linear = network()
+    linear.params["encoder"]["linear"] = np.ones((7, 2))
+    assert planned(alpha=3.0).initial_state(linear).optimizer_state["l2"]["encoder"]["linear"] == 0
