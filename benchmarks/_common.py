@@ -18,7 +18,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import assert_all_finite
 
 from skae import AutoencoderTransformer
-from skae._network import location_and_scale
+from skae._start import location_and_scale
+from skae._table import Table as Rows
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -159,7 +160,7 @@ def _rows(path, X):
     X = X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
     try:
         assert_all_finite(X)
-        location_and_scale(X, np.arange(len(X)))  # refuses numbers whose squares overflow
+        location_and_scale(Rows(X))  # refuses numbers whose squares overflow
     except ValueError as error:
         raise ValueError(f"{path}: {str(error).splitlines()[0]}") from error
     return X

@@ -26,7 +26,10 @@ import numpy as np
 from _common import RESULTS, OneLineParser, environment, load, positive
 from scipy.optimize import nnls
 
-from skae import AutoencoderTransformer, _minibatches, _tape
+from skae import AutoencoderTransformer, _loop, _plan
+from skae._objectives import Reconstruction
+from skae._optimizers import Adam
+from skae._table import Table
 from skae._workers import current_workers
 
 BATCH_SIZES = (256, 1024, 4096)
@@ -48,24 +51,21 @@ def autoencoder(n_features, max_steps):
 def seconds_per_step(ae, X, batch_size):
     """Median over chunks of the time of a gradient step of a fitted network."""
     workers = current_workers()
-    network = ae._network
+    network = ae._network.rescaled(ae.scale_).with_params_in(np.float32)
     n_weights = sum(coef.size for half in (ae.encoder_, ae.decoder_) for coef in half["coefs"])
-    shape = _minibatches.chunk_shape(*X.shape, batch_size, n_weights)
-    chunks = _minibatches.chunks(
-        X,
-        np.arange(len(X)),
-        [shape[0]] * (TIMED_CHUNKS + 2),
-        shape,
-        offset=network.offset,
-        scale=ae.scale_,
-        noise=0.0,
-        rng=np.random.default_rng(0),
-        share=workers.share(shape[1]),
+    shape = _plan.chunk_shape(*X.shape, batch_size, n_weights)
+    n_chunks, objective = TIMED_CHUNKS + 2, Reconstruction(network.activations)
+    table = Table(X, workers=workers).standardised(network.offset, network.scale)
+    steps = _loop.train(
+        _loop.TrainState(network.params, Adam().init(network.params)),
+        table.batches([shape[0]] * n_chunks, shape, 0.0, np.random.default_rng(0)),
+        np.full(shape[0] * n_chunks, 1e-4),
+        objective=objective,
+        constants=objective.constants(network),
+        optimizer=Adam(),
+        workers=workers,
     )
-    rates = np.full(shape[0] * (TIMED_CHUNKS + 2), 1e-4)
-    ends = []
-    for _ in _tape.train(network.in_scaled_units(), chunks, rates, alpha=0.0, workers=workers):
-        ends.append(time.perf_counter())
+    ends = [time.perf_counter() for _ in steps]
     return median(np.diff(ends)[1:]) / shape[0]
 
 

@@ -26,7 +26,11 @@ import numpy as np
 from _common import RESULTS, OneLineParser, environment, positive
 from sklearn.neural_network import MLPRegressor
 
-from skae import _minibatches, _network, _tape, _tensorflow
+from skae import _loop, _plan, _start, _tensorflow
+from skae._network import Autoencoder
+from skae._objectives import Reconstruction
+from skae._optimizers import Adam
+from skae._table import Table
 
 BATCHES = [32, 256, 1024]
 N_FEATURES, HIDDEN, K = 784, 128, 64
@@ -44,31 +48,29 @@ class Ours:
         self.X, self.batch_size = X, batch_size
         if init == "pca":
             axes = np.linalg.qr(rng.normal(size=(N_FEATURES, K)))[0].T.astype(np.float32)
-            halves = _network.start_at_pca(axes, np.ones(K), (HIDDEN,), rng)
+            params = _start.start_at_pca(axes, np.ones(K), (HIDDEN,), rng)
             activations = ("silu", "identity", "identity")
         else:
-            halves = _network.start_at_random(init, N_FEATURES, (HIDDEN,), K, np.float32, rng)
+            params = _start.start_at_random(init, [N_FEATURES, HIDDEN, K], np.float32, rng)
             activations = ("logistic",) * 3
         free = np.full(N_FEATURES, np.inf, dtype=np.float32)
-        self.network = _network.Autoencoder(
-            *halves, np.zeros_like(free), 1.0, -free, free, activations
-        )
+        self.start = Autoencoder(params, np.zeros_like(free), 1.0, -free, free, activations)
 
     def __call__(self, n_steps):
         """Make so many steps."""
-        shape = _minibatches.chunk_shape(*self.X.shape, self.batch_size, N_WEIGHTS)
+        shape = _plan.chunk_shape(*self.X.shape, self.batch_size, N_WEIGHTS)
         lengths = [shape[0]] * (n_steps // shape[0]) + [n_steps % shape[0] or shape[0]]
-        chunks = _minibatches.chunks(
-            self.X,
-            np.arange(len(self.X)),
-            lengths,
-            shape,
-            offset=self.network.offset,
-            scale=1.0,
-            noise=0.0,
-            rng=np.random.default_rng(0),
+        table = Table(self.X).standardised(self.start.offset, 1.0)
+        objective, optimizer = Reconstruction(self.start.activations), Adam()
+        steps = _loop.train(
+            _loop.TrainState(self.start.params, optimizer.init(self.start.params)),
+            table.batches(lengths, shape, 0.0, np.random.default_rng(0)),
+            np.full(sum(lengths), 1e-3),
+            objective=objective,
+            constants=objective.constants(self.start),
+            optimizer=optimizer,
         )
-        for _ in _tape.train(self.network, chunks, np.full(sum(lengths), 1e-3), alpha=0.0):
+        for _ in steps:
             pass
         return sum(lengths)
 

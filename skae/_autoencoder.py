@@ -464,13 +464,12 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
                 float(getattr(self, name))
             except OverflowError:
                 raise ValueError(f"{name} is too large for a float: set it below 1e308.") from None
-        if self.init == "pca":
-            for name in ("code_activation", "output_activation"):
-                if getattr(self, name) != "identity":
-                    raise ValueError(
-                        f"init='pca' starts a linear path, so {name} must be 'identity', got "
-                        f"{getattr(self, name)!r}. Set {name}='identity', or init='glorot'."
-                    )
+        for name in ("code_activation", "output_activation"):
+            if self.init == "pca" and getattr(self, name) != "identity":
+                raise ValueError(
+                    f"init='pca' starts a linear path, so {name} must be 'identity', got "
+                    f"{getattr(self, name)!r}. Set {name}='identity', or init='glorot'."
+                )
         if self.whiten and self.code_activation != "identity":
             raise ValueError(
                 "whiten=True needs code_activation='identity', got "

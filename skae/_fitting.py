@@ -17,7 +17,8 @@ from ._workers import WorkerLostError
 
 # A start that leaves less than this share of the variance is exact, up to rounding.
 _EXACT = 1e-10
-# A loss this many times the first one, or the data's variance, all through a chunk has exploded.
+# A loss this many times the first one, or the data's variance, has exploded, unless a later chunk
+# comes back below the first.
 _EXPLODED = 1e6
 # Level of the test that a network must pass to be kept instead of PCA.
 _SIGNIFICANCE = 0.05
@@ -88,7 +89,7 @@ class Run:
     def __init__(self, start, plan, errors):
         self.start, self.plan, self.network, self.state = start, plan, start, None
         self.steps, self.errors, self.ending, self.error = [0], [errors], "done", None
-        self._losses, self._latest, self._stale = [], None, 0
+        self._losses, self._latest, self._stale, self._worst = [], None, 0, 0.0
         self._lowest = errors.mean() if len(errors) else np.nan
 
     @property
@@ -105,8 +106,9 @@ class Run:
         """Take note of a chunk of steps; return whether the loss is still a reasonable number."""
         self._latest = state
         self._losses.append(losses.astype(np.float64))
-        limit = _EXPLODED * max(1.0, self._losses[0][0])
-        return bool(np.isfinite(losses).all() and losses.min() <= limit)
+        first, self._worst = self._losses[0][0], max(self._worst, losses.max())
+        has_exploded = self._worst > _EXPLODED * max(1.0, first) and losses.min() > first
+        return bool(np.isfinite(losses).all() and not has_exploded)
 
     def evaluate(self, held_out):
         """Keep a snapshot if its held-out errors are lower, or if there are no held-out rows.

@@ -173,21 +173,28 @@ def _make_steps(tf, objective, optimizer, strategy):
             loss = objective(params, batch, constants)
         return loss, tape.gradient(loss, params)
 
-    def make_step(i, params, optimizer_state, batches, constants, step, rate):
-        batch = tf.nest.map_structure(lambda part: part[i], batches)
-        loss, gradients = loss_and_gradients(params, batch, constants)
+    def update(loss, gradients, params, optimizer_state, step, rate):
         return *optimizer.update(gradients, optimizer_state, params, step, rate), loss
 
     if strategy is not None:
-        make_step = _all_reducing(tf, strategy, loss_and_gradients, optimizer.update)
+        loss_and_gradients, update = _all_reducing(tf, loss_and_gradients, update)
+
+    def replica_step(i, params, optimizer_state, batches, constants, step, rate):
+        batch = tf.nest.map_structure(lambda part: part[i], batches)
+        results = loss_and_gradients(params, batch, constants)
+        return update(*results, params, optimizer_state, step, rate)
+
+    def make_step(*arguments):
+        if strategy is None:
+            return replica_step(*arguments)
+        *state, loss = strategy.run(replica_step, arguments)
+        return *state, strategy.experimental_local_results(loss)[0]
 
     def make_steps(params, optimizer_state, batches, constants, step, rates, n_steps):
-        def one_step(i, params, optimizer_state, losses):
-            params, optimizer_state, loss = make_step(
-                i, params, optimizer_state, batches, constants, step + i + 1, rates[i]
-            )
-            losses = tf.tensor_scatter_nd_update(losses, [[i]], [loss])
-            return i + 1, params, optimizer_state, losses
+        def one_step(i, params, state, losses):
+            args = (params, state, batches, constants, step + i + 1, rates[i])
+            *params_and_state, loss = make_step(i, *args)
+            return i + 1, *params_and_state, tf.tensor_scatter_nd_update(losses, [[i]], [loss])
 
         first = (tf.constant(0), params, optimizer_state, tf.zeros_like(rates))
         return tf.while_loop(lambda i, *_: i < n_steps, one_step, first)[1:]
@@ -195,10 +202,10 @@ def _make_steps(tf, objective, optimizer, strategy):
     return make_steps
 
 
-def _all_reducing(tf, strategy, loss_and_gradients, update):
-    """Build a step in which the replicas of a strategy sum their gradients.
+def _all_reducing(tf, loss_and_gradients, update):
+    """Make the two parts of a replica's step sum the gradients of all replicas between them.
 
-    Each replica compiles the part before the sum and the part after it.
+    Each replica compiles the one and the other.
     """
     compiled = partial(tf.function, jit_compile=True, autograph=False)
 
@@ -207,22 +214,15 @@ def _all_reducing(tf, strategy, loss_and_gradients, update):
         parts = tf.nest.flatten(loss_and_gradients(*arguments))
         return tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
 
+    def summed(*arguments):
+        ours = in_one_array(*arguments)
+        return [tf.distribute.get_replica_context().all_reduce("SUM", ours)]
+
     @compiled
-    def update_from(summed, optimizer_state, params, step, rate):
+    def update_from(summed, params, *others):
         shapes = [param.shape for param in tf.nest.flatten(params)]
         loss, *parts = tf.split(summed, [1, *(shape.num_elements() for shape in shapes)])
         parts = [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]
-        gradients = tf.nest.pack_sequence_as(params, parts)
-        return *update(gradients, optimizer_state, params, step, rate), loss[0]
+        return update(loss[0], tf.nest.pack_sequence_as(params, parts), params, *others)
 
-    def replica_step(i, params, optimizer_state, batches, constants, step, rate):
-        batch = tf.nest.map_structure(lambda part: part[i], batches)
-        summed = in_one_array(params, batch, constants)
-        summed = tf.distribute.get_replica_context().all_reduce("SUM", summed)
-        return update_from(summed, optimizer_state, params, step, rate)
-
-    def make_step(*arguments):
-        *state, loss = strategy.run(replica_step, arguments)
-        return *state, strategy.experimental_local_results(loss)[0]
-
-    return make_step
+    return summed, update_from

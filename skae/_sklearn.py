@@ -7,6 +7,7 @@ import sys
 import warnings
 from typing import Any, Self, TypeVar
 
+import sklearn
 from sklearn.base import _fit_context
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.utils._optional_dependencies import check_matplotlib_support
@@ -22,8 +23,13 @@ except ImportError:  # before scikit-learn 1.9
         """Stand-in where scikit-learn has no callbacks."""
 
         def set_callbacks(self, *callbacks: object) -> Self:
-            """Refuse."""
-            raise RuntimeError("Callbacks need scikit-learn 1.9 or newer: upgrade scikit-learn.")
+            """Refuse callbacks, if there are any."""
+            if callbacks:
+                raise RuntimeError(
+                    "Callbacks need scikit-learn 1.9 or newer, and this is "
+                    f"{sklearn.__version__}: upgrade scikit-learn."
+                )
+            return self
 
 
 _Method = TypeVar("_Method")

@@ -233,24 +233,23 @@ def given_bounds(bounds, table):
     ValueError
         If bounds are not a pair, do not fit the features, or leave no room.
     """
-    n_features = table.n_features
     pair = (None, None) if bounds is None or isinstance(bounds, str) else bounds
     if len(pair) != 2:
         raise ValueError(f"bounds must be 'auto', None or a pair (low, high), got {bounds!r}.")
-    sides = []
-    for side, free in zip(pair, (-np.inf, np.inf), strict=True):
-        try:
-            with np.errstate(over="ignore"):
-                side = np.asarray(free if side is None else side, dtype=table.dtype)
-            sides.append(np.broadcast_to(side, n_features).copy())
-        except (TypeError, ValueError):
-            raise ValueError(
-                "Each side of bounds must be None, a number or an array of shape "
-                f"(n_features,) = ({n_features},), got {bounds!r}."
-            ) from None
-    if not (sides[0] < sides[1]).all():
+    try:
+        with np.errstate(over="ignore"):
+            low, high = (
+                np.full(table.n_features, free if side is None else side, dtype=table.dtype)
+                for side, free in zip(pair, (-np.inf, np.inf), strict=True)
+            )
+    except (TypeError, ValueError):
+        raise ValueError(
+            "Each side of bounds must be None, a number or an array of shape "
+            f"(n_features,) = ({table.n_features},), got {bounds!r}."
+        ) from None
+    if not (low < high).all():
         raise ValueError(f"bounds must have low < high for each feature, got {bounds!r}.")
-    return tuple(sides)
+    return low, high
 
 
 def principal_components(table, n_components, seed):
@@ -414,16 +413,16 @@ def start_at_random(init, sizes, dtype, rng):
     -------
     params : dict
     """
+
+    def layer(n_in, n_out):
+        if init == "normal":
+            return rng.normal(scale=0.05, size=(n_in, n_out)), rng.normal(scale=0.05, size=n_out)
+        bound = np.sqrt(6 / (n_in + n_out))
+        return rng.uniform(-bound, bound, size=(n_in, n_out)), np.zeros(n_out)
+
     params = {}
-    for name, half_sizes in (("encoder", sizes), ("decoder", sizes[::-1])):
-        half = {"coefs": [], "intercepts": []}
-        for n_in, n_out in pairwise(half_sizes):
-            if init == "glorot":
-                bound = np.sqrt(6 / (n_in + n_out))
-                half["coefs"].append(rng.uniform(-bound, bound, size=(n_in, n_out)))
-                half["intercepts"].append(np.zeros(n_out))
-            else:
-                half["coefs"].append(rng.normal(scale=0.05, size=(n_in, n_out)))
-                half["intercepts"].append(rng.normal(scale=0.05, size=n_out))
-        params[name] = half
+    for half, half_sizes in (("encoder", sizes), ("decoder", sizes[::-1])):
+        layers = [layer(n_in, n_out) for n_in, n_out in pairwise(half_sizes)]
+        coefs, intercepts = map(list, zip(*layers, strict=True))
+        params[half] = {"coefs": coefs, "intercepts": intercepts}
     return map_arrays(lambda a: a.astype(dtype), params)

@@ -199,7 +199,8 @@ class Table(NamedTuple):
                 done += len(part)
         if self.workers.n_workers == 1:
             return out
-        return np.concatenate(self.workers.all_gather_object(out))
+        everyone = self.workers.all_gather_object(out)
+        return np.concatenate([part for part in everyone if len(part)] or everyone)
 
     def batches(self, lengths, shape, noise, rng):
         """Yield the shuffled minibatches of training, a chunk of steps at a time.

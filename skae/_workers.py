@@ -218,11 +218,8 @@ def current_workers():
             "The workers of a ParameterServerStrategy do not train in step. Fit in the scope of a "
             "MultiWorkerMirroredStrategy, or of none."
         )
-    replicas = []
-
-    def note(context):
-        replicas.append(context.replica_id_in_sync_group)
-        return tf.constant(0)
-
-    strategy.experimental_distribute_values_from_function(note)
-    return Workers(strategy, range(replicas[0], replicas[-1] + 1), strategy.num_replicas_in_sync)
+    ids = strategy.experimental_distribute_values_from_function(
+        lambda context: tf.constant(context.replica_id_in_sync_group)
+    )
+    ours = [int(i) for i in strategy.experimental_local_results(ids)]
+    return Workers(strategy, range(ours[0], ours[-1] + 1), strategy.num_replicas_in_sync)

@@ -22,6 +22,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skae import AutoencoderTransformer, _fitting, _loop, _start
+from skae._tensorflow import import_tensorflow
 
 from .test_estimator_checks import TUTORIAL
 
@@ -298,6 +299,21 @@ def test_early_stopping_stops_and_keeps_the_best(digits):
     assert len(steps) - 1 - errors.argmin() == 3
 
 
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_what_several_splits_report_is_the_network_they_keep(early_stopping):
+    X = curved_rows(150)
+    ae = quick(early_stopping=early_stopping, n_iter_no_change=3, tol=0, max_steps=600).fit(X)
+    # the last run, on all rows, goes up to the step that the splits chose
+    assert ae.best_step_ > 0
+    assert error(ae, X) < pca_error(X, X, 2) / 1.5
+    assert ae.n_samples_seen_ == 150
+    np.testing.assert_allclose(ae.offset_, X.mean(axis=0))  # that of all rows
+    assert ae.reconstruction_err_ == ae.validation_curve_[:, 1].min()
+    assert ae.validation_curve_[ae.validation_curve_[:, 0] == ae.best_step_, 1] == (
+        ae.reconstruction_err_
+    )
+
+
 def test_constant_and_cosine_rates_differ():
     X = curved_rows()
     curves = [quick(learning_rate=rate).fit(X).loss_curve_ for rate in ("constant", "cosine")]
@@ -570,6 +586,8 @@ def test_a_grid_search_compiles_once(compilations):
         ({"bounds": (0, np.ones(4))}, r"\(6,\)"),
         ({"bounds": (0, "high")}, "number"),
         ({"bounds": (np.nan, 1)}, "low < high"),
+        ({"alpha": 10**400}, "alpha is too large for a float"),
+        ({"noise": 10**400}, "noise is too large for a float"),
     ],
 )
 def test_what_cannot_work_is_refused_with_a_way_out(parameters, match):
@@ -679,6 +697,41 @@ def test_divergence_is_reported_and_leaves_pca_or_better(n_samples):
     assert error(ae, X) <= pca_error(X, X, 2) * 1.001
 
 
+def test_where_the_last_run_diverges_the_first_split_is_kept_with_its_own_step(monkeypatch):
+    X, last, train = curved_rows(150), [], _fitting.train
+
+    def diverging(table, split, *arguments, **options):
+        run = train(table, split, *arguments, **options)
+        if len(split[1]):
+            last.append(run)
+        else:
+            run.ending = "diverged"
+        return run
+
+    monkeypatch.setattr(_fitting, "train", diverging)
+    with pytest.warns(ConvergenceWarning, match="diverged"):
+        ae = quick(max_steps=600).fit(X)
+    first = last[0]
+    steps, errors = np.array(first.steps), np.mean(first.errors, axis=1)
+    assert len(last) > 1
+    assert ae.best_step_ == steps[errors.argmin()]
+    assert ae.reconstruction_err_ == errors.min()
+    np.testing.assert_array_equal(ae.validation_curve_, np.column_stack([steps, errors]))
+    np.testing.assert_allclose(
+        ae.reconstruct(X), first.network.decode(first.network.encode(X)), atol=1e-4
+    )
+
+
+def test_each_fit_warns_at_the_line_that_called_it():
+    X = curved_rows(1200)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        quick(learning_rate_init=1e30).fit(X)
+        Pipeline([("ae", quick(learning_rate_init=1e30))]).fit(X)
+    assert [w.category for w in caught] == [ConvergenceWarning] * 2
+    assert {w.filename for w in caught} == {__file__}
+
+
 @pytest.mark.parametrize("after", [0, 1, 5, 14])
 @pytest.mark.parametrize("n_samples", [150, 1200])
 def test_interruption_keeps_the_best_so_far(monkeypatch, after, n_samples):
@@ -742,6 +795,8 @@ def test_a_second_interruption_ends_fit(monkeypatch):
 
 
 def test_prints_nothing_unless_asked(capfd):
+    import_tensorflow()  # which says what it says when it is loaded
+    capfd.readouterr()
     quick().fit(curved_rows())
     assert capfd.readouterr() == ("", "")
     quick(verbose=1, max_steps=20).fit(curved_rows())
@@ -761,6 +816,8 @@ def test_the_same_seed_gives_the_same_bits_and_none_does_not():
 
 
 def test_leaves_global_state_alone():
+    import_tensorflow()
+
     def state():
         return (
             np.random.get_state()[1].tolist(),  # noqa: NPY002

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
@@ -12,6 +11,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
 from skae import AutoencoderTransformer
+
+callback = pytest.importorskip("sklearn.callback")  # of scikit-learn 1.9
 
 X, y = load_digits(return_X_y=True)
 X, y = X[:1100], y[:1100]
@@ -73,6 +74,38 @@ def test_the_fitted_estimator_is_what_fit_would_give_now():
     np.testing.assert_allclose(seen[0].transform(X).std(axis=0), 1, rtol=0.1)
 
 
+@pytest.mark.parametrize(
+    ("rows", "params"),
+    [
+        (X, {"early_stopping": True, "n_iter_no_change": 1, "tol": 1.0}),
+        (X[:300], {"early_stopping": True, "n_iter_no_change": 1, "tol": 1.0}),
+        (X, {"learning_rate_init": 1e30}),
+        (X[:300], {"learning_rate_init": 1e30}),
+        (np.ones((50, 3)), {}),
+    ],
+    ids=["early", "early, several splits", "diverged", "diverged, several splits", "exact"],
+)
+@pytest.mark.filterwarnings("ignore:Training diverged")
+def test_each_task_that_begins_ends(rows, params):
+    recorder = Recorder()
+    autoencoder(recorder, **{"max_iter": 20} | params).fit(rows)
+    assert sorted(recorder.ended) == sorted(recorder.begun)
+    assert recorder.ended[-1] == ("fit", 0)
+
+
+@pytest.mark.parametrize("target", [None, y])
+def test_callbacks_get_the_y_that_fit_was_given(target):
+    seen = []
+
+    class Listener(Recorder):
+        def on_fit_task_end(self, estimator, context, *, X, y):
+            seen.append(y)
+
+    autoencoder(Listener()).fit(X, target)
+    assert len(seen) == 5
+    assert all(y is target for y in seen)
+
+
 def test_callbacks_change_nothing():
     ours = autoencoder(Recorder()).fit(X)
     np.testing.assert_array_equal(ours.transform(X), autoencoder().fit(X).transform(X))
@@ -104,16 +137,16 @@ def test_an_error_in_a_callback_leaves_nothing_half_fitted():
 
 
 def test_progress_bars_show_our_epochs(capsys):
-    autoencoder(ProgressBar()).fit(X)
+    autoencoder(callback.ProgressBar()).fit(X)
     assert "AutoencoderTransformer - fit" in capsys.readouterr().out
     pipe = Pipeline([("ae", autoencoder()), ("clf", LogisticRegression())])
-    pipe.set_callbacks(ProgressBar()).fit(X, y)
+    pipe.set_callbacks(callback.ProgressBar()).fit(X, y)
     assert "AutoencoderTransformer - fit" in capsys.readouterr().out
 
 
 def test_progress_bars_pass_through_a_grid_search(capsys):
     search = GridSearchCV(autoencoder(), {"n_components": [2, 4]}, cv=2)
-    search.set_callbacks(ProgressBar(max_propagation_depth=None)).fit(X)
+    search.set_callbacks(callback.ProgressBar(max_propagation_depth=None)).fit(X)
     shown = capsys.readouterr().out
     assert "GridSearchCV" in shown
     assert "AutoencoderTransformer" in shown
@@ -121,7 +154,7 @@ def test_progress_bars_pass_through_a_grid_search(capsys):
 
 def test_scoring_monitor_records_each_epoch():
     # it scores where there is a y, and scoring=None fails in scikit-learn 1.9 with any estimator
-    monitor = ScoringMonitor(scoring={"score": lambda ae, X, y: ae.score(X)})
+    monitor = callback.ScoringMonitor(scoring={"score": lambda ae, X, y: ae.score(X)})
     ae = autoencoder(monitor).fit(X, y)
     log = monitor.get_logs()
     scores = [row["score"] for row in log.data if row["task_name"] == "epoch"]

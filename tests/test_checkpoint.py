@@ -8,11 +8,12 @@ import time
 import joblib
 import numpy as np
 import pytest
-from sklearn.callback import ProgressBar
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 
-from skae import AutoencoderTransformer, Checkpoint
+from skae import AutoencoderTransformer, Checkpoint, _start
+
+callback = pytest.importorskip("sklearn.callback")  # of scikit-learn 1.9
 
 X = load_digits().data
 
@@ -20,7 +21,7 @@ X = load_digits().data
 def test_the_file_is_the_estimator_after_the_last_look(tmp_path):
     path = tmp_path / "ae.joblib"
     ae = AutoencoderTransformer(8, max_iter=3, random_state=0)
-    ae.set_callbacks(Checkpoint(path), ProgressBar()).fit(X)
+    ae.set_callbacks(Checkpoint(path), callback.ProgressBar()).fit(X)
     saved = joblib.load(path)
     np.testing.assert_array_equal(saved.transform(X), ae.transform(X))
     assert not any("callback" in name for name in vars(saved))
@@ -51,6 +52,32 @@ def test_the_file_is_the_fitted_estimator_at_last(tmp_path, n_samples):
     saved = joblib.load(path)
     np.testing.assert_array_equal(saved.transform(X), ae.transform(X))
     assert saved.best_step_ == ae.best_step_
+
+
+def test_an_estimator_that_hands_over_no_fitted_state_is_not_saved(tmp_path):
+    Checkpoint(tmp_path / "none").on_fit_task_end(None, None, fitted_estimator=None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_parameters_of_any_name_are_saved(tmp_path):
+    ae = AutoencoderTransformer(2, max_steps=5, random_state=0).fit(X)
+    ae.my_callback_count_ = 3
+    Checkpoint(tmp_path / "ae").on_fit_task_end(None, None, fitted_estimator=ae)
+    assert joblib.load(tmp_path / "ae").my_callback_count_ == 3
+
+
+def test_as_long_as_pca_leads_it_is_computed_once(tmp_path, monkeypatch):
+    rows, computed = [], _start.principal_components
+
+    def counting(table, *arguments):
+        rows.append(table.n_rows)
+        return computed(table, *arguments)
+
+    monkeypatch.setattr(_start, "principal_components", counting)
+    ae = AutoencoderTransformer(4, learning_rate_init=1e-30, max_iter=10, random_state=0)
+    ae.set_callbacks(Checkpoint(tmp_path / "ae")).fit(X)
+    assert ae.best_step_ == 0
+    assert rows.count(len(X)) == 1
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading"])

@@ -22,6 +22,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import FeatureUnion, Pipeline
 
+import skae
 from skae import AutoencoderTransformer
 
 X, y = (array[:600] for array in load_digits(return_X_y=True))
@@ -164,8 +165,11 @@ def test_a_saved_estimator_comes_back_the_same(dump, streamed, tmp_path):
 
 def test_a_file_of_another_version_warns(fitted):
     state = fitted.__getstate__()
-    with pytest.warns(InconsistentVersionWarning, match=r"from version 0\.0\.1 when using version"):
+    with pytest.warns(InconsistentVersionWarning) as caught:
         AutoencoderTransformer().__setstate__(state | {"_skae_version": "0.0.1"})
+    assert f"saved by skae 0.0.1, and this is skae {skae.__version__}" in str(caught[0].message)
+    assert "scikit-learn" not in str(caught[0].message)
+    assert caught[0].filename == __file__
 
 
 def test_a_file_is_hardly_larger_than_the_weights(mnist):

@@ -8,20 +8,22 @@ from hypothesis import strategies as st
 from skae import AutoencoderTransformer
 from skae._network import Autoencoder
 from skae._plan import Plan, chunk_shape, plan_fit, plan_stream
-from skae._start import start_at_random
+from skae._start import Architecture, start_at_random
+from skae._table import Table
 
-SHAPE = (32, 100, 7)  # of chunks
+ARCHITECTURE = Architecture(2, (4,), ("silu", "identity", "identity"), "pca", "auto")
 
 
-def planned(n_training=1000, against_pca=True, shape=SHAPE, **params):
+def planned(n_training=1000, against_pca=True, **params):
     """The plan of a fit: ten steps in an epoch."""
-    params = AutoencoderTransformer(**params).get_params()
-    return plan_fit("objective", shape, n_training, params, against_pca)
+    settings = AutoencoderTransformer(**{"batch_size": 100} | params).get_params()
+    table = Table(np.empty((n_training, 7)))
+    return plan_fit("objective", table, ARCHITECTURE, n_training, settings, against_pca=against_pca)
 
 
-def planned_stream(n_training=1000, step=0, **params):
-    params = AutoencoderTransformer(**params).get_params()
-    return plan_stream("objective", SHAPE, n_training, params, step)
+def planned_stream(n_rows=1000, step=0, **params):
+    settings = AutoencoderTransformer(**{"batch_size": 100} | params).get_params()
+    return plan_stream("objective", Table(np.empty((n_rows, 7))), ARCHITECTURE, settings, step)
 
 
 def network():
@@ -66,7 +68,7 @@ def test_folds_of_a_cross_validation_share_a_shape():
 @given(st.integers(0, 3000), st.integers(1, 500), st.integers(1, 128))
 def test_chunks_end_wherever_held_out_rows_are_evaluated(stop, evaluate_every, most):
     rates = np.ones(3000, dtype=np.float32)
-    plan = Plan(None, (most, 4, 7), 1000, rates, stop, evaluate_every)
+    plan = Plan(None, (most, 4, 7), 1000, rates, evaluate_every, stop, {})
     lengths = list(plan.chunk_lengths())
     assert sum(lengths) == stop
     assert all(1 <= length <= most for length in lengths)
@@ -101,7 +103,7 @@ def test_a_fit_is_as_long_as_asked_for_or_as_the_table_needs(n_training, params,
     assert plan.stop == len(plan.rates) == n_steps
     assert isinstance(plan.stop, int)
     assert plan.steps_per_epoch == -(-n_training // 100)
-    assert (plan.objective, plan.shape, plan.n_training) == ("objective", SHAPE, n_training)
+    assert (plan.objective, plan.shape[1:], plan.n_training) == ("objective", (100, 7), n_training)
     assert list(planned(n_training, **params).chunk_lengths()) == list(plan.chunk_lengths())
 
 
@@ -156,26 +158,6 @@ def test_a_rate_beyond_float32_stays_a_number(learning_rate):
 )
 def test_held_out_rows_are_evaluated_forty_times_and_at_most_once_an_epoch(params, every):
     assert planned(**params).evaluate_every == every
-
-
-def test_patience_is_for_early_stopping_alone():
-    params = {"n_iter_no_change": 7, "tol": 0.25}
-    assert planned(**params).patience is None
-    plan = planned(early_stopping=True, **params)
-    assert (plan.patience, plan.tol) == (7, 0.25)
-
-
-def test_a_plan_knows_what_the_parameters_say():
-    plan = planned(alpha=3, noise=np.float32(0.5), against_pca=False)
-    assert (plan.alpha, plan.noise, plan.against_pca) == (3.0, 0.5, False)
-    assert planned().against_pca
-    stream = planned_stream(alpha=3, noise=0.5, early_stopping=True)
-    assert (stream.alpha, stream.noise, stream.against_pca, stream.patience) == (
-        3,
-        0.5,
-        False,
-        None,
-    )
 
 
 @given(st.integers(1, 2000), st.integers(0, 300))

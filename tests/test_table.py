@@ -267,9 +267,6 @@ def test_numbers_for_each_row_come_in_the_order_of_the_rows(numbers, n_workers, 
         assert theirs.dtype == expected.dtype
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the share of a worker without rows has neither shape nor type"
-)
 @pytest.mark.parametrize(
     "function",
     [np.copy, lambda rows: rows.sum(axis=1, dtype=np.float32)],

@@ -13,10 +13,12 @@ import pytest
 import tensorflow as tf
 from sklearn.datasets import load_digits
 
-from skae import AutoencoderTransformer, _tape
-from skae._minibatches import chunks
-from skae._network import location_and_scale
-from skae._workers import ALONE, Workers, current_workers
+from skae import AutoencoderTransformer, _loop
+from skae._objectives import Reconstruction
+from skae._optimizers import Adam
+from skae._start import Architecture, first_network
+from skae._table import Table
+from skae._workers import ALONE, WorkerLostError, Workers, current_workers
 
 X = load_digits().data[:1000]
 SETTINGS = {
@@ -29,7 +31,7 @@ import os, pickle, signal, sys, time
 import numpy as np
 import tensorflow as tf
 from tests.test_workers import SETTINGS, X, autoencoder, first_step
-from skae import _training, _workers
+from skae import _objectives, _workers
 
 index = int(sys.argv[1])
 strategy = tf.distribute.MultiWorkerMirroredStrategy()
@@ -55,22 +57,22 @@ def autoencoder(**params):
 
 def first_step(workers=ALONE):
     """Loss of the first step from a random start, and Adam's first moments: the gradients."""
-    network = autoencoder(init="glorot")._start(X, np.arange(len(X)), 8, seed=0)
-    offset, scale = location_and_scale(X, np.arange(len(X)))
-    rng, shape = np.random.default_rng(0), (1, 256, X.shape[1])
-    batch = chunks(
-        X,
-        np.arange(len(X)),
-        [1],
-        shape,
-        offset=offset,
-        scale=scale,
-        noise=0,
-        rng=rng,
-        share=workers.share(256),
+    activations = ("silu", "identity", "identity")
+    architecture = Architecture(8, (128,), activations, "glorot", None)
+    network = first_network(Table(X), architecture, seed=0)
+    params = network.with_params_in(np.float32).params
+    objective, rng = Reconstruction(activations), np.random.default_rng(0)
+    table = Table(X, workers=workers).standardised(network.offset, network.scale)
+    ((state, losses),) = _loop.train(
+        _loop.TrainState(params, Adam().init(params)),
+        table.batches([1], (1, 256, X.shape[1]), 0.0, rng),
+        [1e-3],
+        objective=objective,
+        constants=objective.constants(network),
+        optimizer=Adam(),
+        workers=workers,
     )
-    (end,) = _tape.train(network.in_scaled_units(), batch, [1e-3], alpha=0, workers=workers)
-    return end.losses, end.moments[0]
+    return losses, tf.nest.flatten(state.to_numpy().optimizer_state["m"])
 
 
 def free_ports(n):
@@ -123,12 +125,17 @@ results["parameters"] = error_of(autoencoder(noise=index / 10).fit, X)
 results["columns"] = error_of(autoencoder().fit, X[:, index:])
 results["rows"] = error_of(autoencoder().fit, X[index:][:900])
 
-# The second worker is killed while it looks at its held-out rows, early in training.
-row_errors, looks = _training.row_errors, []
+workers = _workers.current_workers()
+_workers._MOST_BYTES = 1000
+results["message"] = error_of(workers.all_gather_object, bytes(2000 * index))
+_workers._MOST_BYTES = 2**31 - 1
+
+# The second worker is killed while it evaluates its held-out rows, early in training.
+row_errors, evaluations = _objectives.Reconstruction.row_errors, []
 
 def deadly(*arguments):
-    looks.append(1)
-    if index == 1 and len(looks) == 8:
+    evaluations.append(1)
+    if index == 1 and len(evaluations) == 8:
         os.kill(os.getpid(), signal.SIGKILL)
     return row_errors(*arguments)
 
@@ -136,7 +143,7 @@ if index == 1:
     results["killed"] = None
     with open(sys.argv[2], "wb") as file:
         pickle.dump(results, file)
-_training.row_errors = deadly
+_objectives.Reconstruction.row_errors = deadly
 survivor = autoencoder()
 began = time.monotonic()
 results["loss"] = error_of(survivor.fit, X)
@@ -199,6 +206,50 @@ def test_workers_that_differ_are_told_so_before_training(trained, name, match):
     for results in trained:
         assert results[name].startswith("ValueError: All workers must be given the same")
         assert match in results[name]
+
+
+def test_messages_that_are_too_large_are_refused_by_all_workers(trained):
+    for results in trained:
+        assert results["message"].startswith(
+            "ValueError: Workers can tell each other 1.0e+03 bytes"
+        )
+        assert "Set a smaller hidden_layer_sizes" in results["message"]
+
+
+@pytest.mark.parametrize("name", ["InternalError", "FailedPreconditionError"])
+def test_a_local_failure_is_not_taken_for_the_loss_of_another_worker(name):
+    workers = Workers(None, range(1), 2)
+
+    def fail():
+        raise getattr(tf.errors, name)(None, None, "XLA failed here")
+
+    with pytest.raises(getattr(tf.errors, name), match="XLA failed here"):
+        workers.together(fail)
+
+
+@pytest.mark.parametrize(
+    "name", ["AbortedError", "CancelledError", "DeadlineExceededError", "UnavailableError"]
+)
+def test_a_lost_peer_is_named_as_such(name):
+    workers = Workers(None, range(1), 2)
+
+    def fail():
+        raise getattr(tf.errors, name)(None, None, "Connection reset by peer\nand details")
+
+    with pytest.raises(WorkerLostError, match="Worker 0 of 2 has lost another one: Connection"):
+        workers.together(fail)
+
+
+def test_an_internal_error_of_the_coordination_service_is_a_lost_peer():
+    workers = Workers(None, range(1), 2)
+    error = tf.errors.InternalError(None, None, "a heartbeat is missing")
+    error._experimental_payloads = {b"type.googleapis.com/tensorflow.CoordinationServiceError": b""}
+
+    def fail():
+        raise error
+
+    with pytest.raises(WorkerLostError, match="a heartbeat is missing"):
+        workers.together(fail)
 
 
 def test_a_killed_worker_ends_training_and_what_was_learnt_is_kept(trained):

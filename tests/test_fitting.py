@@ -1,0 +1,268 @@
+"""A fit as data: splits, the choice, and what ends a run."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skae import AutoencoderTransformer, _loop
+from skae._fitting import (
+    Observer,
+    Outcome,
+    Run,
+    all_rows,
+    choose,
+    clearly_lower,
+    concluded,
+    held_out_splits,
+    run_fit,
+    train,
+)
+from skae._objectives import Reconstruction
+from skae._plan import plan_fit
+from skae._start import Architecture, first_network
+from skae._table import Table
+from skae._workers import ALONE, WorkerLostError
+
+ACTIVATIONS = ("silu", "identity", "identity")
+ARCHITECTURE = Architecture(2, (8,), ACTIVATIONS, "pca", None)
+
+
+def curved_rows(n_samples=200, seed=0):
+    t = np.random.default_rng(seed).uniform(-2, 2, size=(n_samples, 1))
+    return np.hstack([np.sin(t), np.cos(2 * t), t**2, np.sin(3 * t), t])
+
+
+def start(table):
+    return first_network(table, ARCHITECTURE, 0)
+
+
+def planned(n_training, **params):
+    params = {"max_steps": 40, "learning_rate_init": 1e-2, "tol": 0.0} | params
+    return plan_fit(
+        Reconstruction(ACTIVATIONS),
+        Table(np.empty((n_training, 5))),
+        ARCHITECTURE,
+        n_training,
+        AutoencoderTransformer(**params).get_params(),
+        against_pca=True,
+    )
+
+
+class Recorder(Observer):
+    """Writes down what it hears, and asks for an end after some evaluations."""
+
+    def __init__(self, stop_after=10**9):
+        self.heard, self.stop_after = [], stop_after
+
+    def begin(self):
+        self.heard.append("begin")
+
+    def end(self, run, seconds_left):
+        self.heard.append("end")
+        return self.heard.count("end") >= self.stop_after
+
+    def close(self, run):
+        self.heard.append("close")
+
+
+def trained(observer=None, n_samples=200, **params):
+    table = Table(curved_rows(n_samples))
+    split = held_out_splits(n_samples, 0.2, 1, np.random.default_rng(0))[0]
+    first = start(table.select(split[0]))
+    plan = planned(len(split[0]), **params)
+    return train(table, split, first, plan, np.random.default_rng(0), observer)
+
+
+# ---- splits
+
+
+@given(st.integers(2, 300), st.floats(0.01, 0.99), st.integers(1, 120), st.integers(0, 5))
+def test_splits_hold_out_other_rows_each_time(n_samples, fraction, wanted, seed):
+    splits = held_out_splits(n_samples, fraction, wanted, np.random.default_rng(seed))
+    for training, held_out in splits:
+        assert len(training) > 0
+        assert len(held_out) > 0
+        np.testing.assert_array_equal(
+            np.sort(np.concatenate([training, held_out])), np.arange(n_samples)
+        )
+    size = len(splits[0][1])
+    assert abs(size - fraction * n_samples) <= 1
+    everyone = np.concatenate([held_out for _, held_out in splits])
+    assert len(np.unique(everyone)) == len(everyone)
+    # enough, or all that there are; and not one split too many
+    assert len(everyone) >= wanted or len(everyone) + size > n_samples
+    assert len(everyone) - size < wanted
+
+
+@pytest.mark.parametrize(("n_samples", "fraction"), [(1, 0.1), (50, 0)])
+def test_nothing_is_held_out_of_one_row_or_by_request(n_samples, fraction):
+    ((training, held_out),) = held_out_splits(n_samples, fraction, 100, np.random.default_rng(0))
+    np.testing.assert_array_equal(training, np.arange(n_samples))
+    assert len(held_out) == 0
+
+
+# ---- a run
+
+
+def test_a_run_keeps_the_snapshot_with_the_lowest_held_out_error():
+    run = trained(max_steps=400)
+    errors = np.mean(run.errors, axis=1)
+    assert run.ending == "done"
+    assert run.steps[0] == 0
+    assert run.steps[-1] == run.step == len(run.losses) == 400
+    assert errors.min() < errors[0] / 1.5
+    held_out = Table(curved_rows()).select(
+        held_out_splits(200, 0.2, 1, np.random.default_rng(0))[0][1]
+    )
+    again = run.plan.objective.row_errors(run.network, held_out)
+    assert again.mean() == errors.min()
+
+
+def test_an_observer_hears_of_each_evaluation_and_can_end_the_run():
+    recorder = Recorder(stop_after=2)
+    run = trained(recorder)
+    assert run.ending == "early"
+    assert recorder.heard == ["begin", "end", "begin", "end", "close"]
+    recorder = Recorder()
+    assert trained(recorder).ending == "done"
+    assert recorder.heard[-3:] == ["begin", "end", "close"]
+
+
+def test_patience_ends_a_run_that_has_held_out_rows_and_no_other():
+    params = {"early_stopping": True, "n_iter_no_change": 2, "tol": 10.0, "max_steps": 40}
+    run = trained(**params)
+    assert run.ending == "early"
+    assert len(run.steps) == 3
+    table = Table(curved_rows())
+    everyone = train(
+        table, all_rows(200), start(table), planned(200, **params), np.random.default_rng(0)
+    )
+    assert everyone.ending == "done"
+    assert everyone.state.step == 40
+
+
+def test_a_run_that_explodes_ends_and_keeps_its_start():
+    run = trained(learning_rate_init=1e30)
+    assert run.ending == "diverged"
+    assert run.network is run.start
+
+
+@pytest.mark.parametrize(
+    ("error", "ending"), [(KeyboardInterrupt(), "interrupted"), (WorkerLostError("gone"), "lost")]
+)
+def test_what_breaks_a_run_off_is_data(monkeypatch, error, ending):
+    make_steps = _loop.train
+
+    def broken(*arguments, **options):
+        steps = make_steps(*arguments, **options)
+        yield next(steps)
+        yield next(steps)
+        raise error
+
+    monkeypatch.setattr(_loop, "train", broken)
+    recorder = Recorder()
+    run = trained(recorder, max_steps=400)
+    assert run.ending == ending
+    assert (run.error is error) == (ending == "lost")
+    assert run.steps[-1] == run.step > 0
+    assert recorder.heard[-1] == "close"
+
+
+# ---- the choice
+
+
+def fake_run(*errors, ending="done"):
+    """A run whose held-out errors at steps 0, 10, ... are these rows."""
+    errors = [np.asarray(row, dtype=float) for row in errors]
+    run = Run(start(Table(curved_rows(20))), planned(20), errors[0])
+    run.steps, run.errors, run.ending = [10 * i for i in range(len(errors))], errors, ending
+    return run
+
+
+def test_pca_is_kept_unless_the_gain_is_beyond_chance():
+    rng = np.random.default_rng(0)
+    baseline = rng.uniform(1, 2, size=100)
+    lucky, better = baseline + rng.normal(0, 1, 100) - 0.01, baseline - rng.uniform(0.1, 0.3, 100)
+    assert not clearly_lower(lucky, baseline, 0.05)
+    assert clearly_lower(better, baseline, 0.05)
+    assert choose([fake_run(baseline, lucky)], against_pca=True)[0] == 0
+    step, curve = choose([fake_run(baseline, lucky, better)], against_pca=True)
+    assert step == 20
+    np.testing.assert_allclose(curve[:, 1], [baseline.mean(), lucky.mean(), better.mean()])
+
+
+@given(st.integers(0, 200))
+@settings(max_examples=25)
+def test_chance_is_taken_for_a_gain_in_one_case_of_twenty(seed):
+    rng = np.random.default_rng(seed)
+    baseline = rng.uniform(1, 2, size=(400, 50))
+    taken = [clearly_lower(row + rng.normal(0, 0.1, 50), row, 0.05) for row in baseline]
+    assert 0.01 < np.mean(taken) < 0.1
+
+
+def test_without_pca_the_lowest_error_is_taken_and_without_rows_the_last_step():
+    errors = np.array([2.0, 3.0])
+    assert choose([fake_run(errors, errors - 1e-9, errors)], against_pca=False)[0] == 10
+    step, curve = choose([fake_run([], [], [])], against_pca=False)
+    assert step == 20
+    assert curve.shape == (0, 2)
+
+
+def test_all_splits_choose_together_as_far_as_the_shortest_went():
+    one, other = fake_run([4, 4], [1, 1], [2, 2]), fake_run([4, 4], [9, 9])
+    assert choose([one], against_pca=False)[0] == 10
+    step, curve = choose([one, other], against_pca=False)
+    assert step == 0
+    assert curve.tolist() == [[0, 4], [10, 5]]
+
+
+# ---- the fit
+
+
+def fitted(n_samples=60, observer=None, **params):
+    table = Table(curved_rows(n_samples))
+    splits = held_out_splits(n_samples, 0.2, 40, np.random.default_rng(0))
+    plan = planned(len(splits[0][0]), **{"max_steps": 300} | params)
+    return run_fit(table, start, plan, splits, 0, observer or Observer())
+
+
+def test_a_fit_over_several_splits_ends_with_a_run_on_all_rows_up_to_the_chosen_step():
+    outcome = fitted()
+    assert outcome.ending == "done"
+    assert outcome.step > 0
+    np.testing.assert_allclose(outcome.network.offset, curved_rows(60).mean(axis=0))
+
+
+def test_where_pca_is_kept_the_outcome_has_no_network():
+    outcome = fitted(learning_rate_init=1e-30)
+    assert outcome.network is None
+    assert outcome.step == 0
+
+
+def test_a_fit_that_an_observer_ends_reports_the_first_split_alone():
+    class Impatient(Observer):
+        def end(self, run, seconds_left):
+            return len(run.errors[-1]) == 0  # in the last run
+
+    outcome = fitted(observer=Impatient())
+    first = outcome.curve[outcome.curve[:, 0] == outcome.step, 1]
+    assert first == outcome.curve[:, 1].min()
+    assert not np.allclose(outcome.network.offset, curved_rows(60).mean(axis=0))
+
+
+def test_an_interrupt_while_concluding_is_forgiven_once():
+    outcome = Outcome(None, 0, np.empty((0, 2)), np.empty(0), "done")
+    calls = []
+
+    def conclude(outcome):
+        calls.append(outcome.ending)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return "state"
+
+    outcome, state = concluded(outcome, conclude, ALONE)
+    assert (outcome.ending, state, calls) == ("interrupted", "state", ["done", "interrupted"])
+    calls.clear()
+    with pytest.raises(KeyboardInterrupt):
+        concluded(outcome, conclude, ALONE)
