@@ -71,7 +71,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
     bounds : "auto", None or (low, high), default="auto"
         Range of the reconstruction. "auto" bounds a feature from below (above) where at least 5
         training rows, and 1 in 1000, sit exactly on its minimum (maximum), as pixels, counts and
-        one-hot columns do, and leaves other sides free. None leaves all free. Each of a pair is a
+        one-hot columns do, and no other side. None bounds nothing. Each of a pair is a
         number, an array of shape (n_features,) or None. The loss sees the clipped rows, its
         gradient passes through the clip.
 
@@ -108,7 +108,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
     alpha : float, default=0.1
         L2 penalty: this times half the sum of squares of the layers' coefs, divided by the number
         of training rows (in `partial_fit`, of rows seen), is added to the mean squared error of the
-        scaled data. The linear path is free, so large values lead to a linear autoencoder.
+        scaled data. The linear path bears none, so large values lead to a linear autoencoder.
 
     noise : float, default=0.0
         Standard deviation of Gaussian noise added to the inputs in training (a denoising
@@ -156,7 +156,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
     scale_ : float
         The unit of training: the root mean square of those centred rows, or one.
     bounds_ : ndarray of shape (2, n_features_in_)
-        Lower and upper bounds of the reconstruction, infinite where it is free.
+        Lower and upper bounds of the reconstruction, infinite where it is unclipped.
     activations_ : tuple of str
         Hidden, code and output activation.
     n_components_ : int
@@ -375,8 +375,8 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         stream goes on from the fitted network. No rows are held out: each batch judges the
         network before it trains it, and `validation_curve_` records that. The canonical code is
         that of all rows seen, each encoded by the network of its time; after the first call it is
-        only made white again, with as little turning as possible. Automatic bounds move out to rows
-        that exceed them. A batch on which training diverges is left out, with a warning.
+        only made white again, with as little rotation as possible. Automatic bounds move out to
+        rows that exceed them. A batch on which training diverges is left out, with a warning.
 
         Parameters
         ----------

@@ -428,7 +428,7 @@ class Canonical:
             network = network.astype(table.dtype)
             if self.whiten:
                 mean, covariance = moments(table.n_rows, *code_sums(network, table))
-                # PCA's components are in order; to turn them would mix those of equal variance
+                # PCA's components are in order; a rotation would mix those of equal variance
                 whitening = network.whitening(covariance, canonical=not is_pca)
                 network = network.recode(*whitening, mean)
             self._network = table.workers.broadcast_object(network)

@@ -45,13 +45,13 @@ def coefs_mask(params):
     }
 
 
-def forward(half, x, hidden, last, ops=np):
-    """Compute the layers of one half, and the linear path beside them.
+def forward(params, x, hidden, last, ops=np):
+    """Compute the layers of the encoder or the decoder, and the linear path beside them.
 
     Parameters
     ----------
-    half : dict
-        The encoder's params or the decoder's, as arrays or as tensors.
+    params : dict
+        The encoder's or the decoder's, as arrays or as tensors.
     x : ndarray or tensor of shape (n_rows, n_in)
         Its input.
     hidden, last : str
@@ -64,7 +64,7 @@ def forward(half, x, hidden, last, ops=np):
     out : ndarray or tensor of shape (n_rows, n_out)
     """
     hidden, last = activation(hidden, ops), activation(last, ops)
-    *first_layers, last_layer = zip(half["coefs"], half["intercepts"], strict=True)
+    *first_layers, last_layer = zip(params["coefs"], params["intercepts"], strict=True)
     out = x
     for coef, intercept in first_layers:
         out = out @ coef
@@ -73,8 +73,8 @@ def forward(half, x, hidden, last, ops=np):
     coef, intercept = last_layer
     out = out @ coef
     out += intercept
-    if "linear" in half:
-        out += x @ half["linear"]
+    if "linear" in params:
+        out += x @ params["linear"]
     return last(out)
 
 
@@ -112,7 +112,7 @@ class Autoencoder(NamedTuple):
         The one number that rows are divided by, and multiplied by after the decoder: the unit of
         training. One where the params do that, see `rescaled`.
     low, high : ndarray of shape (n_features,)
-        Bounds of each reconstructed feature in the units of X, infinite where it is free.
+        Bounds of each reconstructed feature in the units of X, infinite where it is unclipped.
     activations : tuple of str
         Names of the hidden, code and output activations.
     """
@@ -192,10 +192,10 @@ class Autoencoder(NamedTuple):
             )
             residual -= rows
             errors = np.einsum("ij,ij->i", residual, residual).astype(np.float64)
-            far = ~np.isfinite(errors)
-            if self.dtype != np.float64 and far.any():
+            overflown = ~np.isfinite(errors)
+            if self.dtype != np.float64 and overflown.any():
                 in_double = self.astype(np.float64)
-                errors[far] = in_double.squared_errors(X[far].astype(np.float64))
+                errors[overflown] = in_double.squared_errors(X[overflown].astype(np.float64))
         return errors
 
     def recode(self, to_code, from_code, origin):
@@ -250,9 +250,9 @@ class Autoencoder(NamedTuple):
         components send orthogonal directions into the output through the decoder's linear path
         (the first layer in a plain stack), the strongest first: the singular value decomposition
         of what a unit of code does. Signs are those of scikit-learn's ``svd_flip``, as in PCA. The
-        other choice is the symmetric map, which turns the code as little as possible (Kessy, Lewin
-        & Strimmer, The American Statistician 72, 2018, "ZCA"). Directions along which the code does
-        not vary keep their scale.
+        other choice is the symmetric map, which rotates the code as little as possible (Kessy,
+        Lewin & Strimmer, The American Statistician 72, 2018, "ZCA"). Directions along which the
+        code does not vary keep their scale.
 
         Parameters
         ----------
@@ -274,9 +274,9 @@ class Autoencoder(NamedTuple):
             return to_code, from_code
         decoder = self.params["decoder"]
         carrier = decoder.get("linear", decoder["coefs"][0])
-        turn, _, vt = np.linalg.svd((axes * (std * varies)) @ axes.T @ carrier)
-        turn, _ = svd_flip(turn, vt[: len(turn)], u_based_decision=False)
-        return to_code @ turn, turn.T @ from_code
+        rotation, _, vt = np.linalg.svd((axes * (std * varies)) @ axes.T @ carrier)
+        rotation, _ = svd_flip(rotation, vt[: len(rotation)], u_based_decision=False)
+        return to_code @ rotation, rotation.T @ from_code
 
     def rescale_code(self, factors):
         """Return a network with each code column multiplied by its factor."""
@@ -305,6 +305,6 @@ class Autoencoder(NamedTuple):
         return np.where(norms > 0, norms, 1.0)
 
     def without_bounds(self):
-        """Return the same network with every feature free."""
-        free = np.full_like(self.low, np.inf)
-        return self._replace(low=-free, high=free)
+        """Return the same network with every feature unclipped."""
+        unbounded = np.full_like(self.low, np.inf)
+        return self._replace(low=-unbounded, high=unbounded)

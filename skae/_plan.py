@@ -93,7 +93,7 @@ class Plan(NamedTuple):
         """
         params = start.with_params_in(np.float32).params
         l2 = min(self.settings["alpha"] / (n_before + self.n_training), _LARGEST)
-        # the linear path stays free, so that a large alpha leads to a linear autoencoder
+        # the linear path bears none, so that a large alpha leads to a linear autoencoder
         penalty = map_arrays(lambda is_coef: l2 * is_coef, coefs_mask(params))
         return TrainState(params, self.optimizer.init(params, penalty))
 

@@ -50,7 +50,7 @@ class Architecture(NamedTuple):
     bounds: object
 
     def n_weights(self, n_features):
-        """Count the coefs of the layers of both halves."""
+        """Count the coefs of the layers of encoder and decoder."""
         sizes = [n_features, *self.hidden_layer_sizes, self.n_components]
         return 2 * sum(n_in * n_out for n_in, n_out in pairwise(sizes))
 
@@ -219,14 +219,14 @@ def given_bounds(bounds, table):
     ----------
     bounds : "auto", None or pair
         Lower and upper bound, each None, a number or an array of shape (n_features,). None and
-        "auto" leave all free.
+        "auto" bound nothing.
     table : Table
         Says how many features there are, and their type.
 
     Returns
     -------
     low, high : ndarray of shape (n_features,)
-        In the type of the table, infinite where a side is free.
+        In the type of the table, infinite where a side is unbounded.
 
     Raises
     ------
@@ -239,8 +239,8 @@ def given_bounds(bounds, table):
     try:
         with np.errstate(over="ignore"):
             low, high = (
-                np.full(table.n_features, free if side is None else side, dtype=table.dtype)
-                for side, free in zip(pair, (-np.inf, np.inf), strict=True)
+                np.full(table.n_features, none if side is None else side, dtype=table.dtype)
+                for side, none in zip(pair, (-np.inf, np.inf), strict=True)
             )
     except (TypeError, ValueError):
         raise ValueError(
@@ -333,7 +333,7 @@ def _axes_of_rows(table, n_components, seed):
 
 
 def _subspace_iterations(components, table):
-    """Turn orthonormal axes towards the principal ones of all rows; return variances and axes.
+    """Rotate orthonormal axes towards the principal ones of all rows; return variances and axes.
 
     Golub & Van Loan, Matrix Computations, section 8.2.4.
     """
@@ -341,14 +341,16 @@ def _subspace_iterations(components, table):
         # the product of the covariance and the axes
         (product,) = table.total(lambda rows, axes=components.T: (rows.T @ (rows @ axes),))
         product /= table.n_rows - 1
-        variance, turn = np.linalg.eigh(components @ product)
-        axes, _ = np.linalg.qr(product @ turn[:, ::-1])  # the strongest first, so that they stay it
+        variance, rotation = np.linalg.eigh(components @ product)
+        axes, _ = np.linalg.qr(
+            product @ rotation[:, ::-1]
+        )  # the strongest first, so that they stay it
         components = axes.T.astype(components.dtype)
     return variance[::-1].clip(min=0), components
 
 
 def start_at_pca(components, std, hidden_layer_sizes, rng):
-    """Start both halves at PCA: the linear path is PCA, the branch beside it adds zero.
+    """Start encoder and decoder at PCA: the linear path is PCA, the branch beside it adds zero.
 
     The branch's hidden layers are drawn so that their units start at unit scale for inputs of unit
     variance; the last layer is zero and opens as it is trained. The random intercepts
@@ -395,7 +397,7 @@ def _half_at_pca(sizes, linear, input_scale, rng):
 
 
 def start_at_random(init, sizes, dtype, rng):
-    """Start both halves as plain stacks.
+    """Start encoder and decoder as plain stacks.
 
     Parameters
     ----------

@@ -124,7 +124,7 @@ class Stream(NamedTuple):
         _, covariance = moments(self.n_samples, *sums)
         if self.code is None:
             code = network.whitening(covariance)
-        else:  # codes of different times should mean the same: turn them as little as possible
+        else:  # codes of different times should mean the same: rotate them as little as possible
             to_code, from_code = self.code
             change, back = network.whitening(to_code.T @ covariance @ to_code, canonical=False)
             code = to_code @ change, back @ from_code

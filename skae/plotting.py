@@ -125,16 +125,8 @@ class ReconstructionDisplay:
         """
         n_samples, n_features = self.rows.shape
         shape = self.image_shape
-        if shape is not None and not _is_image_shape(shape):
-            raise ValueError(
-                f"image_shape={shape} must be (height, width), or (height, width, channels) with "
-                "1, 3 or 4 channels."
-            )
-        if shape is not None and np.prod(shape) != n_features:
-            raise ValueError(
-                f"image_shape={shape} holds {np.prod(shape)} numbers, but a row has {n_features}: "
-                f"the product must be {n_features}."
-            )
+        if shape is not None:
+            _check_image_shape(shape, n_features)
         panels = {"original": self.rows}
         for name, rows in self.reconstructions.items():
             error = mean_squared_error(self.rows, rows)
@@ -144,15 +136,7 @@ class ReconstructionDisplay:
         ax, self.figure_ = _axes(
             ax, type(self).__name__, (1.6 + width * n_samples, 0.3 + 1.05 * len(panels))
         )
-        ax.set_axis_off()
-        shape_and_gaps = {"nrows": len(panels), "ncols": n_samples, "wspace": 0.05, "hspace": 0.1}
-        if spec := ax.get_subplotspec():
-            grid = spec.subgridspec(**shape_and_gaps)
-        else:  # axes that stand anywhere in their figure
-            (left, bottom), (right, top) = ax.get_position().get_points()
-            box = {"left": left, "bottom": bottom, "right": right, "top": top}
-            grid = self.figure_.add_gridspec(**shape_and_gaps, **box)
-        self.axes_ = grid.subplots(squeeze=False)
+        self.axes_ = _divide(ax, len(panels), n_samples)
         values = np.stack(list(panels.values()))
         originals, errors = self.rows, values[2::2]
         low, high = originals.min(), originals.max()
@@ -177,6 +161,33 @@ class ReconstructionDisplay:
                 title, rotation=0, ha="right", va="center", fontsize="small", labelpad=6
             )
         return self
+
+
+def _divide(ax, n_rows, n_columns):
+    """Return axes in a grid that takes the place of some axes."""
+    ax.set_axis_off()
+    shape_and_gaps = {"nrows": n_rows, "ncols": n_columns, "wspace": 0.05, "hspace": 0.1}
+    if spec := ax.get_subplotspec():
+        grid = spec.subgridspec(**shape_and_gaps)
+    else:  # axes that stand anywhere in their figure
+        (left, bottom), (right, top) = ax.get_position().get_points()
+        box = {"left": left, "bottom": bottom, "right": right, "top": top}
+        grid = ax.figure.add_gridspec(**shape_and_gaps, **box)
+    return grid.subplots(squeeze=False)
+
+
+def _check_image_shape(shape, n_features):
+    """Refuse a shape that is not that of an image with so many numbers."""
+    if not _is_image_shape(shape):
+        raise ValueError(
+            f"image_shape={shape} must be (height, width), or (height, width, channels) with 1, 3 "
+            "or 4 channels."
+        )
+    if np.prod(shape) != n_features:
+        raise ValueError(
+            f"image_shape={shape} holds {np.prod(shape)} numbers, but a row has {n_features}: the "
+            f"product must be {n_features}."
+        )
 
 
 def _is_image_shape(shape):
