@@ -264,7 +264,7 @@ def choose(runs, against_pca):
     if not errors.size:
         return int(steps[-1]), np.empty((0, 2))
     curve = errors.mean(axis=1)
-    best = curve.argmin()
+    best = np.nan_to_num(curve, nan=np.inf).argmin()
     if against_pca and not clearly_lower(errors[best], errors[0], _SIGNIFICANCE):
         best = 0
     return int(steps[best]), np.column_stack([steps, curve])

@@ -89,7 +89,7 @@ class Table(NamedTuple):
 
     def standardised(self, offset, scale):
         """Return the same rows, centred and divided by the scale when they are read."""
-        return self._replace(offset=offset, scale=scale)
+        return self._replace(offset=np.asarray(offset, dtype=self.dtype), scale=scale)
 
     def alone(self):
         """Return the same table with all its rows read by this process."""

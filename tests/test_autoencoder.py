@@ -359,6 +359,7 @@ def test_bounds_may_change_when_training_goes_on(refit):
 # ---- partial_fit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whiten", [True, False])
 @pytest.mark.parametrize("container", [np.asarray, csr_matrix])
 def test_a_stream_of_batches_beats_pca(digits, whiten, container):
@@ -491,6 +492,7 @@ def test_other_types_give_what_their_float64_gives(digits, dtype):
     np.testing.assert_array_equal(ae.transform(X), same.transform(X))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["uint8", "float32", "memmap", "csr"])
 def test_fit_holds_no_copy_of_the_table(container, tmp_path):
     X = np.random.default_rng(0).integers(0, 255, size=(300_000, 100), dtype=np.uint8)
@@ -518,6 +520,7 @@ def test_a_memmap_gives_what_an_array_gives(digits, tmp_path):
     np.testing.assert_array_equal(quick(8).fit(memmap).transform(X), quick(8).fit(X).transform(X))
 
 
+@pytest.mark.slow
 def test_large_tables_are_served_in_blocks():
     X = curved_rows(100)
     ae = quick().fit(X)
@@ -544,6 +547,7 @@ def test_components_are_the_linear_path():
     np.testing.assert_allclose((X - ae.mean_) @ ae.components_.T, ae.transform(X), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_grid_search_over_it_runs(digits):
     search = GridSearchCV(
         quick(4), {"learning_rate_init": [1e-8, 5e-3], "noise": [0.0, 0.1]}, cv=3
@@ -551,6 +555,7 @@ def test_a_grid_search_over_it_runs(digits):
     assert search.best_params_["learning_rate_init"] == 5e-3
 
 
+@pytest.mark.slow
 def test_a_grid_search_compiles_once(compilations):
     search = GridSearchCV(
         AutoencoderTransformer(2, max_steps=10),

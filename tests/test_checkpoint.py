@@ -74,12 +74,15 @@ def test_as_long_as_pca_leads_it_is_computed_once(tmp_path, monkeypatch):
         return computed(table, *arguments)
 
     monkeypatch.setattr(_start, "principal_components", counting)
-    ae = AutoencoderTransformer(4, learning_rate_init=1e-30, max_iter=10, random_state=0)
+    ae = AutoencoderTransformer(
+        4, bounds=None, learning_rate_init=1e-30, max_iter=10, random_state=0
+    )
     ae.set_callbacks(Checkpoint(tmp_path / "ae")).fit(X)
     assert ae.best_step_ == 0
     assert rows.count(len(X)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["loky", "threading"])
 def test_fits_that_share_a_path_leave_one_of_them(tmp_path, backend):
     path = tmp_path / "ae.joblib"
@@ -151,6 +154,7 @@ def test_a_process_killed_while_it_writes_leaves_a_whole_estimator(tmp_path):
     assert broken_off
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_what_a_killed_process_leaves(tmp_path):
     path = tmp_path / "ae.joblib"
     with start(FIT, path) as process:

@@ -24,6 +24,7 @@ def by_block(method, X):
     return np.concatenate([method(block) for block in np.split(X, [100, 250])])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["threads", "processes"])
 def test_map_blocks_gives_the_bits_of_each_block(rows, fitted, scheduler):
     X, blocks = rows

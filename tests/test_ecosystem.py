@@ -81,6 +81,7 @@ def test_missing_values_are_refused_by_name():
         autoencoder().fit(FRAMES["pandas nullable"].mask(FRAMES["pandas"] > 15))
 
 
+@pytest.mark.slow
 def test_works_inside_other_transformers():
     halves = [("left", autoencoder(), NAMES[:32]), ("right", autoencoder(2), NAMES[32:])]
     codes = ColumnTransformer(halves).set_output(transform="pandas").fit_transform(FRAMES["pandas"])
@@ -108,6 +109,7 @@ def test_works_with_metadata_routing():
         assert pipe.fit(X, y, sample_weight=np.ones(len(y))).score(X, y) > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_searches_choose_by_reconstruction(n_jobs):
     grid = {"n_components": [2, 8]}
@@ -116,6 +118,7 @@ def test_searches_choose_by_reconstruction(n_jobs):
     assert 0 < search.cv_results_["mean_test_score"][0] < search.best_score_ < 1
 
 
+@pytest.mark.slow
 def test_random_and_halving_searches_run():
     grid = {"n_components": [2, 8], "alpha": [0, 1]}
     ae = autoencoder(validation_fraction=0.4)
@@ -172,6 +175,7 @@ def test_a_file_of_another_version_warns(fitted):
     assert caught[0].filename == __file__
 
 
+@pytest.mark.slow
 def test_a_file_is_hardly_larger_than_the_weights(mnist):
     rows = mnist[0].astype(np.float32)
     ae = AutoencoderTransformer(max_iter=40, random_state=0).fit(rows[:6000])

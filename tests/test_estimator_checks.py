@@ -31,6 +31,7 @@ def test_passes_scikit_learns_checks(estimator, check):
     check(estimator)
 
 
+@pytest.mark.slow
 def test_with_defaults_fails_no_check_and_skips_only_the_array_api():
     results = check_estimator(AutoencoderTransformer(), on_skip=None)
     not_passed = {r["check_name"]: r["status"] for r in results if r["status"] != "passed"}

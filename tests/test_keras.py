@@ -110,6 +110,7 @@ def test_a_policy_of_mixed_precision_keeps_offset_and_bounds_precise(rows, dtype
     np.testing.assert_allclose(to_keras(ae._network)(X), ae.reconstruct(X), rtol=0, atol=0.02)
 
 
+@pytest.mark.slow
 @saving
 def test_a_saved_model_loads_where_there_is_no_skae(rows, fitted, tmp_path):
     to_keras(fitted._network).save(tmp_path / "model.keras")

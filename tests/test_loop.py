@@ -417,6 +417,7 @@ print(len(caught))
 """
 
 
+@pytest.mark.slow
 def test_fit_works_while_tensorflow_checks_all_numbers():
     result = subprocess.run(
         [sys.executable, "-c", CHECK_NUMERICS],

@@ -134,6 +134,7 @@ def test_a_read_only_table_is_left_alone():
     np.testing.assert_array_equal(X, NORMAL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(50, 100_000), (1_000_000, 2)])
 def test_very_wide_and_very_long_tables(shape):
     X = np.random.default_rng(0).normal(size=shape).astype(np.float32)
@@ -201,6 +202,7 @@ EXTREMES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("params", EXTREMES, ids=str)
 def test_no_parameters_lead_below_pca(params, recwarn):
@@ -249,6 +251,7 @@ print([str(w.message) for w in caught], ae.n_steps_ < 10**6, np.isfinite(ae.tran
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
 @pytest.mark.parametrize(("hidden", "epochs"), [((16,), 10**5), ((2048, 2048), 1000)])
 def test_ctrl_c_stops_training_and_keeps_what_was_learnt(hidden, epochs):
@@ -292,6 +295,7 @@ def fit_and_digest(X=DIGITS[:300]):
     return digest(autoencoder(4).fit(X))
 
 
+@pytest.mark.slow
 def test_the_same_bits_from_any_process_thread_and_cache():
     expected = fit_and_digest()
     assert fit_and_digest() == expected  # compiled before
@@ -304,6 +308,7 @@ def test_the_same_bits_from_any_process_thread_and_cache():
     assert found == [expected] * 2
 
 
+@pytest.mark.slow
 def test_the_same_bits_from_any_container(tmp_path):
     X = DIGITS[:300]
     np.save(tmp_path / "X.npy", X)
@@ -322,6 +327,7 @@ def test_the_same_bits_from_any_container(tmp_path):
         np.testing.assert_array_equal(ae.transform(same), expected.transform(X))
 
 
+@pytest.mark.slow
 def test_random_states_advance_as_scikit_learns_do():
     rng = np.random.RandomState(0)
     first = autoencoder(random_state=rng).fit(NORMAL)
@@ -331,6 +337,7 @@ def test_random_states_advance_as_scikit_learns_do():
     np.testing.assert_array_equal(first.transform(NORMAL), again.transform(NORMAL))
 
 
+@pytest.mark.slow
 def test_threads_fit_and_transform_as_one_does():
     sizes = [1, 2] * 8
     expected = [autoencoder(k).fit(NORMAL).transform(NORMAL) for k in sizes[:2]] * 8
@@ -373,6 +380,7 @@ def test_a_forked_process_transforms_and_refuses_to_fit():
         process.kill()
 
 
+@pytest.mark.slow
 def test_spawned_processes_fit():
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(fit_and_digest) == fit_and_digest()
@@ -410,8 +418,9 @@ def test_a_thousand_fits_leave_memory_as_it_was():
 MANY_SHAPES = """
 import os
 import numpy as np
-import tensorflow  # which says what it says when it is loaded
 from skae import AutoencoderTransformer
+from skae._tensorflow import import_tensorflow
+import_tensorflow()  # which says what it says when it is loaded
 os.write(2, b"---\\n")
 for width in range(3, 10):
     ae = AutoencoderTransformer(2, max_steps=1, validation_fraction=0)
@@ -419,6 +428,7 @@ for width in range(3, 10):
 """
 
 
+@pytest.mark.slow
 def test_fits_of_many_shapes_are_silent():
     command = [sys.executable, "-c", MANY_SHAPES]
     result = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -12,7 +12,7 @@ from skae._sklearn import warn, without_callbacks
 WITHOUT_CALLBACKS = """
 import sys
 import numpy as np
-import sklearn.base
+import sklearn.decomposition
 sys.modules["sklearn.callback"] = None  # as before scikit-learn 1.9
 from skae import AutoencoderTransformer
 X = np.random.default_rng(0).normal(size=(40, 3))

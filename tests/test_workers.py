@@ -172,6 +172,7 @@ def mean_squared_error(estimator):
     ).mean()
 
 
+@pytest.mark.slow
 def test_gradients_of_the_first_step_are_those_of_one_process(trained):
     losses, gradients = first_step()
     for results in trained:
@@ -180,6 +181,7 @@ def test_gradients_of_the_first_step_are_those_of_one_process(trained):
             np.testing.assert_allclose(theirs, ours, atol=1e-6 * np.abs(ours).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
 def test_training_follows_that_of_one_process(trained, alone, name):
     theirs, ours = trained[0][name], alone[name]
@@ -188,12 +190,14 @@ def test_training_follows_that_of_one_process(trained, alone, name):
     np.testing.assert_array_equal(theirs.mean_, ours.mean_)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*((name, "state") for name in SETTINGS), "stream", "no seed"])
 def test_all_workers_end_with_the_same_bits(trained, name):
     chief, other = trained
     assert chief[name] == other[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "match"),
     [
@@ -208,6 +212,7 @@ def test_workers_that_differ_are_told_so_before_training(trained, name, match):
         assert match in results[name]
 
 
+@pytest.mark.slow
 def test_messages_that_are_too_large_are_refused_by_all_workers(trained):
     for results in trained:
         assert results["message"].startswith(
@@ -252,6 +257,7 @@ def test_an_internal_error_of_the_coordination_service_is_a_lost_peer():
         workers.together(fail)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_ends_training_and_what_was_learnt_is_kept(trained):
     chief, _ = trained
     assert chief["loss"].startswith("WorkerLostError: Worker 0 of 2 has lost another one")
@@ -276,6 +282,7 @@ else:
 """
 
 
+@pytest.mark.slow
 def test_a_worker_that_does_something_else_is_not_waited_for_for_ever(tmp_path):
     _, (chief, _) = run_workers(ABSENT + POSTAMBLE + "os._exit(0)\n", tmp_path)
     assert "nothing heard for 5 seconds" in chief["loss"]
@@ -298,6 +305,7 @@ np.testing.assert_allclose(mean_squared_error(theirs), mean_squared_error(ours),
 """
 
 
+@pytest.mark.slow
 def test_two_devices_of_one_machine_train_as_one():
     path = os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": path}

@@ -1,4 +1,4 @@
-"""The choice and what breaks a fit off: to be merged into test_fitting.py."""
+"""The choice between runs, and what breaks a fit off."""
 
 from types import SimpleNamespace
 
