@@ -134,16 +134,17 @@ class _Compiled:
         with self.lock:
             if self.traced is None:  # under a strategy, the parts of a step are compiled
                 self._trace(arguments, jit_compile=True if self.strategy is None else None)
-            traced = self.traced
+            traced, has_run = self.traced, self.has_run
         try:
             results = traced(*arguments)
         except tf.errors.ResourceExhaustedError as error:
             raise MemoryError(error.message) from error
         except tf.errors.OpError as error:
-            if self.has_run or self.strategy is not None or not _cannot_compile(tf, error):
+            if has_run or self.strategy is not None or not _cannot_compile(tf, error):
                 raise
             with self.lock:
                 if self.traced is traced:
+                    self.has_run = True  # what fails from here on is no matter of compiling
                     self._trace(arguments, jit_compile=None)
                     warn(_SLOWER + error.message, RuntimeWarning)
             results = self.traced(*arguments)
@@ -159,9 +160,10 @@ class _Compiled:
 
 def _cannot_compile(tf, error):
     """Whether an error says that XLA is missing, or that it cannot compile an operation."""
+    reason = error.message.partition("\n")[0]  # what follows are paths, of any name
     if isinstance(error, tf.errors.UnimplementedError | tf.errors.NotFoundError):
         return True
-    return isinstance(error, tf.errors.InvalidArgumentError) and "compil" in error.message
+    return isinstance(error, tf.errors.InvalidArgumentError) and "compil" in reason
 
 
 def _make_steps(tf, objective, optimizer, strategy):
@@ -171,7 +173,7 @@ def _make_steps(tf, objective, optimizer, strategy):
         with tf.GradientTape() as tape:
             tape.watch(params)
             loss = objective(params, batch, constants)
-        return loss, tape.gradient(loss, params)
+        return loss, tape.gradient(loss, params, unconnected_gradients="zero")
 
     def update(loss, gradients, params, optimizer_state, step, rate):
         return *optimizer.update(gradients, optimizer_state, params, step, rate), loss

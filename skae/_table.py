@@ -106,7 +106,7 @@ class Table(NamedTuple):
         rows : ndarray of int or slice
             Which of the table's rows.
         out : ndarray, optional
-            Where to write standardised rows, in any float type.
+            Where to write the rows too, in any float type.
 
         Returns
         -------
@@ -118,6 +118,8 @@ class Table(NamedTuple):
             block = block.toarray()
         block = block.astype(self.dtype, order="C", copy=False)
         if self.scale is None:
+            if out is not None:
+                out[...] = block
             return block
         # in place where the block is a copy, for what this costs is memory traffic
         centred = np.subtract(block, self.offset, out=block if block.flags.owndata else None)

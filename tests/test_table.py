@@ -419,3 +419,9 @@ def test_each_epoch_sees_each_row_once(n_rows, batch_size):
     assert n_steps == per_epoch
     seen = batch.targets[batch.weights > 0].ravel()
     np.testing.assert_array_equal(np.sort(seen), np.arange(50, 50 + n_rows))
+
+
+def test_rows_that_are_not_standardised_come_in_batches_as_they_are(numbers):
+    ((batch, _),) = Table(numbers).batches([1], (1, 20, 5), 0.0, np.random.default_rng(0))
+    rows = batch.targets[0]
+    np.testing.assert_allclose(np.sort(rows, axis=0), np.sort(numbers, axis=0), rtol=1e-6)
