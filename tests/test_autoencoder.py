@@ -192,7 +192,9 @@ def test_a_plain_stack_learns_and_keeps_the_data_where_they_are(digits):
 
 
 @pytest.mark.parametrize("name", ["identity", "relu", "tanh", "logistic", "elu", "gelu", "silu"])
-@pytest.mark.parametrize("hidden", [(12,), (12, 7), 12])
+@pytest.mark.parametrize(
+    "hidden", [(12, 7), *(pytest.param(h, marks=pytest.mark.slow) for h in ((12,), 12))]
+)
 def test_any_activation_and_depth_improves_on_its_start(name, hidden):
     X = curved_rows()
     ae = quick(1, activation=name, hidden_layer_sizes=hidden, init="glorot", max_steps=300).fit(X)

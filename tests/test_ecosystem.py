@@ -213,6 +213,7 @@ def codes(X: NDArray[np.float64]) -> NDArray[Any]:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "complaint"), [("", ""), ('\nAutoencoderTransformer(activation="sulu")\n', "sulu")]
 )

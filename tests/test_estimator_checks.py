@@ -20,14 +20,19 @@ TUTORIAL = {
 }
 
 
+@parametrize_with_checks([AutoencoderTransformer(0.9, hidden_layer_sizes=(), max_steps=60)])
+def test_passes_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
 @parametrize_with_checks(
     [
         AutoencoderTransformer(**TUTORIAL, max_steps=60),
         AutoencoderTransformer(init="glorot", hidden_layer_sizes=(32, 16), max_steps=60),
-        AutoencoderTransformer(0.9, hidden_layer_sizes=(), max_steps=60),
     ]
 )
-def test_passes_scikit_learns_checks(estimator, check):
+def test_passes_scikit_learns_checks_in_other_forms(estimator, check):
     check(estimator)
 
 

@@ -103,7 +103,7 @@ MANY = {
 }
 
 
-@pytest.mark.parametrize("n_components", [2, 9])
+@pytest.mark.parametrize("n_components", [2, pytest.param(9, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("X", MANY.values(), ids=MANY)
 def test_any_numbers_give_numbers(X, n_components):
     check(X, n_components)

@@ -55,6 +55,7 @@ def test_file_descriptors_are_left_alone():
     assert run(STDERR).stdout == "the same stderr\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", ["sys.stderr = None; os.close(2)", "sys.stderr = object()"])
 def test_a_process_without_stderr_can_fit(closed):
     program = f"import os, sys; {closed}\nfrom skae._tensorflow import import_tensorflow\n"
@@ -94,6 +95,7 @@ assert tf.config.threading.get_intra_op_parallelism_threads() == before
 """
 
 
+@pytest.mark.slow
 def test_a_running_runtime_is_left_as_it_is():
     result = run(RUNNING, OMP_NUM_THREADS="1")
     assert result.returncode == 0, result.stderr
