@@ -285,6 +285,7 @@ def test_the_first_held_out_error_is_pcas(digits):
     assert ae.validation_curve_[0, 1] == pytest.approx(pca_error(X, X, 4), rel=0.15)
 
 
+@pytest.mark.slow
 def test_early_stopping_ends_runs_of_any_length():
     ae = quick(early_stopping=True, n_iter_no_change=2, max_iter=10**6, max_steps=None)
     assert ae.fit(curved_rows(150)).n_iter_ < 2000

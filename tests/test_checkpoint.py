@@ -139,6 +139,7 @@ def start(program, path):
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_process_killed_while_it_writes_leaves_a_whole_estimator(tmp_path):
     path = tmp_path / "ae.joblib"

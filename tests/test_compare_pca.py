@@ -34,6 +34,7 @@ def quick_run(tmp_path_factory):
 TENSORFLOWS = re.compile(r"I\d{4} |WARNING: All log messages before absl")
 
 
+@pytest.mark.slow
 def test_compares_on_digits(quick_run):
     result, folder = quick_run
     assert result.returncode == 0, result.stderr
@@ -49,6 +50,7 @@ def test_compares_on_digits(quick_run):
     assert {"date", "cpu", "cores", "tensorflow"} <= set(report["environment"])
 
 
+@pytest.mark.slow
 def test_prints_an_aligned_table_and_one_sentence(quick_run):
     lines = quick_run[0].stdout.splitlines()
     assert len(lines) == 6
@@ -60,6 +62,7 @@ def test_prints_an_aligned_table_and_one_sentence(quick_run):
     assert "compare_pca.png" in written
 
 
+@pytest.mark.slow
 def test_draws_a_picture(quick_run):
     picture = imread(quick_run[1] / "compare_pca.png")
     assert picture.shape[0] > 300

@@ -174,6 +174,7 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, package):
         importlib.import_module("skae.onnx")
 
 
+@pytest.mark.slow
 def test_import_skae_imports_neither_onnx_nor_tensorflow():
     code = """
 import sys, skae

@@ -467,6 +467,7 @@ def test_objects_that_lie_about_being_arrays_are_refused(act):
         ae.transform(NORMAL)
 
 
+@pytest.mark.slow
 def test_rows_that_change_while_they_are_trained_on_crash_nothing():
     X = DIGITS[:1000].copy()
     stop = threading.Event()

@@ -25,6 +25,7 @@ except RuntimeError as error:
 """
 
 
+@pytest.mark.slow
 def test_where_scikit_learn_has_no_callbacks_all_else_works():
     result = subprocess.run(
         [sys.executable, "-c", WITHOUT_CALLBACKS], capture_output=True, text=True

@@ -30,6 +30,7 @@ print(os.environ["TF_CPP_MIN_LOG_LEVEL"])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("level", "expected"), [(None, "3"), ("1", "1")])
 def test_the_log_level_is_set_where_it_is_unset_and_nothing_else(level, expected):
     result = run(ENVIRONMENT, TF_CPP_MIN_LOG_LEVEL=level, OMP_NUM_THREADS="1")
@@ -51,6 +52,7 @@ import_tensorflow()
 """
 
 
+@pytest.mark.slow
 def test_file_descriptors_are_left_alone():
     assert run(STDERR).stdout == "the same stderr\n"
 
@@ -73,6 +75,7 @@ print(sum("XLAEigen" in name for name in names))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="threads are counted in /proc")
 @pytest.mark.skipif(
     tuple(map(int, version("tensorflow").split(".")[:2])) < (2, 21),
