@@ -59,8 +59,8 @@ _ACTIVATIONS = {
     "gelu": lambda add, x: add(
         "Mul", add("Mul", x, 0.5), add("Add", _erf(add, add("Mul", x, np.sqrt(0.5))), 1)
     ),
-    # not a product with Sigmoid, which onnxruntime fuses into QuickGelu: before 1.31 in single
-    # precision alone
+    # not a product with Sigmoid, which onnxruntime fuses into QuickGelu: up to 1.28 at least, in
+    # single precision alone
     "silu": lambda add, x: add("Div", x, add("Add", add("Exp", add("Neg", x)), 1)),
 }
 

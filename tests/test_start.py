@@ -190,16 +190,6 @@ def test_glorot_start_has_its_variance_and_no_intercepts():
     assert "linear" not in encoder
 
 
-@pytest.mark.parametrize("hidden", [(), (4,)])
-def test_restart_has_unit_directions(hidden):
-    network, X = random_network(hidden), correlated_rows()
-    rescaled = network.rescale_code(1 / network.direction_norms())
-    np.testing.assert_allclose(np.linalg.norm(rescaled.linear_path(), axis=0), 1)
-    np.testing.assert_allclose(
-        rescaled.decode(rescaled.encode(X)), network.decode(network.encode(X))
-    )
-
-
 @pytest.mark.parametrize(
     ("n_samples", "n_features", "k"), [(3, 8, 6), (1, 4, 4), (2, 4, 4), (50, 5, 5), (50, 5, 1)]
 )
