@@ -29,6 +29,9 @@ from ._workers import WorkerLostError, current_workers
 _Bound: TypeAlias = float | NDArray[Any] | None
 _Activation: TypeAlias = Literal["identity", "relu", "tanh", "logistic", "elu", "gelu", "silu"]
 
+_POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
+_NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
+
 
 class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixin, BaseEstimator):
     """Autoencoder that starts as PCA and only gets better.
@@ -235,11 +238,8 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
     _doc_link_template = "https://pypi.org/project/skae/"
 
     _parameter_constraints: dict = {  # noqa: RUF012
-        "n_components": [
-            Interval(Integral, 1, None, closed="left"),
-            Interval(Real, 0, 1, closed="neither"),
-        ],
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "n_components": [_POSITIVE_INTEGER, Interval(Real, 0, 1, closed="neither")],
+        "hidden_layer_sizes": ["array-like", _POSITIVE_INTEGER],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "init": [StrOptions({"pca", "glorot", "normal"})],
         "bounds": [StrOptions({"auto"}), tuple, list, None],
@@ -248,15 +248,15 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         "output_activation": [StrOptions(set(ACTIVATIONS))],
         "learning_rate": [StrOptions({"cosine", "constant"})],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "max_steps": [Interval(Integral, 1, None, closed="left"), None],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "noise": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [_POSITIVE_INTEGER],
+        "max_iter": [StrOptions({"auto"}), _POSITIVE_INTEGER],
+        "max_steps": [_POSITIVE_INTEGER, None],
+        "alpha": [_NOT_NEGATIVE],
+        "noise": [_NOT_NEGATIVE],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "early_stopping": ["boolean"],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_iter_no_change": [_POSITIVE_INTEGER],
+        "tol": [_NOT_NEGATIVE],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],

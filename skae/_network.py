@@ -14,6 +14,7 @@ which serves, and TensorFlow, which trains.
 from typing import NamedTuple
 
 import numpy as np
+import optree
 from sklearn.utils.extmath import svd_flip
 
 from ._activations import activation
@@ -24,25 +25,9 @@ from ._activations import activation
 FLAT = 1e-10
 
 
-def map_arrays(function, nest):
-    """Apply `function` to each array of a nest of dicts and lists."""
-    if isinstance(nest, dict):
-        return {name: map_arrays(function, part) for name, part in nest.items()}
-    if isinstance(nest, list):
-        return [map_arrays(function, part) for part in nest]
-    return function(nest)
-
-
 def coefs_mask(params):
     """Nest like params that holds one for each layer's coefs, and zero for all else."""
-
-    def mask(name, part):
-        return map_arrays(lambda _: float(name == "coefs"), part)
-
-    return {
-        half: {name: mask(name, part) for name, part in parts.items()}
-        for half, parts in params.items()
-    }
+    return optree.tree_map_with_path(lambda path, _: float("coefs" in path), params)
 
 
 def forward(params, x, hidden, last, ops=np):
@@ -141,13 +126,12 @@ class Autoencoder(NamedTuple):
 
     def with_params_in(self, dtype):
         """Return the same network with params in another float type, and units as they are."""
-        return self._replace(params=map_arrays(lambda a: a.astype(dtype, copy=False), self.params))
+        params = optree.tree_map(lambda array: array.astype(dtype, copy=False), self.params)
+        return self._replace(params=params)
 
     def is_finite(self):
         """Whether every weight is a finite number."""
-        finite = []
-        map_arrays(lambda array: finite.append(np.isfinite(array).all()), self.params)
-        return all(finite)
+        return all(np.isfinite(array).all() for array in optree.tree_leaves(self.params))
 
     def standardise(self, X):
         """Centre and scale dense rows in their own precision, and cast them to that of params."""
@@ -241,7 +225,7 @@ class Autoencoder(NamedTuple):
 
     def _params_in_double_precision(self):
         """Copy them, to be changed without this network noticing."""
-        return map_arrays(lambda array: array.astype(np.float64), self.params)
+        return optree.tree_map(lambda array: array.astype(np.float64), self.params)
 
     def whitening(self, covariance, *, canonical=True):
         """Return the map that makes the code white, for `recode`.

@@ -9,8 +9,7 @@ so that whatever differs from fit to fit is state.
 from typing import NamedTuple
 
 import numpy as np
-
-from ._network import map_arrays
+import optree
 
 # Share of the steps in which the cosine schedule climbs to its peak, and the number of steps for
 # a stream, which does not know how many are to come.
@@ -41,10 +40,9 @@ class Adam(NamedTuple):
         state : dict
             The moments "m" and "v", and "l2".
         """
-        zeros = map_arrays(np.zeros_like, params)
-        if l2 is None:
-            l2 = map_arrays(lambda _: 0.0, params)
-        return {"m": zeros, "v": zeros, "l2": map_arrays(np.float32, l2)}
+        zeros = optree.tree_map(np.zeros_like, params)
+        l2 = optree.tree_map(np.float32, l2 or optree.tree_map(lambda _: 0.0, params))
+        return {"m": zeros, "v": zeros, "l2": l2}
 
     def update(self, gradients, state, params, step, rate):
         """Make a step."""

@@ -3,9 +3,10 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+import optree
 
 from ._loop import TrainState
-from ._network import coefs_mask, map_arrays
+from ._network import coefs_mask
 from ._optimizers import SCHEDULES, Adam, warm_up
 
 # How max_iter="auto" trades time for error, in epochs and in gradient steps.
@@ -94,7 +95,7 @@ class Plan(NamedTuple):
         params = start.with_params_in(np.float32).params
         l2 = min(self.settings["alpha"] / (n_before + self.n_training), _LARGEST)
         # the linear path bears none, so that a large alpha leads to a linear autoencoder
-        penalty = map_arrays(lambda is_coef: l2 * is_coef, coefs_mask(params))
+        penalty = optree.tree_map(lambda is_coef: l2 * is_coef, coefs_mask(params))
         return TrainState(params, self.optimizer.init(params, penalty))
 
 

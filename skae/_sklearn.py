@@ -78,12 +78,8 @@ def without_callbacks(estimator):
 class SkaeVersionWarning(InconsistentVersionWarning):
     """An estimator comes from a file that another version of skae wrote."""
 
-    def __str__(self):
-        return (
-            f"This {self.estimator_name} was saved by skae {self.original_sklearn_version}, and "
-            f"this is skae {self.current_sklearn_version}. It may fail or give other results: fit "
-            "it again, or load it with the version that saved it."
-        )
+    # scikit-learn's own compose a text that speaks of scikit-learn's version
+    __init__, __str__ = UserWarning.__init__, UserWarning.__str__
 
 
 class VersionMarkMixin:
@@ -96,11 +92,9 @@ class VersionMarkMixin:
         saved = state.pop("_skae_version", "unknown")
         if saved != __version__:
             warn(
-                SkaeVersionWarning(
-                    estimator_name=type(self).__name__,
-                    current_sklearn_version=__version__,
-                    original_sklearn_version=saved,
-                ),
+                f"This {type(self).__name__} was saved by skae {saved}, and this is skae "
+                f"{__version__}. It may fail or give other results: fit it again, or load it with "
+                "the version that saved it.",
                 SkaeVersionWarning,
             )
         super().__setstate__(state)

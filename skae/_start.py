@@ -4,11 +4,12 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+import optree
 from scipy.linalg import eigh
 from sklearn.decomposition import PCA
 from sklearn.utils.extmath import svd_flip
 
-from ._network import FLAT, Autoencoder, map_arrays
+from ._network import FLAT, Autoencoder
 
 # Up to here the covariance and its eigenvectors cost less than a few passes of training.
 _MAX_COVARIANCE_FEATURES = 1500
@@ -380,7 +381,7 @@ def start_at_pca(components, std, hidden_layer_sizes, rng):
         "encoder": _half_at_pca(sizes, components.T, 1.0, rng),
         "decoder": _half_at_pca(sizes[::-1], components, code_scale, rng),
     }
-    return map_arrays(lambda a: np.array(a, dtype=components.dtype, order="C"), params)
+    return optree.tree_map(lambda a: np.array(a, dtype=components.dtype, order="C"), params)
 
 
 def _half_at_pca(sizes, linear, input_scale, rng):
@@ -427,4 +428,4 @@ def start_at_random(init, sizes, dtype, rng):
         layers = [layer(n_in, n_out) for n_in, n_out in pairwise(half_sizes)]
         coefs, intercepts = map(list, zip(*layers, strict=True))
         params[half] = {"coefs": coefs, "intercepts": intercepts}
-    return map_arrays(lambda a: a.astype(dtype), params)
+    return optree.tree_map(lambda a: a.astype(dtype), params)

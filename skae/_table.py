@@ -131,8 +131,9 @@ class Table(NamedTuple):
         They are smaller where what is computed of them has rows of more numbers, `widths`.
         """
         share = self.workers.share(self.n_rows)
-        for block in row_blocks(share.stop - share.start, max(self.n_features, *widths, 1)):
-            yield self.take(slice(share.start + block.start, share.start + block.stop))
+        n_block = max(1, _BLOCK // max(self.n_features, *widths, 1))
+        for first in range(share.start, share.stop, n_block):
+            yield self.take(slice(first, min(first + n_block, share.stop)))
 
     def fold(self, ufunc, function):
         """Fold a function of dense blocks over all blocks and workers.
@@ -142,7 +143,7 @@ class Table(NamedTuple):
         ufunc : numpy.ufunc
             Joins two results: `numpy.add`, `numpy.maximum`.
         function : callable
-            Maps a block of rows to a sequence of new arrays.
+            Maps a block of rows to a sequence of arrays.
 
         Returns
         -------
@@ -152,11 +153,7 @@ class Table(NamedTuple):
         results = None
         for block in self.blocks():
             parts = function(block)
-            if results is None:
-                results = list(parts)
-            else:
-                for result, part in zip(results, parts, strict=True):
-                    ufunc(result, part, out=result)
+            results = parts if results is None else list(map(ufunc, results, parts))
         return self.workers.reduce(ufunc, results)
 
     def total(self, function):
@@ -239,7 +236,9 @@ class Table(NamedTuple):
             read, weights = read[:, share], weights[:, share]
             targets = np.zeros((*weights.shape, n_features), dtype=np.float32)
             flat, indices = targets[:n_steps].reshape(-1, n_features), read[:n_steps].ravel()
-            for block in row_blocks(len(indices), n_features, _GATHERED):
+            n_block = max(1, _GATHERED // n_features)
+            for first in range(0, len(indices), n_block):
+                block = slice(first, first + n_block)
                 self.take(indices[block], out=flat[block])
             inputs = targets
             if noise:
@@ -260,9 +259,3 @@ def shuffled_batches(n_rows, batch_size, rng):
         order = rng.permutation(n_rows)
         for first in range(0, n_rows, batch_size):
             yield order[first : first + batch_size]
-
-
-def row_blocks(n_rows, width, numbers=_BLOCK):
-    """Slices that cut n_rows rows of `width` numbers each into blocks of so many numbers."""
-    size = max(1, numbers // width)
-    return [slice(first, min(first + size, n_rows)) for first in range(0, n_rows, size)]

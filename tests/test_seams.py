@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import optree
 import pytest
 import tensorflow as tf
 
 import skae
 from skae import _loop
 from skae._activations import activation
-from skae._network import map_arrays, reconstruct
+from skae._network import reconstruct
 from skae._start import start_at_random
 from skae._table import Table
 
@@ -40,7 +41,7 @@ class Momentum(NamedTuple):
     decay: float = 0.9
 
     def init(self, params):
-        return {"velocity": map_arrays(np.zeros_like, params)}
+        return {"velocity": optree.tree_map(np.zeros_like, params)}
 
     def update(self, gradients, state, params, step, rate):
         each = tf.nest.map_structure

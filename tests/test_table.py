@@ -7,13 +7,13 @@ from threading import Barrier
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.sparse import csr_array
 
 from skae import _table
-from skae._table import Table, row_blocks, shuffled_batches
+from skae._table import Table, shuffled_batches
 from skae._workers import Workers
 
 CONTAINERS = ["array", "memmap", "CSR", "Fortran", "view"]
@@ -85,12 +85,8 @@ def together(n_workers, function):
 @contextmanager
 def in_blocks_of(n_numbers):
     """Read tables in blocks of so many numbers."""
-
-    def small(n_rows, width, numbers=n_numbers):
-        return row_blocks(n_rows, width, numbers)
-
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(_table, "row_blocks", small)
+        monkeypatch.setattr(_table, "_BLOCK", n_numbers)
         yield
 
 
@@ -177,14 +173,13 @@ def test_a_table_alone_reads_all_rows(numbers):
     assert sum(map(len, table.alone().blocks())) == 20
 
 
-@given(st.integers(0, 5000), st.integers(1, 2 * 10**6))
-@example(5, 2**20)
-def test_blocks_cover_the_rows_in_order(n_samples, width):
-    blocks = list(row_blocks(n_samples, width))
-    assert all(0 <= block.start < block.stop <= n_samples for block in blocks)
-    covered = [range(n_samples)[block] for block in blocks]
-    assert [row for rows in covered for row in rows] == list(range(n_samples))
-    assert all(len(rows) == 1 or len(rows) * width <= 2**20 for rows in covered)
+@given(st.integers(0, 50), st.integers(1, 30), st.integers(1, 200))
+def test_blocks_cover_the_rows_in_order(n_samples, width, n_numbers):
+    rows = np.arange(n_samples * width, dtype=float).reshape(n_samples, width)
+    with in_blocks_of(n_numbers):
+        blocks = list(Table(rows).blocks())
+    np.testing.assert_array_equal(np.concatenate([rows[:0], *blocks]), rows)
+    assert all(len(block) > 0 and (len(block) == 1 or block.size <= n_numbers) for block in blocks)
 
 
 def test_the_blocks_of_a_table_stay_small_for_what_is_made_of_them():
