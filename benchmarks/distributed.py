@@ -29,6 +29,7 @@ from scipy.optimize import nnls
 from skae import AutoencoderTransformer, _loop, _plan
 from skae._objectives import Reconstruction
 from skae._optimizers import Adam
+from skae._start import Architecture
 from skae._table import Table
 from skae._workers import current_workers
 
@@ -52,10 +53,11 @@ def seconds_per_step(ae, X, batch_size):
     """Median over chunks of the time of a gradient step of a fitted network."""
     workers = current_workers()
     network = ae._network.rescaled(ae.scale_).with_params_in(np.float32)
-    n_weights = sum(coef.size for half in (ae.encoder_, ae.decoder_) for coef in half["coefs"])
-    shape = _plan.chunk_shape(*X.shape, batch_size, n_weights)
+    *hidden, n_components = map(len, ae.encoder_["intercepts"])
+    architecture = Architecture(n_components, hidden, network.activations, ae.init, ae.bounds)
     n_chunks, objective = TIMED_CHUNKS + 2, Reconstruction(network.activations)
     table = Table(X, workers=workers).standardised(network.offset, network.scale)
+    shape = _plan.chunk_shape(table, architecture, batch_size)
     steps = _loop.train(
         _loop.TrainState(network.params, Adam().init(network.params)),
         table.batches([shape[0]] * n_chunks, shape, 0.0, np.random.default_rng(0)),

@@ -35,7 +35,6 @@ from skae._table import Table
 BATCHES = [32, 256, 1024]
 N_FEATURES, HIDDEN, K = 784, 128, 64
 SIZES = [N_FEATURES, HIDDEN, K, HIDDEN, N_FEATURES]
-N_WEIGHTS = 2 * (N_FEATURES * HIDDEN + HIDDEN * K)
 # Each measurement makes steps for about so long.
 SECONDS = 1.0
 
@@ -48,17 +47,19 @@ class Ours:
         self.X, self.batch_size = X, batch_size
         if init == "pca":
             axes = np.linalg.qr(rng.normal(size=(N_FEATURES, K)))[0].T.astype(np.float32)
-            params = _start.start_at_pca(axes, np.ones(K), (HIDDEN,), rng)
+            params = _start.start_at_pca(axes, np.ones(K), SIZES[:3], rng)
             activations = ("silu", "identity", "identity")
         else:
-            params = _start.start_at_random(init, [N_FEATURES, HIDDEN, K], np.float32, rng)
+            params = _start.start_at_random(init, SIZES[:3], rng)
             activations = ("logistic",) * 3
-        free = np.full(N_FEATURES, np.inf, dtype=np.float32)
-        self.start = Autoencoder(params, np.zeros_like(free), 1.0, -free, free, activations)
+        bounds = np.repeat([[-np.inf], [np.inf]], N_FEATURES, axis=1)
+        start = Autoencoder(params, np.zeros(N_FEATURES), 1.0, bounds, activations)
+        self.start = start.astype(np.float32)
+        self.architecture = _start.Architecture(K, (HIDDEN,), activations, init, None)
 
     def __call__(self, n_steps):
         """Make so many steps."""
-        shape = _plan.chunk_shape(*self.X.shape, self.batch_size, N_WEIGHTS)
+        shape = _plan.chunk_shape(Table(self.X), self.architecture, self.batch_size)
         lengths = [shape[0]] * (n_steps // shape[0]) + [n_steps % shape[0] or shape[0]]
         table = Table(self.X).standardised(self.start.offset, 1.0)
         objective, optimizer = Reconstruction(self.start.activations), Adam()

@@ -14,13 +14,23 @@ from sklearn.utils import check_random_state
 
 from . import _sklearn
 from ._activations import ACTIVATIONS
-from ._fitting import MIN_HELD_OUT, Canonical, all_rows, concluded, held_out_splits, run_fit, train
+from ._fitting import (
+    MIN_HELD_OUT,
+    Canonical,
+    Run,
+    all_rows,
+    concluded,
+    held_out_splits,
+    run_fit,
+    train,
+)
 from ._objectives import Reconstruction
+from ._optimizers import SCHEDULES
 from ._plan import plan_fit, plan_stream
 from ._progress import Progress
 from ._serving import Rows, ServingMixin
 from ._sklearn import CallbackSupportMixin, Interval, StrOptions, VersionMarkMixin
-from ._start import Architecture, code_size, first_network, restarted
+from ._start import Architecture, Subspace, code_size, first_network, restarted
 from ._stream import Stream
 from ._table import Table
 from ._workers import WorkerLostError, current_workers
@@ -91,9 +101,9 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         Activation of the output, for a plain stack. With any but "identity" the data are neither
         centred nor scaled: they should come in the activation's range.
 
-    learning_rate : {"cosine", "constant"}, default="cosine"
-        Schedule: 5 % of the steps to climb to `learning_rate_init`, then half a cosine to zero; or
-        `learning_rate_init` all the time.
+    learning_rate : {"linear", "cosine", "constant"}, default="linear"
+        Schedule: 5 % of the steps to climb to `learning_rate_init`, then a straight line or half a
+        cosine to zero; or `learning_rate_init` all the time.
 
     learning_rate_init : float, default=7e-3
         Peak step size of Adam [1]_.
@@ -246,7 +256,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         "whiten": ["boolean"],
         "code_activation": [StrOptions(set(ACTIVATIONS))],
         "output_activation": [StrOptions(set(ACTIVATIONS))],
-        "learning_rate": [StrOptions({"cosine", "constant"})],
+        "learning_rate": [StrOptions(set(SCHEDULES))],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "batch_size": [_POSITIVE_INTEGER],
         "max_iter": [StrOptions({"auto"}), _POSITIVE_INTEGER],
@@ -273,7 +283,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         whiten: bool = True,
         code_activation: _Activation = "identity",
         output_activation: _Activation = "identity",
-        learning_rate: Literal["cosine", "constant"] = "cosine",
+        learning_rate: Literal["linear", "cosine", "constant"] = "linear",
         learning_rate_init: float = 7e-3,
         batch_size: int = 256,
         max_iter: int | Literal["auto"] = "auto",
@@ -337,29 +347,27 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         self : AutoencoderTransformer
             The fitted estimator.
         """
-        self._check_combinations()
         warm = self.warm_start and hasattr(self, "encoder_")
-        if warm:
-            self._check_same_network()
-        X, columns = self._validate(X, reset=not warm)
-        table, seed = self._agree(X)
-        architecture = self._architecture(table, seed, fitted=warm)
+        table, columns, seed, architecture = self._open(X, fitted=warm)
+        subspace = None if warm or self.noise else Subspace.of(table, architecture, seed)
+        rows = table
+        if subspace is not None:
+            rows, architecture = subspace.coordinates(table), architecture._replace(bounds=None)
         start = self._start(table, architecture, seed, warm)
 
         against_pca = self.init == "pca" and not warm
         rng, min_held_out = np.random.default_rng(seed), MIN_HELD_OUT if against_pca else 1
         splits = held_out_splits(table.n_rows, float(self.validation_fraction), min_held_out, rng)
-        objective, n_training = Reconstruction(architecture.activations), len(splits[0][0])
-        plan = plan_fit(
-            objective, table, architecture, n_training, self._settings(), against_pca=against_pca
-        )
+        objective = Reconstruction(architecture.activations)
+        plan = plan_fit(objective, rows, architecture, splits, self._settings(), against_pca)
 
         columns |= {"mean_": table.sum() / table.n_rows, "n_samples_seen_": table.n_rows}
-        canonical = Canonical(table, start, bool(self.whiten))
+        canonical = Canonical(start, bool(self.whiten), subspace)
         conclude = partial(self._conclude, table, plan, canonical, columns)
-        n_runs = len(splits) + (len(splits) > 1)  # with several splits, there is one on all rows
-        progress = Progress(self, X, y, n_runs * plan.n_evaluations, conclude)
-        outcome = run_fit(table, start, plan, splits, seed, progress)
+        # with several splits, there is a run on all rows
+        n_runs = -(-len(splits) // plan.n_stacked) + (len(splits) > 1)
+        progress = Progress(self, table.X, y, n_runs * plan.n_evaluations, conclude)
+        outcome = run_fit(rows, start, plan, splits, seed, progress)
         outcome, state = concluded(outcome, conclude, table.workers)
         self._adopt(state)
         progress.print(f"kept step {self.best_step_}, MSE {self.reconstruction_err_:.4g}")
@@ -390,22 +398,19 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         self : AutoencoderTransformer
             The estimator.
         """
-        self._check_combinations()
         first = not hasattr(self, "encoder_")
         if not first:
-            self._check_same_network()
             _check_same("whiten", bool(self.whiten), self._whitened)
-        X, columns = self._validate(X, reset=first)
-        table, seed = self._agree(X)
-        architecture = self._architecture(table, seed, fitted=not first)
+        table, columns, seed, architecture = self._open(X, fitted=not first)
         objective = Reconstruction(architecture.activations)
 
         stream = Stream.of(self)
-        network = stream.start(self, table, architecture, seed)
+        network = stream.resumed(self._start(table, architecture, seed, not first)(table))
         error = objective.row_errors(network.with_params_in(np.float32), table).mean()
         plan = plan_stream(objective, table, architecture, self._settings(), stream.step)
         rng, state = np.random.default_rng([seed, stream.n_steps]), stream.state(network, plan)
-        run = train(table, all_rows(table.n_rows), network, plan, rng, state=state)
+        run = Run(table, all_rows(table.n_rows), network, plan)
+        train([run], [rng], state=state)
         if run.ending != "diverged" or first:  # such rows taught nothing, and would spoil the code
             table = table.alone() if run.ending == "lost" else table
             network, stream = stream.after(run, error, table, bool(self.whiten))
@@ -415,11 +420,11 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
 
     def _conclude(self, table, plan, canonical, known, outcome):
         """Return the fitted attributes of a fit that has come to this outcome."""
-        network = canonical(outcome)
+        table = table.alone() if outcome.ending == "lost" else table
+        network = canonical(outcome, table)
         if len(outcome.curve):
             error = outcome.curve[outcome.curve[:, 0] == outcome.step, 1].item()
         else:
-            table = table.alone() if outcome.ending == "lost" else table
             error = plan.objective.row_errors(network, table).mean()
         n_steps = len(outcome.losses)
         return {
@@ -437,14 +442,13 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         """Return the fitted attributes that hold a network."""
         if self.init == "pca" and not self.whiten:  # a code in the units of X, as PCA's
             network = network.rescale_code(np.full(network.code_size, network.scale))
-        scale = network.scale
-        network = network.rescaled(1.0).astype(network.offset.dtype)
+        params = network.rescaled(1.0).with_params_in(network.offset.dtype).params
         return {
-            "encoder_": network.params["encoder"],
-            "decoder_": network.params["decoder"],
+            "encoder_": params["encoder"],
+            "decoder_": params["decoder"],
             "offset_": network.offset,
-            "scale_": scale,
-            "bounds_": np.stack([network.low, network.high]),
+            "scale_": network.scale,
+            "bounds_": network.bounds,
             "activations_": network.activations,
             "n_components_": network.code_size,
             "_whitened": bool(self.whiten),
@@ -489,12 +493,11 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
     def _hidden_layer_sizes(self):
         """Return them as Python's integers: the products of NumPy's small ones overflow."""
         sizes = np.atleast_1d(np.array(self.hidden_layer_sizes, dtype=object))
-        for size in sizes:
-            if not isinstance(size, Integral) or size < 1:
-                raise ValueError(
-                    "hidden_layer_sizes must hold the sizes of the encoder's hidden layers, "
-                    f"integers from 1 up, got {self.hidden_layer_sizes!r}."
-                )
+        if not all(isinstance(size, Integral) and size >= 1 for size in sizes):
+            raise ValueError(
+                "hidden_layer_sizes must hold the sizes of the encoder's hidden layers, "
+                f"integers from 1 up, got {self.hidden_layer_sizes!r}."
+            )
         return tuple(map(int, sizes))
 
     def _settings(self):
@@ -539,11 +542,21 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
             table.workers.check_agreement(facts)
         return table, table.workers.broadcast_object(seed)
 
-    def _architecture(self, table, seed, *, fitted):
-        """Return what the parameters say of the network; of a fitted one, the size of its code."""
+    def _open(self, X, *, fitted):
+        """Check parameters and rows, which must suit the network if there is a fitted one.
+
+        Return the table, the fitted attributes that describe its columns, the seed, and what the
+        parameters say of the network.
+        """
+        self._check_combinations()
+        if fitted:
+            self._check_same_network()
+        X, columns = self._validate(X, reset=not fitted)
+        table, seed = self._agree(X)
         n_components = self.n_components_ if fitted else code_size(table, self.n_components, seed)
-        hidden = self._hidden_layer_sizes()
-        return Architecture(n_components, hidden, self._activations(), self.init, self.bounds)
+        sizes, activations = self._hidden_layer_sizes(), self._activations()
+        architecture = Architecture(n_components, sizes, activations, self.init, self.bounds)
+        return table, columns, seed, architecture
 
     def _start(self, table, architecture, seed, warm):
         """Return the function that gives the network with which training on a table starts."""

@@ -9,6 +9,7 @@ import time
 from typing import NamedTuple
 
 import numpy as np
+import optree
 from scipy.special import stdtrit
 
 from . import _loop
@@ -86,47 +87,57 @@ class Run:
         What the loss of a worker raised.
     """
 
-    def __init__(self, start, plan, errors):
+    def __init__(self, table, split, start, plan):
+        self.training, self.held_out = map(table.select, split)
         self.start, self.plan, self.network, self.state = start, plan, start, None
-        self.steps, self.errors, self.ending, self.error = [0], [errors], "done", None
+        self.unit = start.scale**2 * (table.n_features / (table.width or table.n_features))
+        row_errors, first = plan.objective.row_errors, start.with_params_in(np.float32)
+        errors = row_errors(first.without_bounds() if plan.against_pca else first, self.held_out)
+        sample = self.training.select(slice(None, None, max(1, self.training.n_rows // 1000)))
+        is_exact = row_errors(first, sample).mean() <= _EXACT * self.unit
+        self.steps, self.errors, self.error = [0], [errors], None
+        self.ending = "exact" if is_exact else "done"
         self._losses, self._latest, self._stale, self._worst = [], None, 0, 0.0
-        self._lowest = errors.mean() if len(errors) else np.nan
+        self._lowest, self._index = errors.mean() if len(errors) else np.nan, ...
 
     @property
     def losses(self):
         """Training loss of each gradient step."""
-        return np.concatenate([np.empty(0), *self._losses]) * self.start.scale**2
+        return np.concatenate([np.empty(0), *self._losses]) * self.unit
 
     @property
     def step(self):
         """Number of gradient steps made."""
         return sum(map(len, self._losses))
 
-    def add(self, state, losses):
-        """Take note of a chunk of steps; return whether the loss is still a reasonable number."""
-        self._latest = state
+    def add(self, state, losses, index):
+        """Take note of a chunk of steps; return whether the loss is still a reasonable number.
+
+        The index is the run's place in the stack, or an ellipsis if it is alone.
+        """
+        self._latest, self._index, losses = state, index, losses[:, index]
         self._losses.append(losses.astype(np.float64))
         first, self._worst = self._losses[0][0], max(self._worst, losses.max())
         has_exploded = self._worst > _EXPLODED * max(1.0, first) and losses.min() > first
         return bool(np.isfinite(losses).all() and not has_exploded)
 
-    def evaluate(self, held_out):
+    def evaluate(self):
         """Keep a snapshot if its held-out errors are lower, or if there are no held-out rows.
 
         Return whether its params are finite numbers; otherwise it does not count.
         """
-        latest = self._latest.to_numpy()
-        network = self.start._replace(params=latest.params)
+        params = optree.tree_map(lambda part: part.numpy()[self._index], self._latest.params)
+        network = self.start._replace(params=params)
         if not network.is_finite():
             return False
-        errors = self.plan.objective.row_errors(network, held_out)
+        errors = self.plan.objective.row_errors(network, self.held_out)
         self.steps.append(self.step)
         self.errors.append(errors)
         if not len(errors):
-            self.network, self.state = network, latest
+            self.network, self.state = network, self._latest.to_numpy()
             return True
         error = errors.mean()
-        is_gain = error < self._lowest - self.plan.settings["tol"] * self.start.scale**2
+        is_gain = error < self._lowest - self.plan.settings["tol"] * self.unit
         self._stale = 0 if is_gain else self._stale + 1
         if error < self._lowest:
             self.network, self._lowest = network, error
@@ -157,85 +168,98 @@ class Observer:
 
     def end(self, run, seconds_left):
         """Hear that the held-out rows were evaluated; return True to end the run."""
-        return False
 
     def close(self, run):
         """Hear that the run is over, perhaps between two evaluations."""
 
 
-def train(table, split, start, plan, rng, observer=None, state=None):
-    """Make a run: train a network and remember its best snapshot.
+def train(runs, rngs, observer=None, state=None):
+    """Train the networks of some runs together, and remember the best snapshot of each.
+
+    A step of all is one step of the loop, whose arrays are stacked; so the splits of a small table
+    cost hardly more calls than one. What ends one run ends them all.
 
     Parameters
     ----------
-    table : Table
-        The rows, with the workers that train together.
-    split : pair of ndarray of int
-        Its rows to train on and its held-out rows; the second may be empty.
-    start : Autoencoder
-        The network to start from.
-    plan : Plan
-        How to train.
-    rng : numpy.random.Generator
-        Shuffles the minibatches and makes the noise.
+    runs : list of Run
+        Runs that are paced alike.
+    rngs : list of numpy.random.Generator
+        For each, shuffles the minibatches and makes the noise.
     observer : Observer, optional
-        Hears of each evaluation.
+        Hears of each evaluation of the first.
     state : TrainState, optional
-        What to go on from, where this run follows another.
-
-    Returns
-    -------
-    Run
+        What to go on from, where one run follows another.
     """
-    training, held_out = map(table.select, split)
-    row_errors, in_float32 = plan.objective.row_errors, start.with_params_in(np.float32)
-    first = in_float32.without_bounds() if plan.against_pca else in_float32
-    run = Run(start, plan, row_errors(first, held_out))
-    sample = training.select(slice(None, None, max(1, training.n_rows // 1000)))
-    if row_errors(in_float32, sample).mean() <= _EXACT * start.scale**2:
-        run.ending = "exact"
-        return run
-
-    observer = observer or Observer()
-    standardised = training.standardised(start.offset, start.scale)
+    plan, workers = runs[0].plan, runs[0].training.workers
+    if any(run.ending == "exact" for run in runs):
+        for run in runs:
+            run.ending = "exact"
+        return
+    params = _stacked([run.start.params for run in runs])
     chunks = _loop.train(
-        state or plan.initial_state(start),
-        standardised.batches(plan.chunk_lengths(), plan.shape, plan.settings["noise"], rng),
+        state or plan.initial_state(params),
+        _stacked_batches(runs, rngs),
         plan.rates,
         objective=plan.objective,
-        constants=plan.objective.constants(start),
+        constants=_stacked([plan.objective.constants(run.start) for run in runs]),
         optimizer=plan.optimizer,
-        workers=table.workers,
+        workers=workers,
+        n_stacked=len(runs) if len(runs) > 1 else None,
     )
+    observer, error = observer or Observer(), None
     try:
-        run.ending = _advance(run, chunks, held_out, observer)
+        ending = _advance(runs, chunks, observer)
     except KeyboardInterrupt:
-        if table.workers.n_workers > 1:  # the others cannot know, and wait
+        if workers.n_workers > 1:  # the others cannot know, and wait
             raise
-        run.ending = "interrupted"
-    except WorkerLostError as error:
-        run.ending, run.error = "lost", error
-    if run.ending in BROKEN_OFF and run.step > run.steps[-1]:
-        run.evaluate(held_out.alone())
-    observer.close(run)
-    return run
+        ending = "interrupted"
+    except WorkerLostError as lost:
+        ending, error = "lost", lost
+    for run in runs:
+        run.ending, run.error = ending, error
+        if ending in BROKEN_OFF and run.step > run.steps[-1]:
+            run.held_out = run.held_out.alone()
+            run.evaluate()
+    observer.close(runs[0])
 
 
-def _advance(run, chunks, held_out, observer):
+def _stacked(nests, axis=0):
+    """Stack nests of arrays of equal shapes; one alone stays as it is."""
+    if len(nests) == 1:
+        return nests[0]
+    return optree.tree_map(lambda *arrays: np.stack(arrays, axis), *nests)
+
+
+def _stacked_batches(runs, rngs):
+    plan = runs[0].plan
+    chunks = []
+    for run, rng in zip(runs, rngs, strict=True):
+        rows = run.training.standardised(run.start.offset, run.start.scale)
+        noise = plan.settings["noise"]
+        chunks.append(rows.batches(plan.chunk_lengths(), plan.shape, noise, rng))
+    for parts in zip(*chunks, strict=True):
+        batches, (n_steps, *_) = zip(*parts, strict=True)
+        yield _stacked(batches, axis=1), n_steps
+
+
+def _advance(runs, chunks, observer):
     """Train until something ends it, and return what."""
-    began = time.monotonic()
+    began, first, plan = time.monotonic(), runs[0], runs[0].plan
+    indices = [...] if len(runs) == 1 else range(len(runs))
     observer.begin()
     for state, losses in chunks:
-        if not run.add(state, losses):
+        pairs = zip(runs, indices, strict=True)
+        if not all(run.add(state, losses, index) for run, index in pairs):
             return "diverged"
-        if not run.plan.evaluates_at(run.step):
+        if not plan.evaluates_at(first.step):
             continue
-        if not run.evaluate(held_out):
+        if not all(run.evaluate() for run in runs):
             return "diverged"
-        stop = observer.end(run, (time.monotonic() - began) * (run.plan.stop / run.step - 1))
-        if any(held_out.workers.all_gather_object(bool(stop))) or run.has_lost_patience():
+        stop = observer.end(first, (time.monotonic() - began) * (plan.stop / first.step - 1))
+        stops = first.training.workers.all_gather_object(bool(stop))
+        if any(stops) or first.has_lost_patience():
             return "early"
-        if run.step < run.plan.stop:
+        if first.step < plan.stop:
             observer.begin()
     return "done"
 
@@ -358,25 +382,30 @@ def run_fit(table, start, plan, splits, seed, observer):
     Outcome
     """
 
-    def run(split, plan, number):
-        observer.print(f"run {number + 1}: {len(split[0])} rows to train on")
-        first, rng = start(table.select(split[0])), np.random.default_rng([seed, number])
-        return train(table, split, first, plan._replace(n_training=len(split[0])), rng, observer)
+    def run(splits, plan, number):
+        observer.print(f"{len(splits)} x {len(splits[0][0])} rows to train on")
+        starts = [start(table.select(training)) for training, _ in splits]
+        plan = plan._replace(n_training=len(splits[0][0]))
+        both = zip(splits, starts, strict=True)
+        runs = [Run(table, split, first, plan) for split, first in both]
+        rngs = [np.random.default_rng([seed, number + i]) for i in range(len(runs))]
+        train(runs, rngs, observer)
+        return runs
 
     runs = []
     try:
-        for number, split in enumerate(splits):
-            latest = run(split, plan, number)
+        for first in range(0, len(splits), plan.n_stacked):
+            latest = run(splits[first : first + plan.n_stacked], plan, first)
             if not runs:
-                observer.outcome = Outcome.of([latest], plan.against_pca)
-            if latest.ending in BROKEN_OFF:
-                return observer.outcome._replace(ending=latest.ending, error=latest.error)
-            runs.append(latest)
-            plan = plan._replace(stop=latest.steps[-1])  # the others run as long as the first
+                observer.outcome = Outcome.of(latest[:1], plan.against_pca)
+            if latest[0].ending in BROKEN_OFF:
+                return observer.outcome._replace(ending=latest[0].ending, error=latest[0].error)
+            runs += latest
+            plan = plan._replace(stop=runs[0].steps[-1])  # the others run as long as the first
         together = Outcome.of(runs, plan.against_pca)
         if len(runs) == 1 or together.network is None:
             return together
-        last = run(all_rows(table.n_rows), plan._replace(stop=together.step), len(runs))
+        (last,) = run([all_rows(table.n_rows)], plan._replace(stop=together.step), len(runs))
         if last.ending == "done":
             return together._replace(network=last.network)
         return observer.outcome._replace(ending=last.ending, error=last.error)
@@ -407,24 +436,25 @@ class Canonical:
 
     Parameters
     ----------
-    table : Table
-        All rows.
     start : callable
         Returns the network that training on a table starts from.
     whiten : bool
         See the estimator.
+    subspace : Subspace, optional
+        Where the network was trained, if not in all columns.
     """
 
-    def __init__(self, table, start, whiten):
-        self.table, self.start, self.whiten = table, start, whiten
+    def __init__(self, start, whiten, subspace=None):
+        self.start, self.whiten, self.subspace = start, whiten, subspace
         self._of, self._network = self, None
 
-    def __call__(self, outcome):
-        """Return the network, in the float type of the table."""
+    def __call__(self, outcome, table):
+        """Return the network, in the float type of the table of all rows."""
         if self._of is not outcome.network:
-            table = self.table.alone() if outcome.ending == "lost" else self.table
             is_pca = outcome.network is None
             network = self.start(table).without_bounds() if is_pca else outcome.network
+            if self.subspace and not is_pca:
+                network = self.subspace.embed(network)
             network = network.astype(table.dtype)
             if self.whiten:
                 mean, covariance = moments(table.n_rows, *code_sums(network, table))

@@ -42,8 +42,8 @@ def to_keras(network):
 
     codes = keras.Input((network.code_size,), dtype=dtype, name="codes")
     decoded = _forward(keras, network.params["decoder"], codes, hidden, output) + network.offset
-    if (np.isfinite(network.low) | np.isfinite(network.high)).any():
-        decoded = clip(decoded, network.low, network.high, ops=keras.ops)
+    if np.isfinite(network.bounds).any():
+        decoded = clip(decoded, *network.bounds, ops=keras.ops)
     decoder = keras.Model(codes, decoded, name="decoder")
 
     return keras.Model(rows, decoder(encoder(rows)), name="autoencoder")

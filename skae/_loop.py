@@ -42,7 +42,7 @@ class TrainState(NamedTuple):
         return TrainState(*nest.map_structure(lambda t: t.numpy(), self[:2]), self.step)
 
 
-def train(state, chunks, rates, *, objective, constants, optimizer, workers=ALONE):
+def train(state, chunks, rates, *, objective, constants, optimizer, workers=ALONE, n_stacked=None):
     """Make gradient steps, and hand over after each chunk of them.
 
     Parameters
@@ -55,19 +55,22 @@ def train(state, chunks, rates, *, objective, constants, optimizer, workers=ALON
     rates : ndarray of shape (n_steps,)
         Learning rate of each step to come.
     objective : callable
-        ``objective(params, batch, constants)`` returns a scalar tensor. Hashable.
+        ``objective(params, batch, constants)`` returns a scalar tensor; where networks are stacked,
+        one for each. Hashable.
     constants : nest of ndarray
         The objective's.
     optimizer : object with `update`
         See `_optimizers`. Hashable.
     workers : Workers
         The workers that train together.
+    n_stacked : int, optional
+        Number of stacked networks.
 
     Yields
     ------
     state : TrainState
         After the chunk, in tensors.
-    losses : ndarray of shape (n_steps,)
+    losses : ndarray of shape (n_steps,) or (n_steps, n_stacked)
         The objective at each step, before the step.
     """
     tf = import_tensorflow()
@@ -82,10 +85,11 @@ def train(state, chunks, rates, *, objective, constants, optimizer, workers=ALON
             yield workers.per_replica(_split(tf, batches, workers)), chunk_shapes, n_steps
 
     for batches, chunk_shapes, n_steps in prefetch(in_tensors()):
-        run = _compiled(objective, optimizer, workers.strategy, f"{shapes} {chunk_shapes}")
+        run = _Compiled(objective, optimizer, workers.strategy, f"{shapes} {chunk_shapes}")
         padded = np.zeros(chunk_shapes[0][0], dtype=np.float32)
         padded[:n_steps], rates = rates[:n_steps], rates[n_steps:]
-        counts = map(tf.constant, (step, padded, n_steps))
+        losses = np.zeros(padded.shape if n_stacked is None else (len(padded), n_stacked), "f")
+        counts = map(tf.constant, (step, padded, n_steps, losses))
         *ours, losses = workers.together(run, *ours, batches, constants, *counts)
         step += n_steps
         latest = tf.nest.map_structure(workers.of_first_replica, tuple(ours))
@@ -113,49 +117,44 @@ def prefetch(iterator):
 
 
 @lru_cache(maxsize=32)
-def _compiled(objective, optimizer, strategy, shapes):
-    """Return the compiled function for one objective, optimiser and set of shapes.
-
-    `shapes` is only a key: arrays of other shapes get another function, so that the cache forgets
-    what it has not seen for long.
-    """
-    return _Compiled(_make_steps(import_tensorflow(), objective, optimizer, strategy), strategy)
-
-
 class _Compiled:
-    """A function that XLA compiles at its first call, for all threads."""
+    """The function for one objective, optimiser and set of shapes, which XLA compiles once.
 
-    def __init__(self, function, strategy):
-        self.function, self.strategy = function, strategy
-        self.lock, self.traced, self.has_run = threading.Lock(), None, False
+    At its first call, for all threads. `shapes` is only a key: arrays of other shapes get another
+    function, so that the cache forgets what it has not seen for long.
+    """
+
+    def __init__(self, objective, optimizer, strategy, shapes):
+        self.function = _make_steps(import_tensorflow(), objective, optimizer, strategy)
+        self.strategy = strategy
+        self.lock, self.traced = threading.Lock(), None
 
     def __call__(self, *arguments):
         tf = import_tensorflow()
-        with self.lock:
-            if self.traced is None:  # under a strategy, the parts of a step are compiled
-                self._trace(arguments, jit_compile=True if self.strategy is None else None)
-            traced, has_run = self.traced, self.has_run
         try:
-            results = traced(*arguments)
+            with self.lock:
+                if self.traced is None:
+                    return self._first_call(tf, arguments)
+            return self.traced(*arguments)
         except tf.errors.ResourceExhaustedError as error:
             raise MemoryError(error.message) from error
-        except tf.errors.OpError as error:
-            if has_run or self.strategy is not None or not _cannot_compile(tf, error):
-                raise
-            with self.lock:
-                if self.traced is traced:
-                    self.has_run = True  # what fails from here on is no matter of compiling
-                    self._trace(arguments, jit_compile=None)
-                    warn(_SLOWER + error.message, RuntimeWarning)
-            results = self.traced(*arguments)
-        self.has_run = True
-        return results
 
-    def _trace(self, arguments, jit_compile):
+    def _first_call(self, tf, arguments):
+        try:  # under a strategy, the parts of a step are compiled
+            return self._trace(tf, arguments, jit_compile=True if self.strategy is None else None)
+        except tf.errors.OpError as error:
+            if self.strategy is not None or not _cannot_compile(tf, error):
+                raise
+            warn(_SLOWER + error.message, RuntimeWarning)
+        return self._trace(tf, arguments, jit_compile=None)
+
+    def _trace(self, tf, arguments, jit_compile):
         # Once and for good: a tf.function that is called would complain of other fits' shapes.
-        tf = import_tensorflow()
         function = tf.function(self.function, jit_compile=jit_compile, autograph=False)
-        self.traced = function.get_concrete_function(*arguments)
+        traced = function.get_concrete_function(*arguments)
+        results = traced(*arguments)
+        self.traced = traced
+        return results
 
 
 def _cannot_compile(tf, error):
@@ -186,19 +185,16 @@ def _make_steps(tf, objective, optimizer, strategy):
         results = loss_and_gradients(params, batch, constants)
         return update(*results, params, optimizer_state, step, rate)
 
-    def make_step(*arguments):
-        if strategy is None:
-            return replica_step(*arguments)
-        *state, loss = strategy.run(replica_step, arguments)
-        return *state, strategy.experimental_local_results(loss)[0]
+    runner = strategy or tf.distribute.get_strategy()  # the default one just calls
 
-    def make_steps(params, optimizer_state, batches, constants, step, rates, n_steps):
+    def make_steps(params, optimizer_state, batches, constants, step, rates, n_steps, losses):
         def one_step(i, params, state, losses):
-            args = (params, state, batches, constants, step + i + 1, rates[i])
-            *params_and_state, loss = make_step(i, *args)
+            args = (i, params, state, batches, constants, step + i + 1, rates[i])
+            *params_and_state, loss = runner.run(replica_step, args)
+            loss = runner.experimental_local_results(loss)[0]
             return i + 1, *params_and_state, tf.tensor_scatter_nd_update(losses, [[i]], [loss])
 
-        first = (tf.constant(0), params, optimizer_state, tf.zeros_like(rates))
+        first = (tf.constant(0), params, optimizer_state, losses)
         return tf.while_loop(lambda i, *_: i < n_steps, one_step, first)[1:]
 
     return make_steps

@@ -25,20 +25,16 @@ from ._activations import activation
 FLAT = 1e-10
 
 
-def coefs_mask(params):
-    """Nest like params that holds one for each layer's coefs, and zero for all else."""
-    return optree.tree_map_with_path(lambda path, _: float("coefs" in path), params)
-
-
 def forward(params, x, hidden, last, ops=np):
     """Compute the layers of the encoder or the decoder, and the linear path beside them.
 
     Parameters
     ----------
     params : dict
-        The encoder's or the decoder's, as arrays or as tensors.
+        The encoder's or the decoder's, as arrays or as tensors. Those of several networks may be
+        stacked along a first axis.
     x : ndarray or tensor of shape (n_rows, n_in)
-        Its input.
+        Its input; with a first axis for the networks, if they are stacked.
     hidden, last : str
         Names of the activations of the hidden layers and of the output.
     ops : module, default=numpy
@@ -49,15 +45,11 @@ def forward(params, x, hidden, last, ops=np):
     out : ndarray or tensor of shape (n_rows, n_out)
     """
     hidden, last = activation(hidden, ops), activation(last, ops)
-    *first_layers, last_layer = zip(params["coefs"], params["intercepts"], strict=True)
+    layers = zip(params["coefs"], params["intercepts"], strict=True)
     out = x
-    for coef, intercept in first_layers:
-        out = out @ coef
-        out += intercept
-        out = hidden(out)
-    coef, intercept = last_layer
-    out = out @ coef
-    out += intercept
+    for depth, (coef, intercept) in enumerate(layers):
+        out = (hidden(out) if depth > 0 else out) @ coef
+        out += intercept[..., None, :]
     if "linear" in params:
         out += x @ params["linear"]
     return last(out)
@@ -96,8 +88,9 @@ class Autoencoder(NamedTuple):
     scale : float
         The one number that rows are divided by, and multiplied by after the decoder: the unit of
         training. One where the params do that, see `rescaled`.
-    low, high : ndarray of shape (n_features,)
-        Bounds of each reconstructed feature in the units of X, infinite where it is unclipped.
+    bounds : ndarray of shape (2, n_features)
+        Lower and upper bounds of the reconstruction in the units of X, infinite where it is
+        unclipped.
     activations : tuple of str
         Names of the hidden, code and output activations.
     """
@@ -105,8 +98,7 @@ class Autoencoder(NamedTuple):
     params: dict
     offset: np.ndarray
     scale: float
-    low: np.ndarray
-    high: np.ndarray
+    bounds: np.ndarray
     activations: tuple
 
     @property
@@ -116,13 +108,10 @@ class Autoencoder(NamedTuple):
 
     def astype(self, dtype):
         """Return the same network in another float type; arrays of that type are shared."""
-
-        def cast(array):
-            return array.astype(dtype, copy=False)
-
+        offset = self.offset.astype(dtype, copy=False)
         with np.errstate(over="ignore"):  # of bounds that are too far to matter
-            offset, low, high = map(cast, (self.offset, self.low, self.high))
-        return self.with_params_in(dtype)._replace(offset=offset, low=low, high=high)
+            bounds = self.bounds.astype(dtype, copy=False)
+        return self.with_params_in(dtype)._replace(offset=offset, bounds=bounds)
 
     def with_params_in(self, dtype):
         """Return the same network with params in another float type, and units as they are."""
@@ -136,18 +125,14 @@ class Autoencoder(NamedTuple):
     def standardise(self, X):
         """Centre and scale dense rows in their own precision, and cast them to that of params."""
         scaled = X - self.offset
-        if self.scale == 1:
-            return scaled.astype(self.dtype, copy=False)
-        out = np.empty(scaled.shape, dtype=self.dtype)
-        return np.multiply(scaled, 1 / self.scale, out=out, casting="same_kind")
+        if self.scale != 1:
+            scaled *= 1 / self.scale
+        return scaled.astype(self.dtype, copy=False)
 
     def standardised_bounds(self, dtype):
         """Bounds (low, high) of standardised rows."""
         with np.errstate(over="ignore"):
-            return tuple(
-                ((bound - self.offset) / self.scale).astype(dtype)
-                for bound in (self.low, self.high)
-            )
+            return ((self.bounds - self.offset) / self.scale).astype(dtype)
 
     def encode(self, X):
         """Codes (n_samples, n_components) of dense rows."""
@@ -161,7 +146,7 @@ class Autoencoder(NamedTuple):
         if self.scale != 1:
             rows *= self.scale
         rows += self.offset
-        return clip(rows, self.low, self.high)
+        return clip(rows, *self.bounds)
 
     def squared_errors(self, X):
         """Squared error of each dense row, summed over the features, in units of scale².
@@ -171,9 +156,8 @@ class Autoencoder(NamedTuple):
         """
         with np.errstate(over="ignore", invalid="ignore"):
             rows = self.standardise(X)
-            residual = reconstruct(
-                self.params, rows, self.standardised_bounds(self.dtype), self.activations
-            )
+            bounds = self.standardised_bounds(self.dtype)
+            residual = reconstruct(self.params, rows, bounds, self.activations)
             residual -= rows
             errors = np.einsum("ij,ij->i", residual, residual).astype(np.float64)
             overflown = ~np.isfinite(errors)
@@ -223,6 +207,34 @@ class Autoencoder(NamedTuple):
             decoder["linear"] /= factor
         return self._replace(params=params, scale=scale)
 
+    def embedded(self, axes, origin):
+        """Return the network that does with rows what this one does with their coordinates.
+
+        Rows are projected onto a subspace, and their reconstruction lies in it. Unit and code are
+        those of a network that is trained on the rows.
+
+        Parameters
+        ----------
+        axes : ndarray of shape (n_features, n_columns)
+            Orthonormal axes of the subspace, one for each of this network's features.
+        origin : ndarray of shape (n_columns,)
+            The row whose coordinates are zero.
+        """
+        params = self._params_in_double_precision()
+        encoder, decoder = params["encoder"], params["decoder"]
+        encoder["coefs"][0] = axes.T @ encoder["coefs"][0]
+        decoder["coefs"][-1] = decoder["coefs"][-1] @ axes
+        decoder["intercepts"][-1] = decoder["intercepts"][-1] @ axes
+        if "linear" in encoder:
+            encoder["linear"] = axes.T @ encoder["linear"]
+            decoder["linear"] = decoder["linear"] @ axes
+        offset = (origin + self.offset @ axes).astype(origin.dtype)
+        bounds = np.full((2, len(offset)), [[-np.inf], [np.inf]], offset.dtype)
+        network = self._replace(params=params, offset=offset, bounds=bounds)
+        factor = np.sqrt(len(offset) / len(axes))  # the same squares over more columns
+        network = network.rescaled(self.scale / factor)
+        return network.rescale_code(np.full(self.code_size, factor))
+
     def _params_in_double_precision(self):
         """Copy them, to be changed without this network noticing."""
         return optree.tree_map(lambda array: array.astype(np.float64), self.params)
@@ -258,7 +270,8 @@ class Autoencoder(NamedTuple):
             return to_code, from_code
         decoder = self.params["decoder"]
         carrier = decoder.get("linear", decoder["coefs"][0])
-        rotation, _, vt = np.linalg.svd((axes * (std * varies)) @ axes.T @ carrier)
+        unit = (axes * (std * varies)) @ axes.T @ carrier  # what a unit of white code does
+        rotation, _, vt = np.linalg.svd(unit, full_matrices=unit.shape[0] > unit.shape[1])
         rotation, _ = svd_flip(rotation, vt[: len(rotation)], u_based_decision=False)
         return to_code @ rotation, rotation.T @ from_code
 
@@ -290,5 +303,4 @@ class Autoencoder(NamedTuple):
 
     def without_bounds(self):
         """Return the same network with every feature unclipped."""
-        unbounded = np.full_like(self.low, np.inf)
-        return self._replace(low=-unbounded, high=unbounded)
+        return self._replace(bounds=np.full_like(self.bounds, [[-np.inf], [np.inf]]))

@@ -24,17 +24,22 @@ class Reconstruction(NamedTuple):
     activations: tuple
 
     def constants(self, network):
-        """Return the bounds of standardised rows, finite: `tf.debugging` complains of others."""
-        return tuple(np.nan_to_num(bound) for bound in network.standardised_bounds(np.float32))
+        """Return the bounds of standardised rows, finite: `tf.debugging` complains of others.
+
+        Of shape (1, n_features), so that those of several networks can be stacked.
+        """
+        return tuple(np.nan_to_num(network.standardised_bounds(np.float32))[:, None])
 
     def __call__(self, params, batch, constants):
-        """Return the weighted mean over the rows of a batch, as a tensor."""
+        """Return the weighted mean over the rows of a batch; of each, if networks are stacked."""
         import tensorflow as tf
 
         rows = reconstruct(params, batch.inputs, constants, self.activations, ops=tf)
-        errors = tf.reduce_mean(tf.square(rows - batch.targets), axis=1)
-        return tf.reduce_sum(batch.weights * errors)
+        errors = tf.reduce_mean(tf.square(rows - batch.targets), axis=-1)
+        return tf.reduce_sum(batch.weights * errors, axis=-1)
 
     def row_errors(self, network, table):
         """Mean squared error of each row of a table, in the units of X."""
-        return table.map(network.squared_errors) * (network.scale**2 / table.n_features)
+        return table.map(network.squared_errors) * (
+            network.scale**2 / (table.width or table.n_features)
+        )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import optree
 
-# Share of the steps in which the cosine schedule climbs to its peak, and the number of steps for
+# Share of the steps in which a schedule climbs to its peak before it falls, and the number of steps for
 # a stream, which does not know how many are to come.
 _WARM_UP_SHARE = 0.05
 _STREAM_WARM_UP_STEPS = 100
@@ -64,17 +64,22 @@ class Adam(NamedTuple):
         return params, {"m": m, "v": v, "l2": state["l2"]}
 
 
+def linear(n_steps):
+    """Climb to one in 5 % of the steps, then fall in a straight line to zero."""
+    climb, progress = _climb_and_progress(n_steps)
+    return np.minimum(climb, 1 - progress)
+
+
 def cosine(n_steps):
     """Climb to one in 5 % of the steps, then half a cosine down to zero."""
+    climb, progress = _climb_and_progress(n_steps)
+    return np.minimum(climb, (1 + np.cos(np.pi * progress)) / 2)
+
+
+def _climb_and_progress(n_steps):
     warm_up = max(1, round(_WARM_UP_SHARE * n_steps))
     steps = np.arange(1, n_steps + 1)
-    progress = (steps - warm_up).clip(min=0) / max(1, n_steps - warm_up)
-    return np.minimum(steps / warm_up, (1 + np.cos(np.pi * progress)) / 2)
-
-
-def constant(n_steps):
-    """Stay at one."""
-    return np.ones(n_steps)
+    return steps / warm_up, (steps - warm_up).clip(min=0) / max(1, n_steps - warm_up)
 
 
 def warm_up(n_steps, step):
@@ -83,4 +88,4 @@ def warm_up(n_steps, step):
 
 
 # What `learning_rate` may be: functions from a number of steps to each step's share of the peak.
-SCHEDULES = {"cosine": cosine, "constant": constant}
+SCHEDULES = {"linear": linear, "cosine": cosine, "constant": np.ones}

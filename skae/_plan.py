@@ -6,7 +6,6 @@ import numpy as np
 import optree
 
 from ._loop import TrainState
-from ._network import coefs_mask
 from ._optimizers import SCHEDULES, Adam, warm_up
 
 # How max_iter="auto" trades time for error, in epochs and in gradient steps.
@@ -26,8 +25,11 @@ _CHUNK = 2**22
 # can be interrupted.
 _CHUNK_PRODUCTS = 2**34
 _CHUNK_STEPS, _LONG_CHUNK_STEPS, _LONG_TABLE = 32, 128, 2**15
-# Smaller tables fill their minibatches up to this: to the same shapes, whatever the fold.
-_MIN_BATCH = 256
+# Tables of fewer rows than a batch fill it up to a multiple of this: to the same shapes, whatever
+# the fold.
+_BATCH_UNIT = 64
+# Networks of so many weights in all are trained at once: a quarter of a gigabyte, with the moments.
+_STACKED_WEIGHTS = 2**24
 
 
 class Plan(NamedTuple):
@@ -52,6 +54,8 @@ class Plan(NamedTuple):
     against_pca : bool
         Whether the start is PCA: it is then judged without bounds, and kept unless another step is
         better beyond chance.
+    n_stacked : int
+        How many runs over different splits are made at once, at most.
     optimizer : object
         See `_optimizers`.
     """
@@ -64,6 +68,7 @@ class Plan(NamedTuple):
     stop: int
     settings: dict
     against_pca: bool = False
+    n_stacked: int = 1
     optimizer: Any = Adam()
 
     @property
@@ -87,27 +92,31 @@ class Plan(NamedTuple):
             for done in range(0, n_steps, self.shape[0]):
                 yield min(self.shape[0], n_steps - done)
 
-    def initial_state(self, start, n_before=0):
+    def initial_state(self, params, n_before=0):
         """Return the state that training starts from: float32 params, and Adam's moments.
 
         The penalty is shared by the training rows and `n_before` rows of the stream before them.
         """
-        params = start.with_params_in(np.float32).params
+        params = optree.tree_map(np.float32, params)
         l2 = min(self.settings["alpha"] / (n_before + self.n_training), _LARGEST)
         # the linear path bears none, so that a large alpha leads to a linear autoencoder
-        penalty = optree.tree_map(lambda is_coef: l2 * is_coef, coefs_mask(params))
+        penalty = optree.tree_map_with_path(lambda path, _: l2 * ("coefs" in path), params)
         return TrainState(params, self.optimizer.init(params, penalty))
 
 
-def plan_fit(objective, table, architecture, n_training, settings, *, against_pca):
-    """Plan a run over n_training of the rows of a table; see `Plan` for the other arguments.
+def plan_fit(objective, table, architecture, splits, settings, against_pca):
+    """Plan runs over splits of the rows of a table; see `Plan` for the other arguments.
 
     Raises
     ------
     ValueError
         If more steps are asked for than can be made.
     """
-    shape = _shape(table, architecture, settings)
+    n_training, n_stacked = len(splits[0][0]), 1
+    if table.workers.strategy is None:
+        most = _STACKED_WEIGHTS // architecture.n_weights(table.n_features)
+        n_stacked = max(1, min(len(splits), most))
+    shape = chunk_shape(table, architecture, settings["batch_size"], n_stacked)
     steps_per_epoch = -(-n_training // shape[1])
     max_iter, max_steps = settings["max_iter"], settings["max_steps"]
     auto = np.clip(_AUTO_EPOCHS * steps_per_epoch, _AUTO_MIN_STEPS, _AUTO_MAX_STEPS)
@@ -123,33 +132,32 @@ def plan_fit(objective, table, architecture, n_training, settings, *, against_pc
         n_between = min(n_between, _MAX_EPOCHS_BETWEEN)
     every = steps_per_epoch * n_between
     rates = _rates(settings, SCHEDULES[settings["learning_rate"]](n_steps))
-    return Plan(objective, shape, n_training, rates, every, n_steps, settings, against_pca)
+    plan = Plan(objective, shape, n_training, rates, every, n_steps, settings, against_pca)
+    return plan._replace(n_stacked=n_stacked)
 
 
 def plan_stream(objective, table, architecture, settings, step):
     """Plan one pass of partial_fit over a table, after `step` steps of the stream."""
-    shape = _shape(table, architecture, settings)
+    shape = chunk_shape(table, architecture, settings["batch_size"])
     n_steps = -(-table.n_rows // shape[1])
     rates = _rates(settings, warm_up(n_steps, step))
     return Plan(objective, shape, table.n_rows, rates, n_steps, n_steps, settings)
-
-
-def _shape(table, architecture, settings):
-    n_weights = architecture.n_weights(table.n_features)
-    return chunk_shape(table.n_rows, table.n_features, int(settings["batch_size"]), n_weights)
 
 
 def _rates(settings, shares):
     return (min(settings["learning_rate_init"], _LARGEST) * shares).astype(np.float32)
 
 
-def chunk_shape(n_samples, n_features, batch_size, n_weights):
-    """Shape (n_steps, n_rows, n_features) of a chunk for a network of so many weights.
+def chunk_shape(table, architecture, batch_size, n_stacked=1):
+    """Shape (n_steps, n_rows, n_features) of a chunk, for each of so many networks.
 
     It hardly depends on the number of rows: the folds of a cross-validation and the fit on all rows
     share a shape, and so one compiled loop.
     """
-    n_rows = min(batch_size, max(_MIN_BATCH, 2 ** int(n_samples - 1).bit_length()))
+    n_samples, n_features = table.n_rows, table.n_features
+    n_rows = min(int(batch_size), -(-n_samples // _BATCH_UNIT) * _BATCH_UNIT)
     n_steps = _LONG_CHUNK_STEPS if n_samples >= _LONG_TABLE else _CHUNK_STEPS
-    most = min(_CHUNK // (n_rows * n_features), _CHUNK_PRODUCTS // (n_rows * n_weights))
+    n_numbers = n_stacked * n_rows * n_features
+    n_products = n_stacked * n_rows * architecture.n_weights(n_features)
+    most = min(_CHUNK // n_numbers, _CHUNK_PRODUCTS // n_products)
     return min(n_steps, max(1, most)), n_rows, n_features

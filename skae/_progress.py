@@ -43,7 +43,7 @@ class Progress(Observer):
         text = f"step {run.step}/{run.plan.stop}, epoch {run.step / run.plan.steps_per_epoch:.4g}"
         text += f", training MSE {run.losses[-n_new:].mean():.4g}"
         if len(run.errors[-1]):
-            error, variance = run.errors[-1].mean(), run.start.scale**2
+            error, variance = run.errors[-1].mean(), run.unit
             text += f", held-out MSE {error:.4g} (R² {1 - error / variance:.4f})"
         self.print(f"{text}, {seconds_left:.0f} s left", at_least=1)
         return self.close(run)

@@ -27,7 +27,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     @property
     def _network(self):
         params = {"encoder": self.encoder_, "decoder": self.decoder_}
-        return Autoencoder(params, self.offset_, 1.0, *self.bounds_, self.activations_)
+        return Autoencoder(params, self.offset_, 1.0, self.bounds_, self.activations_)
 
     @property
     def components_(self) -> NDArray[Any]:

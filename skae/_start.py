@@ -4,7 +4,6 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-import optree
 from scipy.linalg import eigh
 from sklearn.decomposition import PCA
 from sklearn.utils.extmath import svd_flip
@@ -20,11 +19,61 @@ _SUBSPACE_ITERATIONS = 3
 # A side of a feature is bounded if so many rows, and this share of them, sit on its extreme.
 _MIN_TIES, _MIN_TIED_SHARE = 5, 1e-3
 
+# Up to here the axes of rows that are fewer than columns cost less than a few passes of training.
+_MAX_SUBSPACE_ROWS, _MAX_SUBSPACE_NUMBERS = 2000, 2**25
+
 _TOO_FAR = "X holds numbers whose squares overflow: divide it by a constant."
 # So far from the mean, squares of rows and of their codes can still be summed.
 _FARTHEST = 1e150
 # Beyond this, numbers that are some times larger or smaller leave the type.
 _LARGE_FLOAT32 = 1e37
+
+
+class Subspace(NamedTuple):
+    """The subspace in which the rows of a wide table lie.
+
+    Attributes
+    ----------
+    axes : ndarray of shape (n_axes, n_features)
+        Orthonormal: the rows' principal axes.
+    origin : ndarray of shape (n_features,)
+        Their mean.
+    """
+
+    axes: np.ndarray
+    origin: np.ndarray
+
+    @classmethod
+    def of(cls, table, architecture, seed):
+        """Return the subspace of a table, or None where training in it would save nothing.
+
+        Rows that are fewer than the columns span as many dimensions as there are rows. A network
+        that starts at PCA and has no bounds does there what it does in all columns, at a cost that
+        does not depend on their number.
+        """
+        is_wide = table.n_rows <= min(_MAX_SUBSPACE_ROWS, table.n_features)
+        is_small = table.n_rows * table.n_features <= _MAX_SUBSPACE_NUMBERS
+        if not (is_wide and is_small and architecture.init == "pca"):
+            return None
+        if isinstance(architecture.bounds, str):
+            bounds = tied_bounds(table, _MIN_TIES, _MIN_TIED_SHARE)
+        else:
+            bounds = given_bounds(architecture.bounds, table)
+        if np.isfinite(bounds).any():
+            return None
+        origin, scale = location_and_scale(table)
+        n_axes = max(table.n_rows - 1, architecture.n_components)
+        axes, _ = principal_components(table.standardised(origin, scale), n_axes, seed)
+        return table.workers.broadcast_object(cls(axes, origin.astype(table.dtype)))
+
+    def coordinates(self, table):
+        """Return the table of the rows' coordinates."""
+        X = table.alone().map(lambda rows: (rows - self.origin) @ self.axes.T, len(self.axes))
+        return table._replace(X=X, width=table.n_features)
+
+    def embed(self, network):
+        """Return the network of rows, from that of their coordinates."""
+        return network.embedded(self.axes, self.origin)
 
 
 class Architecture(NamedTuple):
@@ -50,10 +99,13 @@ class Architecture(NamedTuple):
     init: str
     bounds: object
 
+    def sizes(self, n_features):
+        """Sizes of the encoder's layers, from the features to the code."""
+        return [n_features, *self.hidden_layer_sizes, self.n_components]
+
     def n_weights(self, n_features):
         """Count the coefs of the layers of encoder and decoder."""
-        sizes = [n_features, *self.hidden_layer_sizes, self.n_components]
-        return 2 * sum(n_in * n_out for n_in, n_out in pairwise(sizes))
+        return 2 * sum(n_in * n_out for n_in, n_out in pairwise(self.sizes(n_features)))
 
 
 def first_network(table, architecture, seed):
@@ -75,24 +127,22 @@ def first_network(table, architecture, seed):
     """
     rng = np.random.default_rng(seed)
     n_features, output_activation = table.n_features, architecture.activations[-1]
-    offset, scale = np.zeros(n_features, dtype=table.dtype), 1.0
+    offset, scale = np.zeros(n_features), 1.0
     if output_activation == "identity":  # others have a range, in which the data come
-        mean, scale = location_and_scale(table)
-        offset = mean.astype(table.dtype)
-    hidden, n_components = architecture.hidden_layer_sizes, architecture.n_components
+        offset, scale = location_and_scale(table)
+    sizes = architecture.sizes(n_features)
     if architecture.init == "pca":
         standardised = table.standardised(offset, scale)
-        components, std = principal_components(standardised, n_components, seed)
-        params = start_at_pca(components, std, hidden, rng)
+        components, std = principal_components(standardised, architecture.n_components, seed)
+        params = start_at_pca(components, std, sizes, rng)
     else:
-        sizes = [n_features, *hidden, n_components]
-        params = start_at_random(architecture.init, sizes, table.dtype, rng)
+        params = start_at_random(architecture.init, sizes, rng)
     if architecture.bounds == "auto" and output_activation == "identity":
-        low, high = tied_bounds(table, _MIN_TIES, _MIN_TIED_SHARE)
+        bounds = tied_bounds(table, _MIN_TIES, _MIN_TIED_SHARE)
     else:
-        low, high = given_bounds(architecture.bounds, table)
-    network = Autoencoder(params, offset, scale, low, high, architecture.activations)
-    return table.workers.broadcast_object(network)
+        bounds = given_bounds(architecture.bounds, table)
+    network = Autoencoder(params, offset, scale, bounds, architecture.activations)
+    return table.workers.broadcast_object(network.astype(table.dtype))
 
 
 def restarted(network, scale, bounds, table):
@@ -127,10 +177,11 @@ def restarted(network, scale, bounds, table):
     if float(farthest) > _FARTHEST:  # a NumPy float32 cannot be compared with that
         raise ValueError(_TOO_FAR)
     if bounds == "auto":
-        low, high = np.minimum(network.low, least), np.maximum(network.high, most)
+        low, high = network.bounds
+        bounds = np.stack([np.minimum(low, least), np.maximum(high, most)])
     else:
-        low, high = given_bounds(bounds, table)
-    return table.workers.broadcast_object(network._replace(low=low, high=high))
+        bounds = given_bounds(bounds, table)
+    return table.workers.broadcast_object(network._replace(bounds=bounds))
 
 
 def code_size(table, n_components, seed):
@@ -138,8 +189,7 @@ def code_size(table, n_components, seed):
     if n_components >= 1:
         return int(min(n_components, table.n_features))
     standardised = table.standardised(*location_and_scale(table))
-    components, _ = principal_components(standardised, n_components, seed)
-    return len(components)
+    return len(principal_components(standardised, n_components, seed)[0])
 
 
 def location_and_scale(table):
@@ -200,17 +250,13 @@ def tied_bounds(table, min_ties, min_share):
 
     Returns
     -------
-    low, high : ndarray of shape (n_features,)
-        In the type of the table.
+    bounds : ndarray of shape (2, n_features)
+        Lower and upper ones, in the type of the table.
     """
-    least, most = table.extremes()
-    at_least, at_most = table.total(
-        lambda block: ((block == least).sum(axis=0), (block == most).sum(axis=0))
-    )
-    needed = max(min_ties, min_share * table.n_rows)
-    low = np.where(at_least >= needed, least, -np.inf)
-    high = np.where(at_most >= needed, most, np.inf)
-    return low.astype(table.dtype), high.astype(table.dtype)
+    extremes = table.extremes()
+    ties = table.total(lambda block: [(block == extreme).sum(axis=0) for extreme in extremes])
+    is_wall = np.stack(ties) >= max(min_ties, min_share * table.n_rows)
+    return np.where(is_wall, extremes, [[-np.inf], [np.inf]]).astype(table.dtype)
 
 
 def given_bounds(bounds, table):
@@ -226,8 +272,8 @@ def given_bounds(bounds, table):
 
     Returns
     -------
-    low, high : ndarray of shape (n_features,)
-        In the type of the table, infinite where a side is unbounded.
+    bounds : ndarray of shape (2, n_features)
+        Lower and upper ones in the type of the table, infinite where a side is unbounded.
 
     Raises
     ------
@@ -250,7 +296,7 @@ def given_bounds(bounds, table):
         ) from None
     if not (low < high).all():
         raise ValueError(f"bounds must have low < high for each feature, got {bounds!r}.")
-    return low, high
+    return np.stack([low, high])
 
 
 def principal_components(table, n_components, seed):
@@ -319,16 +365,13 @@ def _axes_of_rows(table, n_components, seed):
     subspace iterations over all rows.
     """
     n_rows, n_features, is_share = table.n_rows, table.n_features, n_components < 1
-    most = max(_MAX_PCA_NUMBERS // n_features, 2 if is_share else 2 * n_components)
-    subset = slice(None)
-    if n_rows > most:
-        subset = np.sort(np.random.default_rng(seed).choice(n_rows, size=most, replace=False))
-    rows = table.take(subset)
+    size = min(n_rows, max(_MAX_PCA_NUMBERS // n_features, 2 if is_share else 2 * n_components))
+    rows = table.take(np.sort(np.random.default_rng(seed).choice(n_rows, size, replace=False)))
     pca = PCA(None if is_share else min(n_components, *rows.shape), copy=False, random_state=seed)
     with np.errstate(invalid="ignore"):  # shares of a variance that is zero
         pca.fit(rows)
     variance, components = _first(n_components, pca.explained_variance_, pca.components_)
-    if n_rows > most:
+    if size < n_rows:
         variance, components = _subspace_iterations(components, table)
     return variance, components
 
@@ -343,14 +386,13 @@ def _subspace_iterations(components, table):
         (product,) = table.total(lambda rows, axes=components.T: (rows.T @ (rows @ axes),))
         product /= table.n_rows - 1
         variance, rotation = np.linalg.eigh(components @ product)
-        axes, _ = np.linalg.qr(
-            product @ rotation[:, ::-1]
-        )  # the strongest first, so that they stay it
+        # the strongest first, so that they stay it
+        axes, _ = np.linalg.qr(product @ rotation[:, ::-1])
         components = axes.T.astype(components.dtype)
     return variance[::-1].clip(min=0), components
 
 
-def start_at_pca(components, std, hidden_layer_sizes, rng):
+def start_at_pca(components, std, sizes, rng):
     """Start encoder and decoder at PCA: the linear path is PCA, the branch beside it adds zero.
 
     The branch's hidden layers are drawn so that their units start at unit scale for inputs of unit
@@ -363,25 +405,21 @@ def start_at_pca(components, std, hidden_layer_sizes, rng):
         PCA's axes.
     std : ndarray of shape (n_components,)
         Standard deviation of the scaled data along each axis.
-    hidden_layer_sizes : tuple of int
-        Sizes of the encoder's hidden layers; the decoder mirrors them.
+    sizes : list of int
+        Sizes of the encoder's layers, from the features to the code; the decoder mirrors them.
     rng : numpy.random.Generator
         Where the hidden layers are drawn from.
 
     Returns
     -------
     params : dict
-        In the type of `components`.
     """
-    n_components, n_features = components.shape
     variance = np.mean(std**2)
     code_scale = np.sqrt(variance) if variance > FLAT else 1.0
-    sizes = [n_features, *hidden_layer_sizes, n_components]
-    params = {
-        "encoder": _half_at_pca(sizes, components.T, 1.0, rng),
-        "decoder": _half_at_pca(sizes[::-1], components, code_scale, rng),
+    return {
+        "encoder": _half_at_pca(sizes, np.array(components.T, order="C"), 1.0, rng),
+        "decoder": _half_at_pca(sizes[::-1], np.array(components, order="C"), code_scale, rng),
     }
-    return optree.tree_map(lambda a: np.array(a, dtype=components.dtype, order="C"), params)
 
 
 def _half_at_pca(sizes, linear, input_scale, rng):
@@ -397,7 +435,7 @@ def _half_at_pca(sizes, linear, input_scale, rng):
     return half | {"coefs": [*half["coefs"], np.zeros(sizes[-2:])], "linear": linear}
 
 
-def start_at_random(init, sizes, dtype, rng):
+def start_at_random(init, sizes, rng):
     """Start encoder and decoder as plain stacks.
 
     Parameters
@@ -407,8 +445,6 @@ def start_at_random(init, sizes, dtype, rng):
         2010, section 4.2.1), or everything from N(0, 0.05²).
     sizes : list of int
         Sizes of the encoder's layers, from the features to the code; the decoder mirrors them.
-    dtype : dtype
-        Type of the arrays.
     rng : numpy.random.Generator
         Where they are drawn from.
 
@@ -428,4 +464,4 @@ def start_at_random(init, sizes, dtype, rng):
         layers = [layer(n_in, n_out) for n_in, n_out in pairwise(half_sizes)]
         coefs, intercepts = map(list, zip(*layers, strict=True))
         params[half] = {"coefs": coefs, "intercepts": intercepts}
-    return optree.tree_map(lambda a: a.astype(dtype), params)
+    return params

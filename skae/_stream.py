@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._fitting import code_sums, moments
-from ._start import first_network, restarted
 
 # Where an estimator keeps the first fields of a stream.
 _PUBLIC = ("n_samples_seen_", "n_steps_", "n_iter_", "mean_", "loss_curve_", "validation_curve_")
@@ -69,16 +68,13 @@ class Stream(NamedTuple):
             "_stream": dict(zip(self._fields[n_public:], self[n_public:], strict=True)),
         }
 
-    def start(self, estimator, table, architecture, seed):
-        """Return the network that training goes on from, which is PCA for the first batch."""
-        if self.n_samples == 0:
-            return first_network(table, architecture, seed)
-        network = restarted(estimator._network, estimator.scale_, architecture.bounds, table)
+    def resumed(self, network):
+        """Return a network with the params of training so far, if there are any."""
         return network if self.params is None else network._replace(params=self.params)
 
     def state(self, network, plan):
         """Return the state of training, which goes on from the moments so far."""
-        state = plan.initial_state(network, self.n_samples)
+        state = plan.initial_state(network.params, self.n_samples)
         if self.moments is None:
             return state
         optimizer_state = state.optimizer_state | self.moments

@@ -5,6 +5,7 @@ whatever is computed over all of them is a call of `Table`: a sum, the extremes,
 row, the minibatches of training. `Table` also knows which rows each of several workers reads.
 """
 
+from functools import reduce
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
@@ -57,6 +58,9 @@ class Table(NamedTuple):
         Rows are read with the first subtracted, divided by the second. None reads them as they are.
     workers : Workers
         The workers that compute over this table together, each reading its share of the rows.
+    width : int or None
+        Number of columns over which the errors of a row are averaged, where the columns of X are
+        coordinates in a subspace of so many; None means those of X.
     """
 
     X: Any
@@ -65,6 +69,7 @@ class Table(NamedTuple):
     offset: NDArray[Any] | None = None
     scale: float | None = None
     workers: Workers = ALONE
+    width: int | None = None
 
     @property
     def n_rows(self):
@@ -83,9 +88,7 @@ class Table(NamedTuple):
 
     def select(self, rows):
         """Return the table of some of these rows, given by indices or a slice."""
-        return self._replace(
-            rows=(np.arange(self.n_rows) if self.rows is None else self.rows)[rows]
-        )
+        return self._replace(rows=self._indices(np.arange(self.n_rows)[rows]))
 
     def standardised(self, offset, scale):
         """Return the same rows, centred and divided by the scale when they are read."""
@@ -154,7 +157,8 @@ class Table(NamedTuple):
         for block in self.blocks():
             parts = function(block)
             results = parts if results is None else list(map(ufunc, results, parts))
-        return self.workers.reduce(ufunc, results)
+        everyone = self.workers.all_gather_object(results)  # None of a worker that has no rows
+        return [reduce(ufunc, parts) for parts in zip(*filter(None, everyone), strict=True)]
 
     def total(self, function):
         """Sum the arrays that a function makes of dense blocks, in double precision; see `fold`."""
@@ -164,8 +168,7 @@ class Table(NamedTuple):
 
     def sum(self):
         """Sum of each column, in double precision."""
-        (total,) = self.total(lambda block: (block.sum(axis=0, dtype=np.float64),))
-        return total
+        return self.total(lambda block: [block.sum(axis=0, dtype=np.float64)])[0]
 
     def extremes(self):
         """Least and largest number of each column."""
@@ -196,10 +199,8 @@ class Table(NamedTuple):
             for part in chain([first], parts):
                 out[done : done + len(part)] = part
                 done += len(part)
-        if self.workers.n_workers == 1:
-            return out
-        everyone = self.workers.all_gather_object(out)
-        return np.concatenate([part for part in everyone if len(part)] or everyone)
+        parts = [part for part in self.workers.all_gather_object(out) if len(part)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts or [out])
 
     def batches(self, lengths, shape, noise, rng):
         """Yield the shuffled minibatches of training, a chunk of steps at a time.

@@ -43,14 +43,12 @@ def import_tensorflow():
             "and fit in the workers alone. transform works in a forked process."
         )
     with _IMPORT_LOCK:
-        n_threads = os.environ.get("OMP_NUM_THREADS", "")
-        if "tensorflow" in sys.modules:
-            n_threads = ""
-        else:
+        is_first, n_threads = "tensorflow" not in sys.modules, os.environ.get("OMP_NUM_THREADS", "")
+        if is_first:
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         import tensorflow
 
-        if n_threads.isdigit():
+        if is_first and n_threads.isdigit():
             tensorflow.config.threading.set_intra_op_parallelism_threads(int(n_threads))
     if not tensorflow.executing_eagerly():
         raise RuntimeError(

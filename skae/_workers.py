@@ -6,10 +6,9 @@ Without a strategy there is one worker, which talks to itself.
 """
 
 import pickle
-import sys
 import threading
 from concurrent.futures import Future
-from functools import lru_cache, partial, reduce
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -136,16 +135,6 @@ class Workers(NamedTuple):
         starts = ends - sizes
         return [pickle.loads(messages[a:b]) for a, b in zip(starts, ends, strict=True)]
 
-    def reduce(self, ufunc, arrays):
-        """Join lists of arrays by a binary ufunc, in the order of the workers, for all of them.
-
-        A worker that has no rows gives None.
-        """
-        if self.n_workers == 1:
-            return arrays
-        everyone = [ours for ours in self.all_gather_object(arrays) if ours is not None]
-        return [reduce(ufunc, parts) for parts in zip(*everyone, strict=True)]
-
     def broadcast_object(self, item):
         """Return the chief's object."""
         return self.all_gather_object(item if self.index == 0 else None)[0]
@@ -170,24 +159,8 @@ class Workers(NamedTuple):
     def _sum(self, array):
         """Sum of an array over the workers."""
         values = [array, *[np.zeros_like(array)] * (len(self.replicas) - 1)]
-        total = self.together(_adder(self.strategy), self.per_replica(values))
-        return self.of_first_replica(total).numpy()
-
-
-@lru_cache(maxsize=8)
-def _adder(strategy):
-    """Return a function that sums over the replicas."""
-    tf = import_tensorflow()
-
-    def add(value):
-        value = tf.identity(value)  # on the replica's device, by which strategies reduce
-        return tf.distribute.get_replica_context().all_reduce("SUM", value)
-
-    @partial(tf.function, reduce_retracing=True, autograph=False)
-    def run(values):
-        return strategy.run(add, (values,))
-
-    return run
+        values = self.per_replica(list(map(import_tensorflow().constant, values)))
+        return self.together(partial(self.strategy.reduce, "SUM", axis=None), values).numpy()
 
 
 # The only one.
@@ -207,8 +180,6 @@ def current_workers():
     ValueError
         If the strategy's replicas do not work in step.
     """
-    if "tensorflow" not in sys.modules:  # no scope can be open
-        return ALONE
     tf = import_tensorflow()
     if not tf.distribute.has_strategy():
         return ALONE

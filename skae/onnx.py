@@ -145,7 +145,7 @@ def _convert(scope, operator, container):
         out = add(
             "Add", _forward(add, network.params["decoder"], out, hidden, output), network.offset
         )
-        for op_type, bound in (("Max", network.low), ("Min", network.high)):
+        for op_type, bound in zip(("Max", "Min"), network.bounds, strict=True):
             if np.isfinite(bound).any():
                 out = add(op_type, out, bound)
     container.add_node(

@@ -58,6 +58,6 @@ def compilations(monkeypatch):
         return counted
 
     monkeypatch.setattr(_loop, "_make_steps", counting)
-    _loop._compiled.cache_clear()
+    _loop._Compiled.cache_clear()
     yield traced
-    _loop._compiled.cache_clear()
+    _loop._Compiled.cache_clear()

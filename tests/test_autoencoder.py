@@ -21,7 +21,7 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skae import AutoencoderTransformer, _fitting, _loop, _start
+from skae import AutoencoderTransformer, _fitting, _loop, _plan, _start
 from skae._tensorflow import import_tensorflow
 
 from .test_estimator_checks import TUTORIAL
@@ -706,22 +706,21 @@ def test_divergence_is_reported_and_leaves_pca_or_better(n_samples):
 
 
 def test_where_the_last_run_diverges_the_first_split_is_kept_with_its_own_step(monkeypatch):
-    X, last, train = curved_rows(150), [], _fitting.train
+    X, over_splits, train = curved_rows(150), [], _fitting.train
 
-    def diverging(table, split, *arguments, **options):
-        run = train(table, split, *arguments, **options)
-        if len(split[1]):
-            last.append(run)
+    def diverging(runs, *arguments):
+        train(runs, *arguments)
+        if runs[0].held_out.n_rows:
+            over_splits.extend(runs)
         else:
-            run.ending = "diverged"
-        return run
+            runs[0].ending = "diverged"
 
     monkeypatch.setattr(_fitting, "train", diverging)
     with pytest.warns(ConvergenceWarning, match="diverged"):
         ae = quick(max_steps=600).fit(X)
-    first = last[0]
+    first = over_splits[0]
     steps, errors = np.array(first.steps), np.mean(first.errors, axis=1)
-    assert len(last) > 1
+    assert len(over_splits) > 1
     assert ae.best_step_ == steps[errors.argmin()]
     assert ae.reconstruction_err_ == errors.min()
     np.testing.assert_array_equal(ae.validation_curve_, np.column_stack([steps, errors]))
@@ -773,17 +772,20 @@ def interrupt_calls(monkeypatch, owner, name, interrupted):
 
 
 @pytest.mark.parametrize(
-    ("owner", "name", "call"),
+    ("stacked_weights", "owner", "name", "call"),
     [
-        (_start, "location_and_scale", 1),  # as the second run starts
-        (_fitting, "train", 3),
-        (_fitting, "code_sums", 0),  # at the end
+        (0, _start, "location_and_scale", 1),  # as the second run starts
+        (0, _fitting, "train", 3),
+        (2**24, _start, "location_and_scale", 7),  # as the last run starts, after seven at once
+        (2**24, _fitting, "train", 1),
+        (2**24, _fitting, "code_sums", 0),  # at the end
     ],
 )
 def test_interruption_between_the_runs_or_after_them_keeps_what_was_learnt(
-    monkeypatch, owner, name, call
+    monkeypatch, stacked_weights, owner, name, call
 ):
     X = curved_rows(150)
+    monkeypatch.setattr(_plan, "_STACKED_WEIGHTS", stacked_weights)
     interrupt_calls(monkeypatch, owner, name, {call})
     with pytest.warns(ConvergenceWarning, match="interrupted"):
         ae = quick(max_steps=600).fit(X)

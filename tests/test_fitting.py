@@ -43,7 +43,7 @@ def planned(n_training, **params):
         Reconstruction(ACTIVATIONS),
         Table(np.empty((n_training, 5))),
         ARCHITECTURE,
-        n_training,
+        [(np.arange(n_training), np.arange(0))],
         AutoencoderTransformer(**params).get_params(),
         against_pca=True,
     )
@@ -70,8 +70,9 @@ def trained(observer=None, n_samples=200, **params):
     table = Table(curved_rows(n_samples))
     split = held_out_splits(n_samples, 0.2, 1, np.random.default_rng(0))[0]
     first = start(table.select(split[0]))
-    plan = planned(len(split[0]), **params)
-    return train(table, split, first, plan, np.random.default_rng(0), observer)
+    run = Run(table, split, first, planned(len(split[0]), **params))
+    train([run], [np.random.default_rng(0)], observer)
+    return run
 
 
 # ---- splits
@@ -135,9 +136,8 @@ def test_patience_ends_a_run_that_has_held_out_rows_and_no_other():
     assert run.ending == "early"
     assert len(run.steps) == 3
     table = Table(curved_rows())
-    everyone = train(
-        table, all_rows(200), start(table), planned(200, **params), np.random.default_rng(0)
-    )
+    everyone = Run(table, all_rows(200), start(table), planned(200, **params))
+    train([everyone], [np.random.default_rng(0)])
     assert everyone.ending == "done"
     assert everyone.state.step == 40
 
@@ -175,7 +175,8 @@ def test_what_breaks_a_run_off_is_data(monkeypatch, error, ending):
 def fake_run(*errors, ending="done"):
     """A run whose held-out errors at steps 0, 10, ... are these rows."""
     errors = [np.asarray(row, dtype=float) for row in errors]
-    run = Run(start(Table(curved_rows(20))), planned(20), errors[0])
+    table = Table(curved_rows(20))
+    run = Run(table, all_rows(20), start(table), planned(20))
     run.steps, run.errors, run.ending = [10 * i for i in range(len(errors))], errors, ending
     return run
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from skae import AutoencoderTransformer, _loop
 from skae._loop import TrainState
-from skae._network import Autoencoder, coefs_mask
+from skae._network import Autoencoder
 from skae._objectives import Reconstruction
 from skae._optimizers import Adam
 from skae._start import start_at_pca, start_at_random
@@ -27,17 +27,18 @@ def problem(hidden=(6,), init="pca", n_steps=5, batch_size=8, n_features=5, boun
     rng = np.random.default_rng(seed)
     if init == "pca":
         components = np.linalg.qr(rng.normal(size=(n_features, 2)))[0].T.astype(np.float32)
-        params = start_at_pca(components, np.array([2.0, 1.0]), hidden, rng)
+        params = start_at_pca(components, np.array([2.0, 1.0]), [n_features, *hidden, 2], rng)
     else:
-        params = start_at_random("glorot", [n_features, *hidden, 2], np.float32, rng)
+        params = start_at_random("glorot", [n_features, *hidden, 2], rng)
     # Away from the start: at PCA gradients vanish, and Adam would make steps of rounding errors.
     params = optree.tree_map(
         lambda a: a + np.float32(0.1) * rng.standard_normal(a.shape, "f"), params
     )
-    free = np.full(n_features, np.inf, dtype=np.float32)
-    low, high = (-free, free) if bounds is None else np.float32(bounds)[:, None] * np.ones(5, "f")
+    bounds = np.float32((-np.inf, np.inf) if bounds is None else bounds)
+    bounds = np.repeat(bounds[:, None], n_features, axis=1)
     activations = ("tanh", "identity", "identity")
-    network = Autoencoder(params, np.zeros_like(free), 1.0, low, high, activations)
+    network = Autoencoder(params, np.zeros(n_features), 1.0, bounds, activations)
+    network = network.astype(np.float32)
     batches = rng.normal(size=(n_steps, batch_size, n_features)).astype(np.float32)
     return network, batches, np.linspace(0.01, 0.02, n_steps)
 
@@ -59,7 +60,7 @@ def train(network, chunks, rates, alpha=0.0, state=None):
     """Train a network; return what is handed over last, in arrays, and all losses."""
     objective, optimizer = Reconstruction(network.activations), Adam()
     if state is None:
-        l2 = optree.tree_map(lambda one: one * alpha, coefs_mask(network.params))
+        l2 = optree.tree_map_with_path(lambda path, _: alpha * ("coefs" in path), network.params)
         state = TrainState(network.params, optimizer.init(network.params, l2))
     constants = objective.constants(network)
     steps = list(
@@ -230,9 +231,9 @@ def loop_that_fails(monkeypatch):
         return SimpleNamespace(get_concrete_function=get_concrete_function)
 
     monkeypatch.setattr(tf, "function", failing)
-    _loop._compiled.cache_clear()
+    _loop._Compiled.cache_clear()
     yield errors.extend, traced
-    _loop._compiled.cache_clear()
+    _loop._Compiled.cache_clear()
 
 
 # As XLA says it: of an operation without a kernel, and of one whose shape it must know.
@@ -260,7 +261,7 @@ def test_without_xla_the_same_loop_runs_with_one_warning(error, loop_that_fails)
     network, batches, rates = problem(hidden=())
     expected, expected_losses = train(network, one_by_one(batches), rates)
     fail_with, traced = loop_that_fails
-    _loop._compiled.cache_clear()
+    _loop._Compiled.cache_clear()
     traced.clear()
     fail_with([error])
     with pytest.warns(RuntimeWarning, match="no XLA here") as caught:
@@ -282,13 +283,13 @@ def test_an_error_that_does_not_come_from_compiling_is_raised_and_the_loop_stays
     network, batches, rates = problem(hidden=())
     fail_with, traced = loop_that_fails
     ends = []
-    for errors in ([error], [None, error]):  # at the first call, and at a later one
+    for errors in ([error], [None, error]):  # at the first call, and at the second after it
         fail_with(errors)
         with pytest.raises(type(error)) as raised:
             train(network, one_by_one(batches), rates)
         assert raised.value is error
         ends.append(train(network, one_by_one(batches), rates)[0])
-    assert traced == ["compiled"]
+    assert traced == ["compiled", "compiled"]  # the first call's, and what came after it
     expected, _ = keras_reference(network, batches, rates)
     for end in ends:
         assert_same_nest(end.params, expected, rtol=1e-3, atol=1e-5)
@@ -319,7 +320,7 @@ def test_threads_without_xla_warn_once_and_are_right(monkeypatch):
     network, batches, rates = problem(hidden=())
     expected, _ = train(network, one_by_one(batches), rates)
     function, traced = tf.function, []
-    has_traced, both_call = threading.Event(), threading.Barrier(2, timeout=60)
+    has_traced, both_train = threading.Event(), threading.Event()
 
     def without_xla(f, jit_compile=None, **options):
         traced.append(jit_compile)
@@ -327,21 +328,22 @@ def test_threads_without_xla_warn_once_and_are_right(monkeypatch):
             return function(f, jit_compile=jit_compile, **options)
 
         def refuse(*arguments):
-            both_call.wait()
+            assert both_train.wait(60)
             raise tf.errors.UnimplementedError(None, None, "no XLA here")
 
         has_traced.set()
         return SimpleNamespace(get_concrete_function=lambda *arguments: refuse)
 
     monkeypatch.setattr(tf, "function", without_xla)
-    _loop._compiled.cache_clear()
+    _loop._Compiled.cache_clear()
     with warnings.catch_warnings(record=True) as caught, ThreadPoolExecutor(2) as pool:
         warnings.simplefilter("always")
         first = pool.submit(train, network, one_by_one(batches), rates)
         assert has_traced.wait(60)
         second = pool.submit(train, network, one_by_one(batches), rates)
+        both_train.set()
         ends = [first.result()[0], second.result()[0]]
-    _loop._compiled.cache_clear()
+    _loop._Compiled.cache_clear()
     assert len(caught) == 1
     assert traced == [True, None]
     for end in ends:
@@ -408,7 +410,7 @@ import skae
 X = np.random.default_rng(0).normal(size=(6000, 4))
 expected = skae.AutoencoderTransformer(2, max_steps=20, random_state=0).fit(X)
 tf.debugging.enable_check_numerics()
-skae._loop._compiled.cache_clear()
+skae._loop._Compiled.cache_clear()
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     fitted = skae.AutoencoderTransformer(2, max_steps=20, random_state=0).fit(X)

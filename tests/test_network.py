@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from skae._activations import ACTIVATIONS
-from skae._network import Autoencoder, clip, coefs_mask, forward, reconstruct
+from skae._network import Autoencoder, clip, forward, reconstruct
 from skae._start import principal_components, start_at_pca, start_at_random
 from skae._table import Table
 
@@ -31,14 +31,16 @@ def random_network(hidden, n_features=7, n_components=3, linear=True, seed=0):
     rng = np.random.default_rng(seed)
     components, std = components_of(correlated_rows(), n_components)
     if linear:
-        params = start_at_pca(components, std, hidden, rng)
+        params = start_at_pca(components, std, [n_features, *hidden, n_components], rng)
     else:
         sizes = [n_features, *hidden, n_components]
-        params = start_at_random("glorot", sizes, np.float64, rng)
+        params = start_at_random("glorot", sizes, rng)
     params = optree.tree_map(lambda a: a + 0.3 * rng.normal(size=a.shape), params)
     free = np.full(n_features, np.inf)
     offset = rng.normal(size=n_features)
-    return Autoencoder(params, offset, 1.7, -free, free, ("silu", "identity", "identity"))
+    return Autoencoder(
+        params, offset, 1.7, np.stack([-free, free]), ("silu", "identity", "identity")
+    )
 
 
 def every_array(network):
@@ -56,7 +58,7 @@ def silu(x):
 def test_computes_the_layers_beside_the_linear_path():
     rng = np.random.default_rng(0)
     network = random_network((9, 4))._replace(
-        low=np.full(7, -1.0), high=np.full(7, 2.0), activations=("silu", "tanh", "identity")
+        bounds=np.repeat([[-1.0], [2.0]], 7, axis=1), activations=("silu", "tanh", "identity")
     )
     X = correlated_rows()
     encoder, decoder = network.params["encoder"], network.params["decoder"]
@@ -81,7 +83,7 @@ def test_computes_the_layers_beside_the_linear_path():
 
 def test_squared_errors_are_in_units_of_the_squared_scale():
     network, X = random_network((5,)), correlated_rows()
-    network = network._replace(low=np.full(7, -1.0), high=np.full(7, 2.0))
+    network = network._replace(bounds=np.repeat([[-1.0], [2.0]], 7, axis=1))
     expected = ((X - network.decode(network.encode(X))) ** 2).sum(axis=1)
     np.testing.assert_allclose(network.squared_errors(X) * 1.7**2, expected)
     for scale in (1.0, 3.0):
@@ -90,7 +92,7 @@ def test_squared_errors_are_in_units_of_the_squared_scale():
     single = network.with_params_in(np.float32)
     assert single.dtype == np.float32
     assert all(a.dtype == np.float32 for a in every_array(single))
-    assert single.offset.dtype == single.low.dtype == single.high.dtype == np.float64
+    assert single.offset.dtype == single.bounds.dtype == np.float64
     errors = single.squared_errors(X)
     assert errors.dtype == np.float64
     np.testing.assert_allclose(errors * 1.7**2, expected, rtol=1e-4)
@@ -114,7 +116,7 @@ def test_rows_are_centred_in_their_own_precision(scale):
     half = {"coefs": [np.eye(2)], "intercepts": [np.zeros(2)]}
     params = {"encoder": half, "decoder": half}
     free = np.full(2, np.inf)
-    network = Autoencoder(params, X.mean(axis=0), scale, -free, free, 3 * ("identity",))
+    network = Autoencoder(params, X.mean(axis=0), scale, np.stack([-free, free]), 3 * ("identity",))
     rows = network.with_params_in(np.float32).standardise(X)
     assert rows.dtype == np.float32
     np.testing.assert_array_equal(rows, (X - X.mean(axis=0)) / scale)
@@ -125,7 +127,7 @@ def test_standardised_bounds_are_those_of_standardised_rows(dtype):
     network = random_network(())
     low, high = network.offset - np.arange(1.0, 8), network.offset + 3.4
     low[2], high[4], high[5] = -np.inf, np.inf, 1e99
-    standardised = network._replace(low=low, high=high).standardised_bounds(dtype)
+    standardised = network._replace(bounds=np.stack([low, high])).standardised_bounds(dtype)
     expected_low, expected_high = -np.arange(1.0, 8) / 1.7, np.full(7, 2.0)
     expected_low[2], expected_high[4], expected_high[5] = -np.inf, np.inf, 1e99 / 1.7
     if dtype == np.float32:
@@ -263,36 +265,22 @@ def test_numpy_rows_are_clipped_in_place():
     np.testing.assert_array_equal(rows, [[0, 0.5, 1]])
 
 
-@pytest.mark.parametrize("hidden", [(), (4, 3)])
-def test_the_mask_of_coefs_leaves_intercepts_and_linear_path_out(hidden):
-    params = random_network(hidden).params
-    mask = coefs_mask(params)
-    tf.nest.assert_same_structure(mask, params)
-    assert mask == {
-        half: {
-            name: [float(name == "coefs")] * len(part) if name != "linear" else 0.0
-            for name, part in params[half].items()
-        }
-        for half in ("encoder", "decoder")
-    }
-
-
 def test_another_float_type_changes_nothing_else():
     network = random_network((5,))
     low, high = np.full(7, -1e99), np.full(7, 2.0)
-    network = network._replace(low=low, high=high)
+    network = network._replace(bounds=np.stack([low, high]))
     single = network.astype(np.float32)
     assert all(a.dtype == np.float32 for a in every_array(single))
     for ours, theirs in zip(every_array(single), every_array(network), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
-    assert single.offset.dtype == single.low.dtype == single.high.dtype == np.float32
+    assert single.offset.dtype == single.bounds.dtype == np.float32
     np.testing.assert_allclose(single.offset, network.offset, rtol=1e-6)
-    np.testing.assert_array_equal(single.low, -np.inf)
-    np.testing.assert_array_equal(single.high, high)
+    np.testing.assert_array_equal(single.bounds[0], -np.inf)
+    np.testing.assert_array_equal(single.bounds[1], high)
     assert (single.scale, single.activations) == (network.scale, network.activations)
     same = network.astype(np.float64)
     assert all(map(np.shares_memory, every_array(same), every_array(network)))
-    assert all(getattr(same, n) is getattr(network, n) for n in ("offset", "low", "high"))
+    assert all(getattr(same, n) is getattr(network, n) for n in ("offset", "bounds"))
 
 
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
@@ -307,11 +295,11 @@ def test_any_weight_that_is_no_number_is_noticed(half, name):
 
 
 def test_without_bounds_every_feature_is_free():
-    network = random_network(())._replace(low=np.zeros(7), high=np.ones(7))
+    network = random_network(())._replace(bounds=np.repeat([[0.0], [1.0]], 7, axis=1))
     free = network.without_bounds()
-    np.testing.assert_array_equal(free.low, -np.inf)
-    np.testing.assert_array_equal(free.high, np.inf)
-    assert free.low.dtype == free.high.dtype == np.float64
+    np.testing.assert_array_equal(free.bounds[0], -np.inf)
+    np.testing.assert_array_equal(free.bounds[1], np.inf)
+    assert free.bounds.dtype == np.float64
 
 
 @given(

@@ -118,21 +118,29 @@ def made(monkeypatch):
     """Runs and errors that training gives in turn, and what it was asked for."""
     to_come, asked = [], []
 
-    def train(table, split, start, plan, rng, observer):
-        asked.append((split, plan, rng.random()))
+    def make_run(table, split, start, plan):
         run = to_come.pop(0)
         if isinstance(run, BaseException):
             raise run
+        asked.append((split, plan))
         return run
 
+    def train(runs, rngs, observer):
+        asked[-len(runs) :] = [
+            (*what, rng.random(), len(runs))
+            for what, rng in zip(asked[-len(runs) :], rngs, strict=True)
+        ]
+
+    monkeypatch.setattr(_fitting, "Run", make_run)
     monkeypatch.setattr(_fitting, "train", train)
     return to_come, asked
 
 
-def fit_over(n_splits, against_pca=True):
+def fit_over(n_splits, against_pca=True, n_stacked=1):
     rows = np.arange(12)
     splits = [(np.delete(rows, i), rows[i : i + 1]) for i in range(n_splits)]
-    plan, observer = FakePlan(stop=1000, n_training=None, against_pca=against_pca), Observer()
+    plan = FakePlan(stop=1000, n_training=None, against_pca=against_pca, n_stacked=n_stacked)
+    observer = Observer()
     outcome = run_fit(Table(np.zeros((12, 3))), lambda table: None, plan, splits, 0, observer)
     return outcome, splits
 
@@ -142,7 +150,7 @@ def test_one_split_is_one_run(made):
     to_come[:] = [BETTER]
     outcome, _ = fit_over(1)
     assert outcome[:2] == ("trained", 20)
-    ((_, plan, _),) = asked
+    ((_, plan, *_),) = asked
     assert (plan.stop, plan.n_training) == (1000, 11)
 
 
@@ -151,17 +159,26 @@ def test_several_splits_choose_the_length_of_a_last_run_on_all_rows(made):
     to_come[:] = [BETTER, BETTER, BETTER, fake_run([], [], name="last")]
     outcome, splits = fit_over(3)
     assert (outcome.network, outcome.step, outcome.ending) == ("last", 20, "done")
-    assert [plan.stop for _, plan, _ in asked] == [1000, 20, 20, 20]
-    assert [plan.n_training for _, plan, _ in asked] == [11, 11, 11, 12]
+    assert [plan.stop for _, plan, *_ in asked] == [1000, 20, 20, 20]
+    assert [plan.n_training for _, plan, *_ in asked] == [11, 11, 11, 12]
     for (split, *_), expected in zip(asked, [*splits, all_rows(12)], strict=True):
         for ours, theirs in zip(split, expected, strict=True):
             np.testing.assert_array_equal(ours, theirs)
-    assert len({drawn for *_, drawn in asked}) == 4  # each run shuffles anew
-    before = [drawn for *_, drawn in asked]
+    assert len({drawn for *_, drawn, _ in asked}) == 4  # each run shuffles anew
+    before = [drawn for *_, drawn, _ in asked]
     asked.clear()
     to_come[:] = [BETTER, BETTER, BETTER, fake_run([], [], name="last")]
     fit_over(3)
-    assert [drawn for *_, drawn in asked] == before
+    assert [drawn for *_, drawn, _ in asked] == before
+
+
+def test_splits_that_fit_into_memory_together_are_trained_together(made):
+    to_come, asked = made
+    to_come[:] = [BETTER, BETTER, BETTER, fake_run([], [], name="last")]
+    outcome, _ = fit_over(3, n_stacked=2)
+    assert (outcome.network, outcome.step) == ("last", 20)
+    assert [n_together for *_, n_together in asked] == [2, 2, 1, 1]
+    assert [plan.stop for _, plan, *_ in asked] == [1000, 1000, 20, 20]
 
 
 def test_where_the_splits_keep_pca_there_is_no_last_run(made):

@@ -18,7 +18,8 @@ def planned(n_training=1000, against_pca=True, **params):
     """The plan of a fit: ten steps in an epoch."""
     settings = AutoencoderTransformer(**{"batch_size": 100} | params).get_params()
     table = Table(np.empty((n_training, 7)))
-    return plan_fit("objective", table, ARCHITECTURE, n_training, settings, against_pca=against_pca)
+    splits = [(np.arange(n_training), np.arange(0))]
+    return plan_fit("objective", table, ARCHITECTURE, splits, settings, against_pca=against_pca)
 
 
 def planned_stream(n_rows=1000, step=0, **params):
@@ -27,42 +28,67 @@ def planned_stream(n_rows=1000, step=0, **params):
 
 
 def network():
-    params = start_at_random("normal", [7, 4, 2], np.float64, np.random.default_rng(0))
-    free = np.full(7, np.inf)
-    return Autoencoder(params, np.zeros(7), 1.0, -free, free, ("silu", "identity", "identity"))
+    params = start_at_random("normal", [7, 4, 2], np.random.default_rng(0))
+    bounds = np.full((2, 7), [[-np.inf], [np.inf]])
+    return Autoencoder(params, np.zeros(7), 1.0, bounds, ("silu", "identity", "identity"))
 
 
-@given(st.integers(1, 10**7), st.integers(1, 10**6), st.integers(1, 10**5), st.integers(1, 10**9))
-def test_chunks_have_a_bounded_size(n_samples, n_features, batch_size, n_weights):
-    n_steps, n_rows, width = chunk_shape(n_samples, n_features, batch_size, n_weights)
+def shape_of(n_samples, n_features, batch_size, n_hidden, n_stacked=1):
+    """Shape of a chunk for a network with n_features * 4 * n_hidden weights."""
+    table = Table(np.broadcast_to(0.0, (n_samples, n_features)))
+    architecture = ARCHITECTURE._replace(n_components=n_features, hidden_layer_sizes=(n_hidden,))
+    return chunk_shape(table, architecture, batch_size, n_stacked)
+
+
+@given(
+    st.integers(1, 10**7),
+    st.integers(1, 10**5),
+    st.integers(1, 10**5),
+    st.integers(1, 10**5),
+    st.integers(1, 30),
+)
+def test_chunks_have_a_bounded_size(n_samples, n_features, batch_size, n_hidden, n_stacked):
+    n_steps, n_rows, width = shape_of(n_samples, n_features, batch_size, n_hidden, n_stacked)
     assert width == n_features
-    assert n_steps == 1 or n_steps * n_rows * width <= 2**22
-    assert n_steps == 1 or n_steps * n_rows * n_weights <= 2**34
+    assert n_steps == 1 or n_stacked * n_steps * n_rows * width <= 2**22
+    assert n_steps == 1 or n_stacked * n_steps * n_rows * 4 * width * n_hidden <= 2**34
     assert min(batch_size, n_samples) <= n_rows <= batch_size
-    assert n_rows < max(257, 2 * n_samples)
+    assert n_rows < n_samples + 64
 
 
 @pytest.mark.parametrize(
     ("arguments", "shape"),
     [
-        ((100, 10, 256, 1000), (32, 256, 10)),
-        ((1024, 10, 5000, 1000), (32, 1024, 10)),
-        ((1025, 10, 5000, 1000), (32, 2048, 10)),
-        ((2**15 - 1, 10, 64, 1000), (32, 64, 10)),
-        ((2**15, 10, 64, 1000), (128, 64, 10)),
-        ((2**15, 1000, 256, 1000), (16, 256, 1000)),
-        ((2**15, 10, 256, 10**7), (6, 256, 10)),
-        ((2**15, 10, 256, 10**9), (1, 256, 10)),
+        ((100, 10, 256, 25), (32, 128, 10)),
+        ((1024, 10, 5000, 25), (32, 1024, 10)),
+        ((1025, 10, 5000, 25), (32, 1088, 10)),
+        ((2**15 - 1, 10, 64, 25), (32, 64, 10)),
+        ((2**15, 10, 64, 25), (128, 64, 10)),
+        ((2**15, 1000, 256, 1), (16, 256, 1000)),
+        ((2**15, 10, 256, 250_000), (6, 256, 10)),
+        ((2**15, 10, 256, 250_000, 3), (2, 256, 10)),
+        ((2**15, 10, 256, 25_000_000), (1, 256, 10)),
     ],
     ids=str,
 )
 def test_chunks_are_long_where_tables_are_and_short_where_steps_are(arguments, shape):
-    assert chunk_shape(*arguments) == shape
-    assert all(isinstance(size, int) for size in chunk_shape(*arguments))
+    assert shape_of(*arguments) == shape
+    assert all(isinstance(size, int) for size in shape_of(*arguments))
 
 
 def test_folds_of_a_cross_validation_share_a_shape():
-    assert len({chunk_shape(n, 13, 256, 1000) for n in (118, 119, 178)}) == 1
+    assert len({shape_of(n, 13, 256, 25) for n in (142, 143, 178)}) == 1
+
+
+@pytest.mark.parametrize(("n_hidden", "n_stacked"), [(4, 5), (200_000, 4), (10**7, 1)])
+def test_runs_over_several_splits_are_made_together_as_far_as_memory_goes(n_hidden, n_stacked):
+    table, settings = Table(np.empty((50, 7))), AutoencoderTransformer().get_params()
+    architecture = ARCHITECTURE._replace(hidden_layer_sizes=(n_hidden,))
+    splits = 5 * [(np.arange(45), np.arange(45, 50))]
+    assert plan_fit(None, table, architecture, splits, settings, True).n_stacked == n_stacked
+    workers = table.workers._replace(strategy="a strategy")
+    table = table._replace(workers=workers)
+    assert plan_fit(None, table, architecture, splits, settings, True).n_stacked == 1
 
 
 @given(st.integers(0, 3000), st.integers(1, 500), st.integers(1, 128))
@@ -180,7 +206,7 @@ def test_the_rates_of_a_stream_do_not_depend_on_how_it_is_cut(sizes):
 
 
 def test_training_starts_from_float32_params_and_moments_of_zero():
-    state = planned(alpha=3.0).initial_state(network())
+    state = planned(alpha=3.0).initial_state(network().params)
     assert state.step == 0
     for half, parts in network().params.items():
         for name in ("coefs", "intercepts"):
@@ -200,7 +226,7 @@ def test_training_starts_from_float32_params_and_moments_of_zero():
     [(3.0, 0, 3 / 1000), (3.0, 500, 3 / 1500), (0.0, 0, 0.0), (1e300, 0, np.finfo("f4").max)],
 )
 def test_the_penalty_is_on_the_coefs_and_shared_by_the_rows(alpha, n_before, l2):
-    state = planned(alpha=alpha).initial_state(network(), n_before)
+    state = planned(alpha=alpha).initial_state(network().params, n_before)
     for half in ("encoder", "decoder"):
         penalties = state.optimizer_state["l2"][half]
         assert all(penalty.dtype == np.float32 for penalty in penalties["coefs"])
@@ -209,6 +235,6 @@ def test_the_penalty_is_on_the_coefs_and_shared_by_the_rows(alpha, n_before, l2)
 
 
 def test_the_penalty_leaves_the_linear_path_free():
-    linear = network()
-    linear.params["encoder"]["linear"] = np.ones((7, 2))
-    assert planned(alpha=3.0).initial_state(linear).optimizer_state["l2"]["encoder"]["linear"] == 0
+    params = network().params
+    params["encoder"]["linear"] = np.ones((7, 2))
+    assert planned(alpha=3.0).initial_state(params).optimizer_state["l2"]["encoder"]["linear"] == 0

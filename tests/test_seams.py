@@ -59,7 +59,8 @@ class LinearRegression(NamedTuple):
 
 def huber_problem(seed=0):
     rng = np.random.default_rng(seed)
-    params = start_at_random("glorot", [5, 4, 2], np.float32, rng)
+    params = start_at_random("glorot", [5, 4, 2], rng)
+    params = optree.tree_map(np.float32, params)
     X = rng.standard_t(2, size=(40, 5)).astype(np.float32)
     bounds = (np.full(5, -3, "f"), np.full(5, 3, "f"))
     return params, Table(X).standardised(np.zeros(5, "f"), 1.0), bounds

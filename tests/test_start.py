@@ -119,9 +119,10 @@ def test_starts_at_pca(hidden):
     X = correlated_rows()
     pca = PCA(3).fit(X)
     components, std = components_of(X, 3)
-    free = np.full(7, np.inf)
-    params = start_at_pca(components, std, hidden, np.random.default_rng(0))
-    network = Autoencoder(params, X.mean(axis=0), 1.0, -free, free, ("silu",) + 2 * ("identity",))
+    bounds = np.repeat([[-np.inf], [np.inf]], 7, axis=1)
+    params = start_at_pca(components, std, [7, *hidden, 3], np.random.default_rng(0))
+    activations = ("silu", "identity", "identity")
+    network = Autoencoder(params, X.mean(axis=0), 1.0, bounds, activations)
     np.testing.assert_allclose(network.encode(X), pca.transform(X), atol=1e-12)
     np.testing.assert_allclose(
         network.decode(network.encode(X)), pca.inverse_transform(pca.transform(X)), atol=1e-12
@@ -132,7 +133,7 @@ def test_starts_at_pca(hidden):
 def test_hidden_units_start_at_unit_scale_whatever_the_scale_of_the_code():
     rng = np.random.default_rng(0)
     for scale in (1e-3, 1e3):
-        params = start_at_pca(np.eye(20, 400), np.full(20, scale), (2000, 1000), rng)
+        params = start_at_pca(np.eye(20, 400), np.full(20, scale), [400, 2000, 1000, 20], rng)
         halves = (params["encoder"], params["decoder"])
         inputs = (rng.normal(size=(50, 400)), scale * rng.normal(size=(50, 20)))
         for half, x, sizes in zip(halves, inputs, ((2000, 1000), (1000, 2000)), strict=True):
@@ -149,26 +150,25 @@ def test_hidden_units_start_at_unit_scale_whatever_the_scale_of_the_code():
             assert not half["intercepts"][-1].any()
 
 
-def test_the_start_has_the_type_of_the_axes_and_the_layout_of_training():
-    components = np.eye(3, 7, dtype=np.float32)
+def test_the_start_has_the_layout_of_training():
     for hidden in ((), (9, 4)):
-        params = start_at_pca(components, np.ones(3), hidden, np.random.default_rng(0))
+        sizes = [7, *hidden, 3]
+        params = start_at_pca(np.eye(3, 7), np.ones(3), sizes, np.random.default_rng(0))
         assert set(params) == {"encoder", "decoder"}
         for half in params.values():
             arrays = [*half["coefs"], *half["intercepts"], half.get("linear", half["coefs"][0])]
-            assert all(a.dtype == np.float32 for a in arrays)
             assert all(a.flags.c_contiguous for a in arrays)
 
 
 def test_a_code_that_varies_by_rounding_alone_starts_with_numbers():
     std = np.array([1e-38], dtype=np.float32)
-    params = start_at_pca(np.eye(1, 7, dtype=np.float32), std, (5,), np.random.default_rng(0))
+    params = start_at_pca(np.eye(1, 7), std, [7, 5, 1], np.random.default_rng(0))
     assert np.abs(params["decoder"]["coefs"][0]).max() < 10
 
 
 def test_normal_start_is_that_of_the_tutorial():
     rng = np.random.default_rng(0)
-    params = start_at_random("normal", [784, 128, 64], np.float32, rng)
+    params = start_at_random("normal", [784, 128, 64], rng)
     encoder, decoder = params["encoder"], params["decoder"]
     assert [c.shape for c in encoder["coefs"] + decoder["coefs"]] == [
         (784, 128),
@@ -177,14 +177,13 @@ def test_normal_start_is_that_of_the_tutorial():
         (128, 784),
     ]
     for drawn in (encoder["coefs"][0], decoder["intercepts"][-1]):
-        assert drawn.dtype == np.float32
         assert 0.045 < drawn.std() < 0.055
         assert abs(drawn.mean()) < 0.01
 
 
 def test_glorot_start_has_its_variance_and_no_intercepts():
     sizes, rng = [300, 200, 5], np.random.default_rng(0)
-    encoder = start_at_random("glorot", sizes, np.float64, rng)["encoder"]
+    encoder = start_at_random("glorot", sizes, rng)["encoder"]
     assert encoder["coefs"][0].var() == pytest.approx(2 / 500, rel=0.05)
     assert not encoder["intercepts"][0].any()
     assert "linear" not in encoder
@@ -308,22 +307,22 @@ def test_long_tails_get_no_bounds():
 def test_bounds_move_out_to_rows_that_exceed_them():
     low, high = np.zeros(7), np.ones(7)
     low[3], high[4] = -np.inf, np.inf
-    network = random_network(())._replace(low=low, high=high)
+    network = random_network(())._replace(bounds=np.stack([low, high]))
     X = np.full((2, 7), 0.5)
     X[0, 1], X[1, 2], X[0, 3], X[0, 4] = -1, 2, -9, 9
     for rows in (X, csr_array(X)):
         roomy = restarted(network, 1.7, "auto", Table(rows))
-        np.testing.assert_array_equal(roomy.low, [0, -1, 0, -np.inf, 0, 0, 0])
-        np.testing.assert_array_equal(roomy.high, [1, 1, 2, 1, np.inf, 1, 1])
+        np.testing.assert_array_equal(roomy.bounds[0], [0, -1, 0, -np.inf, 0, 0, 0])
+        np.testing.assert_array_equal(roomy.bounds[1], [1, 1, 2, 1, np.inf, 1, 1])
 
 
 def test_given_bounds_replace_those_of_the_network_before():
-    network = random_network(())._replace(low=np.zeros(7), high=np.ones(7))
+    network = random_network(())._replace(bounds=np.repeat([[0.0], [1.0]], 7, axis=1))
     X = np.full((2, 7), 9.0)
     for bounds, (low, high) in ((None, (-np.inf, np.inf)), ((2, None), (2, np.inf))):
         again = restarted(network, 1.7, bounds, Table(X))
-        np.testing.assert_array_equal(again.low, np.full(7, low))
-        np.testing.assert_array_equal(again.high, np.full(7, high))
+        np.testing.assert_array_equal(again.bounds[0], np.full(7, low))
+        np.testing.assert_array_equal(again.bounds[1], np.full(7, high))
 
 
 @pytest.mark.parametrize("hidden", [(), (4,)])
@@ -399,9 +398,9 @@ def test_the_first_network_is_pca_of_the_table(walled_rows):
     np.testing.assert_allclose(network.encode(X) * network.scale, codes, atol=1e-12)
     free = network.without_bounds()
     np.testing.assert_allclose(free.decode(network.encode(X)), pca.inverse_transform(codes))
-    np.testing.assert_array_equal(np.isfinite(network.low), [True, True, *[False] * 4])
-    np.testing.assert_array_equal(np.isfinite(network.high), [False, True, *[False] * 4])
-    assert (network.low[:2] == X.min(axis=0)[:2]).all()
+    np.testing.assert_array_equal(np.isfinite(network.bounds[0]), [True, True, *[False] * 4])
+    np.testing.assert_array_equal(np.isfinite(network.bounds[1]), [False, True, *[False] * 4])
+    assert (network.bounds[0][:2] == X.min(axis=0)[:2]).all()
     assert network.activations == ("silu", "identity", "identity")
     for other, same in ((0, True), (1, False)):
         coefs = first_network(Table(X), architecture(), other).params["encoder"]["coefs"]
@@ -412,7 +411,7 @@ def test_the_first_network_is_pca_of_the_table(walled_rows):
 @pytest.mark.parametrize("init", ["pca", "glorot", "normal"])
 def test_the_first_network_has_the_type_of_the_table(walled_rows, dtype, init):
     network = first_network(Table(walled_rows.astype(dtype)), architecture(init=init), 0)
-    arrays_ = [*every_array(network), network.offset, network.low, network.high]
+    arrays_ = [*every_array(network), network.offset, network.bounds[0], network.bounds[1]]
     assert all(a.dtype == dtype for a in arrays_)
     assert isinstance(network.scale, float)
     assert network.is_finite()
@@ -425,13 +424,13 @@ def test_outputs_with_a_range_of_their_own_are_neither_moved_nor_bounded(walled_
     )
     assert network.scale == 1
     assert not network.offset.any()
-    assert np.isinf([network.low, network.high]).all()
+    assert np.isinf([network.bounds[0], network.bounds[1]]).all()
 
 
 def test_the_first_network_takes_given_bounds(walled_rows):
     network = first_network(Table(walled_rows), architecture(bounds=(0, None)), 0)
-    np.testing.assert_array_equal(network.low, np.zeros(6))
-    np.testing.assert_array_equal(network.high, np.full(6, np.inf))
+    np.testing.assert_array_equal(network.bounds[0], np.zeros(6))
+    np.testing.assert_array_equal(network.bounds[1], np.full(6, np.inf))
 
 
 @pytest.mark.parametrize("hidden", [(), (5,), (9, 4)])
@@ -463,7 +462,7 @@ def test_all_workers_start_from_the_same_network(n_workers, shape, init):
         lambda workers: first_network(Table(X, workers=workers), architecture(init=init), 0),
     )
     for network in networks:
-        for name in ("offset", "low", "high"):
+        for name in ("offset", "bounds"):
             np.testing.assert_allclose(getattr(network, name), getattr(alone, name), rtol=1e-12)
         assert network.scale == pytest.approx(alone.scale, rel=1e-12)
         for ours, theirs in zip(every_array(network), every_array(alone), strict=True):
@@ -475,12 +474,12 @@ def test_all_workers_start_from_the_same_network(n_workers, shape, init):
 @pytest.mark.parametrize("n_workers", [2, 4])
 def test_all_workers_restart_from_the_same_network(n_workers):
     low, high = np.zeros(7), np.ones(7)
-    network, X = random_network((4,))._replace(low=low, high=high), correlated_rows(3)
+    network, X = random_network((4,))._replace(bounds=np.stack([low, high])), correlated_rows(3)
     alone = restarted(network, 1.7, "auto", Table(X))
     for ours in together(
         n_workers, lambda workers: restarted(network, 1.7, "auto", Table(X, workers=workers))
     ):
-        np.testing.assert_array_equal(ours.low, alone.low)
-        np.testing.assert_array_equal(ours.high, alone.high)
+        np.testing.assert_array_equal(ours.bounds[0], alone.bounds[0])
+        np.testing.assert_array_equal(ours.bounds[1], alone.bounds[1])
         for a, b in zip(every_array(ours), every_array(alone), strict=True):
             np.testing.assert_array_equal(a, b)
