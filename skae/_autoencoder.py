@@ -69,7 +69,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         Size of the code, at most the number of features. A float in (0, 1) means the smallest size
         at which PCA explains that share of the variance.
 
-    hidden_layer_sizes : int or tuple of int, default=(128,)
+    hidden_layer_sizes : int or tuple of int, default=(256,)
         Sizes of the encoder's hidden layers; the decoder mirrors them. ``()`` with ``init="pca"``
         is a linear autoencoder.
 
@@ -113,7 +113,8 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
 
     max_iter : int or "auto", default="auto"
         Number of epochs. "auto" trains for 200 epochs, but for 600 gradient steps at least and
-        9000 at most; if `max_steps` is given, for that.
+        2400 at most, or until the held-out error has risen for a quarter of that; if `max_steps`
+        is given, for that.
 
     max_steps : int or None, default=None
         Cap on the number of gradient steps, which are 1e9 at most.
@@ -276,7 +277,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         self,
         n_components: float = 64,
         *,
-        hidden_layer_sizes: int | Sequence[int] = (128,),
+        hidden_layer_sizes: int | Sequence[int] = (256,),
         activation: _Activation = "silu",
         init: Literal["pca", "glorot", "normal"] = "pca",
         bounds: Literal["auto"] | tuple[_Bound, _Bound] | None = "auto",

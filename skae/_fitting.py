@@ -21,6 +21,8 @@ _EXACT = 1e-10
 # A loss this many times the first one, or the data's variance, has exploded, unless a later chunk
 # comes back below the first.
 _EXPLODED = 1e6
+# An error this many times the lowest one has risen; less is a plateau, which may fall again.
+_RISEN = 1.01
 # Level of the test that a network must pass to be kept instead of PCA.
 _SIGNIFICANCE = 0.05
 # Endings of runs that came from outside.
@@ -257,11 +259,21 @@ def _advance(runs, chunks, observer):
             return "diverged"
         stop = observer.end(first, (time.monotonic() - began) * (plan.stop / first.step - 1))
         stops = first.training.workers.all_gather_object(bool(stop))
-        if any(stops) or first.has_lost_patience():
+        if any(stops) or first.has_lost_patience() or _error_rises(runs):
             return "early"
         if first.step < plan.stop:
             observer.begin()
     return "done"
+
+
+def _error_rises(runs):
+    """Whether the held-out error has been above its minimum for as long as is planned."""
+    patience, errors = runs[0].plan.patience, np.hstack([run.errors for run in runs])
+    if patience is None or not errors.size:
+        return False
+    errors = errors.mean(axis=1)
+    n_since = len(errors) - 1 - errors.argmin()
+    return n_since >= patience and errors[-1] > _RISEN * errors.min()
 
 
 def choose(runs, against_pca):

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import optree
 
-# Share of the steps in which a schedule climbs to its peak before it falls, and the number of steps for
-# a stream, which does not know how many are to come.
+# Share of the steps in which a schedule climbs to its peak before it falls, and the number of steps
+# for a stream, which does not know how many are to come.
 _WARM_UP_SHARE = 0.05
 _STREAM_WARM_UP_STEPS = 100
 

@@ -9,7 +9,9 @@ from ._loop import TrainState
 from ._optimizers import SCHEDULES, Adam, warm_up
 
 # How max_iter="auto" trades time for error, in epochs and in gradient steps.
-_AUTO_EPOCHS, _AUTO_MIN_STEPS, _AUTO_MAX_STEPS = 200, 600, 9000
+_AUTO_EPOCHS, _AUTO_MIN_STEPS, _AUTO_MAX_STEPS = 200, 600, 2400
+# It also ends a run whose held-out error has fallen no more for this share of the steps.
+_AUTO_PATIENCE = 0.25
 # The held-out rows are evaluated about so often in a run, at most once an epoch.
 _EVALUATIONS = 40
 # With early stopping, at least after so many epochs: however long the run could be, it can end.
@@ -54,6 +56,8 @@ class Plan(NamedTuple):
     against_pca : bool
         Whether the start is PCA: it is then judged without bounds, and kept unless another step is
         better beyond chance.
+    patience : int or None
+        The run ends if the held-out error has risen for so many evaluations; None: it does not.
     n_stacked : int
         How many runs over different splits are made at once, at most.
     optimizer : object
@@ -68,6 +72,7 @@ class Plan(NamedTuple):
     stop: int
     settings: dict
     against_pca: bool = False
+    patience: int | None = None
     n_stacked: int = 1
     optimizer: Any = Adam()
 
@@ -133,7 +138,9 @@ def plan_fit(objective, table, architecture, splits, settings, against_pca):
     every = steps_per_epoch * n_between
     rates = _rates(settings, SCHEDULES[settings["learning_rate"]](n_steps))
     plan = Plan(objective, shape, n_training, rates, every, n_steps, settings, against_pca)
-    return plan._replace(n_stacked=n_stacked)
+    is_auto = max_iter == "auto" and max_steps is None
+    patience = int(_AUTO_PATIENCE * plan.n_evaluations) if is_auto else None
+    return plan._replace(patience=patience, n_stacked=n_stacked)
 
 
 def plan_stream(objective, table, architecture, settings, step):

@@ -902,3 +902,57 @@ def test_a_failed_fit_leaves_the_fitted_network(fit, monkeypatch):
     with pytest.raises(MemoryError):
         getattr(ae, fit)(X)
     np.testing.assert_array_equal(ae.transform(X), codes)
+
+
+# ---- wide tables
+
+
+def wide_rows(n_samples=60, n_features=300, dtype=np.float64):
+    """Rows on a surface in many dimensions, without walls."""
+    rng = np.random.default_rng(0)
+    where = rng.uniform(-2, 2, size=(n_samples, 2))
+    rows = np.sin(where @ rng.normal(size=(2, n_features)) + rng.uniform(0, 6, n_features))
+    return (rows + 0.1 * rng.normal(size=rows.shape) + 3).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_wide_tables_start_at_pca_in_the_units_of_all_columns(dtype):
+    X = wide_rows(dtype=dtype)
+    still = {"learning_rate_init": 1e-30, "whiten": False, "max_steps": 3}
+    ae = quick(4, validation_fraction=0, **still).fit(X)
+    pca = PCA(4).fit(X)
+    np.testing.assert_allclose(ae.transform(X), pca.transform(X), atol=1e-4)
+    np.testing.assert_allclose(
+        ae.reconstruct(X), pca.inverse_transform(pca.transform(X)), atol=1e-4
+    )
+    assert ae.scale_ == pytest.approx(X.std(axis=0).mean(), rel=0.05)
+    assert ae.loss_curve_[0] == pytest.approx(pca_error(X, X, 4), rel=1e-3)
+    assert ae.reconstruction_err_ == pytest.approx(pca_error(X, X, 4), rel=1e-3)
+    # far bounds are no bounds, but there all columns are trained
+    narrow, full = (quick(4, bounds=bounds, **still).fit(X) for bounds in (None, (-99, 99)))
+    start, same = narrow.validation_curve_[0, 1], full.validation_curve_[0, 1]
+    assert start == pytest.approx(same, rel=1e-3)
+
+
+def test_wide_tables_beat_pca_and_keep_every_promise():
+    X = wide_rows(80)
+    X, X_test = X[:60], X[60:]
+    ae = quick(3, max_steps=300).fit(X)
+    assert error(ae, X_test) < pca_error(X, X_test, 3) / 2
+    codes = ae.transform(X)
+    np.testing.assert_allclose(codes.mean(axis=0), 0, atol=1e-8)
+    np.testing.assert_allclose(np.cov(codes.T), np.eye(3), atol=1e-6)
+    again = clone(ae).fit(X)
+    np.testing.assert_array_equal(ae.transform(X_test), again.transform(X_test))
+    before = error(ae, X)
+    ae.set_params(warm_start=True).fit(X)
+    assert error(ae, X) < 1.05 * before
+    ae.partial_fit(X)
+    assert error(ae, X) < 1.5 * before
+
+
+def test_a_code_that_is_larger_than_the_table_of_a_wide_one_is_exact():
+    X = wide_rows(20)
+    ae = quick(64).fit(X)
+    assert ae.n_components_ == 64
+    np.testing.assert_allclose(ae.reconstruct(X), X, atol=1e-6)

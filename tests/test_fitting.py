@@ -267,3 +267,61 @@ def test_an_interrupt_while_concluding_is_forgiven_once():
     calls.clear()
     with pytest.raises(KeyboardInterrupt):
         concluded(outcome, conclude, ALONE)
+
+
+# ---- several runs at once
+
+
+def runs_over_splits(n_splits, **params):
+    table = Table(curved_rows(60))
+    splits = held_out_splits(60, 0.2, 12 * n_splits, np.random.default_rng(0))
+    plan = planned(48, **params)
+    return [Run(table, split, start(table.select(split[0])), plan) for split in splits]
+
+
+def rngs(n_runs):
+    return [np.random.default_rng(i) for i in range(n_runs)]
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_runs_that_are_made_together_are_those_that_are_made_alone(noise):
+    together, alone = runs_over_splits(3, noise=noise), runs_over_splits(3, noise=noise)
+    train(together, rngs(3))
+    for run, rng in zip(alone, rngs(3), strict=True):
+        train([run], [rng])
+    assert len({run.losses[0] for run in together}) == 3
+    for ours, theirs in zip(together, alone, strict=True):
+        assert ours.steps == theirs.steps
+        np.testing.assert_allclose(ours.losses, theirs.losses, rtol=1e-4)
+        np.testing.assert_allclose(ours.errors, theirs.errors, rtol=1e-3)
+
+
+def test_what_ends_one_run_ends_those_beside_it():
+    runs = runs_over_splits(3, early_stopping=True, n_iter_no_change=1, tol=10.0)
+    train(runs, rngs(3))
+    assert [run.ending for run in runs] == ["early"] * 3
+    assert len({run.step for run in runs}) == 1
+    runs = runs_over_splits(3)
+    runs[1].ending = "exact"
+    train(runs, rngs(3))
+    assert [run.ending for run in runs] == ["exact"] * 3
+    assert [run.step for run in runs] == [0] * 3
+
+
+def test_a_run_of_automatic_length_ends_where_its_error_has_risen_for_long():
+    noise = Table(np.random.default_rng(0).normal(size=(80, 5)))
+    ends = {}
+    for name, params in {
+        "auto": {"max_steps": None},
+        "asked for": {"max_steps": 600},
+    }.items():
+        plan = planned(60, **params)
+        split = np.arange(60), np.arange(60, 80)
+        run = Run(noise, split, start(noise.select(split[0])), plan)
+        train([run], rngs(1))
+        ends[name] = run.ending, run.step
+    assert ends["auto"][0] == "early"
+    assert ends["auto"][1] < 300
+    assert ends["asked for"] == ("done", 600)
+    curved = trained(max_steps=None)
+    assert (curved.ending, curved.step) == ("done", 600)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skae._optimizers import SCHEDULES, Adam, cosine, warm_up
+from skae._optimizers import SCHEDULES, Adam, cosine, linear, warm_up
 
 
 @pytest.mark.parametrize("l2", [0.0, 0.3])
@@ -39,9 +39,10 @@ def test_the_penalty_is_zero_unless_asked_for():
     assert not state["v"]["w"].any()
 
 
-@given(st.integers(1, 5000))
-def test_the_cosine_climbs_in_a_twentieth_and_falls_to_zero(n_steps):
-    rates = cosine(n_steps)
+@pytest.mark.parametrize("schedule", [linear, cosine])
+@given(n_steps=st.integers(1, 5000))
+def test_schedules_climb_in_a_twentieth_and_fall_to_zero(schedule, n_steps):
+    rates = schedule(n_steps)
     top = max(1, round(n_steps / 20))
     assert rates[top - 1] == 1
     assert (np.diff(rates[:top]) > 0).all()

@@ -113,7 +113,7 @@ def test_chunks_end_wherever_held_out_rows_are_evaluated(stop, evaluate_every, m
     [
         (100, {}, 600),
         (1000, {}, 2000),
-        (10**6, {}, 9000),
+        (10**6, {}, 2400),
         (1000, {"max_steps": 70}, 70),
         (1000, {"max_steps": 70_000}, 70_000),
         (1000, {"max_iter": 3}, 30),

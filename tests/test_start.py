@@ -6,12 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.sparse import csr_array
+from scipy.spatial.distance import pdist
 from sklearn.decomposition import PCA
 
 from skae import _start
 from skae._network import Autoencoder
 from skae._start import (
     Architecture,
+    Subspace,
     code_size,
     first_network,
     given_bounds,
@@ -483,3 +485,58 @@ def test_all_workers_restart_from_the_same_network(n_workers):
         np.testing.assert_array_equal(ours.bounds[1], alone.bounds[1])
         for a, b in zip(every_array(ours), every_array(alone), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+# ---- wide tables
+
+
+def wide_table(dtype=np.float64, n_rows=9, n_features=40):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(n_rows, n_features)) + np.arange(n_features)
+    return Table(rows.astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_components", [2, 30])
+def test_coordinates_in_the_subspace_of_the_rows_keep_their_distances(dtype, n_components):
+    table = wide_table(dtype)
+    subspace = Subspace.of(table, architecture(n_components=n_components), 0)
+    coordinates = subspace.coordinates(table)
+    assert coordinates.X.shape == (9, max(8, n_components))
+    assert coordinates.dtype == dtype
+    assert coordinates.width == 40
+    tolerance = {"rtol": 1e-4 if dtype == np.float32 else 1e-10}
+    np.testing.assert_allclose(pdist(coordinates.X), pdist(table.X), **tolerance)
+    np.testing.assert_allclose(coordinates.X.mean(axis=0), 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("hidden", [(), (5,), (6, 4)])
+def test_a_network_of_coordinates_becomes_the_same_network_of_rows(hidden):
+    table = wide_table(n_rows=8)
+    subspace = Subspace.of(table, architecture(), 0)
+    coordinates = subspace.coordinates(table)
+    assert coordinates.n_features == 7
+    inner = random_network(hidden)
+    outer = subspace.embed(inner)
+    inner_rows = inner.decode(inner.encode(coordinates.X))
+    expected = subspace.origin + inner_rows @ subspace.axes
+    np.testing.assert_allclose(outer.decode(outer.encode(table.X)), expected, rtol=1e-9)
+    factor = np.sqrt(40 / 7)  # the same variance, over all columns
+    assert outer.scale == pytest.approx(inner.scale / factor)
+    np.testing.assert_allclose(outer.encode(table.X), inner.encode(coordinates.X) * factor)
+    assert np.isinf(outer.bounds).all()
+
+
+@pytest.mark.parametrize(
+    ("table", "changes"),
+    [
+        (Table(np.random.default_rng(0).normal(size=(41, 40))), {}),
+        (Table(np.random.default_rng(0).normal(size=(9, 40)).clip(0, None)), {}),
+        (wide_table(), {"bounds": (0, None)}),
+        (wide_table(), {"init": "glorot"}),
+    ],
+    ids=["more rows than columns", "walls", "bounds", "plain stack"],
+)
+def test_there_is_no_subspace_to_train_in_for_others(table, changes):
+    assert Subspace.of(table, architecture(**changes), 0) is None
+    assert Subspace.of(wide_table(), architecture(), 0) is not None
