@@ -1,4 +1,10 @@
-"""Choose the defaults by measurement: each parameter varied alone, over tables of many kinds.
+"""Choose the defaults by measurement: what each costs, and each varied alone over many tables.
+
+``--frontier``: width, depth, batch, epochs, schedule and Adam's second decay, error against seconds
+on MNIST (50 000 training rows to learn from and the other 10 000 to judge; the test rows stay
+unseen), with a picture of the frontier.
+
+Otherwise, each parameter is varied alone, over tables of many kinds.
 
 For each variation and data set: PCA's test error divided by the autoencoder's, median over seeds,
 with k = n_features // 4 numbers (20 at most) and a random quarter of the rows for testing. The last
@@ -6,35 +12,41 @@ columns are the geometric mean over the data sets, the worst of them, and the me
 fit.
 
 Run ``python benchmarks/defaults.py`` (about an hour; ``--quick``: two variations, one seed, few
-data sets). Writes defaults.json below benchmarks/results/ or --output.
+data sets; ``--frontier``: ten minutes). Writes defaults.json, or frontier.json and frontier.png,
+below benchmarks/results/ or --output.
 """
 
 import json
 import sys
+from itertools import accumulate
 from pathlib import Path
 from statistics import geometric_mean, median
+from unittest import mock
 
 import numpy as np
 from _common import RESULTS, OneLineParser, environment, load, positive, timed
+from matplotlib.figure import Figure
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
 from sklearn.decomposition import PCA
 from sklearn.metrics import mean_squared_error
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
-from skae import AutoencoderTransformer
+from skae import AutoencoderTransformer, _autoencoder
+from skae._optimizers import Adam
 
 VARIATIONS = [
     {},
-    {"hidden_layer_sizes": (64,)},
-    {"hidden_layer_sizes": (256,)},
-    {"hidden_layer_sizes": (128, 128)},
+    {"hidden_layer_sizes": (128,)},
+    {"hidden_layer_sizes": (512,)},
+    {"hidden_layer_sizes": (256, 128)},
     {"activation": "relu"},
     {"activation": "tanh"},
     {"activation": "gelu"},
     {"learning_rate_init": 2e-3},
     {"learning_rate_init": 5e-3},
     {"learning_rate_init": 1e-2},
+    {"learning_rate": "cosine"},
     {"learning_rate": "constant"},
     {"batch_size": 64},
     {"batch_size": 512},
@@ -47,6 +59,31 @@ VARIATIONS = [
     {"noise": 0.3},
     {"max_iter": 100},
     {"max_iter": 400},
+]
+
+# The second is that of version 0.1.
+FRONTIER = [
+    {},
+    {"hidden_layer_sizes": (128,), "learning_rate": "cosine", "max_steps": 9000},
+    *(
+        {"hidden_layer_sizes": (width,), "max_iter": epochs}
+        for width in (64, 128, 256, 512)
+        for epochs in (1, 3, 10)
+    ),
+    {"hidden_layer_sizes": (256, 128), "max_iter": 10},
+    {"batch_size": 64, "max_iter": 10, "learning_rate_init": 3e-3},
+    {"batch_size": 128, "max_iter": 10, "learning_rate_init": 5e-3},
+    {"batch_size": 512, "max_iter": 12, "learning_rate_init": 1e-2},
+    {"batch_size": 1024, "max_iter": 16, "learning_rate_init": 1.4e-2},
+    {"learning_rate": "cosine", "max_iter": 10},
+    {"learning_rate": "constant", "max_iter": 10},
+    {"beta_2": 0.99, "max_iter": 10},
+    {"learning_rate_init": 5e-3, "max_iter": 10},
+    {"learning_rate_init": 1e-2, "max_iter": 10},
+    {"alpha": 0.3, "max_iter": 10},
+    {"activation": "gelu", "max_iter": 10},
+    {"activation": "relu", "max_iter": 10},
+    {"max_iter": 20},
 ]
 
 
@@ -95,6 +132,60 @@ def ratio(X, seed, variation):
     return pca_mse / mean_squared_error(X_test, ae.reconstruct(X_test)), seconds
 
 
+def name_of(variation):
+    """Say what differs from the defaults."""
+    return ", ".join(f"{key}={value}" for key, value in variation.items()) or "defaults"
+
+
+def fit_seconds_and_ratio(X, X_test, beta_2=0.999, **variation):
+    """Seconds of a fit, and PCA's error divided by ours on other rows."""
+    plan_fit = _autoencoder.plan_fit
+
+    def with_other_decay(*arguments):
+        return plan_fit(*arguments)._replace(optimizer=Adam(beta_2=beta_2))
+
+    ae = AutoencoderTransformer(random_state=0, **variation)
+    with mock.patch.object(_autoencoder, "plan_fit", with_other_decay):
+        AutoencoderTransformer(**variation | {"max_iter": "auto", "max_steps": 1}).fit(X)  # compile
+        ae, seconds = timed(lambda: ae.fit(X))
+    pca = PCA(64).fit(X)
+    pca_mse = mean_squared_error(X_test, pca.inverse_transform(pca.transform(X_test)))
+    return seconds, pca_mse / mean_squared_error(X_test, ae.reconstruct(X_test))
+
+
+def frontier(X, output):
+    """Measure error against seconds of many settings on MNIST, and draw it."""
+    X, X_test = X[:50_000], X[50_000:]
+    _, pca_seconds = timed(lambda: PCA(64).fit(X))
+    results = []
+    for variation in FRONTIER:
+        seconds, ratio = fit_seconds_and_ratio(X, X_test, **variation)
+        name = name_of(variation)
+        results.append({"variation": name, "seconds": seconds, "ratio": ratio})
+        print(f"{name:60}{seconds:8.1f} s {seconds / pca_seconds:7.0f}x{ratio:8.3f}", flush=True)
+    results.sort(key=lambda result: result["seconds"])
+    best = list(accumulate((result["ratio"] for result in results), max))
+    on_it = [r for r, b in zip(results, best, strict=True) if r["ratio"] == b]
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(
+        *zip(*((r["seconds"], r["ratio"]) for r in on_it), strict=True), color="0.7", zorder=0
+    )
+    for result in results:
+        point = result["seconds"], result["ratio"]
+        is_default = result["variation"] == "defaults"
+        axes.scatter(*point, color="C3" if is_default else "C0", s=40 if is_default else 15)
+        if result in on_it or is_default:
+            label = result["variation"].replace("hidden_layer_sizes", "hidden")
+            axes.annotate(label, point, (6, -8), textcoords="offset points", fontsize=7)
+    axes.set(xlabel="seconds to fit", ylabel="PCA's error / ours", xscale="log")
+    axes.set_title("MNIST, 64 numbers: rows that neither has seen")
+    figure.savefig(output / "frontier.png", dpi=120)
+    path = output / "frontier.json"
+    path.write_text(json.dumps({"environment": environment(), "results": results}, indent=1) + "\n")
+    print(f"Wrote {path} and frontier.png.")
+
+
 def main(arguments=None):
     """Run all variations."""
     parser = OneLineParser(prog="defaults.py", description=__doc__.splitlines()[0])
@@ -107,6 +198,7 @@ def main(arguments=None):
         metavar="I",
         help=f"numbers of variations to run, from 0 to {len(VARIATIONS) - 1}",
     )
+    parser.add_argument("--frontier", action="store_true", help="error against seconds on MNIST")
     parser.add_argument("--quick", action="store_true", help="two variations, one seed, few tables")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder for the JSON")
     options = parser.parse_args(arguments)
@@ -116,6 +208,11 @@ def main(arguments=None):
         print(f"Without MNIST: {error}")
         mnist = None
     options.output.mkdir(parents=True, exist_ok=True)
+    if options.frontier:
+        if mnist is None:
+            parser.error("--frontier needs MNIST: set SKAE_MNIST to the file.")
+        frontier(mnist.X_train, options.output)
+        return
     data = dict(tables(mnist))
     variations = [VARIATIONS[i] for i in options.only] if options.only else VARIATIONS
     seeds = range(options.seeds)
@@ -126,7 +223,7 @@ def main(arguments=None):
     results = []
     print(f"{'':34}" + "".join(f"{name[:10]:>11}" for name in (*data, "mean", "worst", "fit s")))
     for variation in variations:
-        name = ", ".join(f"{key}={value}" for key, value in variation.items()) or "defaults"
+        name = name_of(variation)
         print(f"{name:34}", end="", flush=True)
         ratios, seconds = {}, []
         for table, X in data.items():
