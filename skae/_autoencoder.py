@@ -112,7 +112,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         Rows in a gradient step.
 
     max_iter : int or "auto", default="auto"
-        Number of epochs. "auto" trains for 200 epochs, but for 600 gradient steps at least and
+        Number of epochs. "auto" trains for 100 epochs, but for 600 gradient steps at least and
         2400 at most, or until the held-out error has risen for a quarter of that; if `max_steps`
         is given, for that.
 

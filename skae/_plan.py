@@ -9,7 +9,7 @@ from ._loop import TrainState
 from ._optimizers import SCHEDULES, Adam, warm_up
 
 # How max_iter="auto" trades time for error, in epochs and in gradient steps.
-_AUTO_EPOCHS, _AUTO_MIN_STEPS, _AUTO_MAX_STEPS = 200, 600, 2400
+_AUTO_EPOCHS, _AUTO_MIN_STEPS, _AUTO_MAX_STEPS = 100, 600, 2400
 # It also ends a run whose held-out error has fallen no more for this share of the steps.
 _AUTO_PATIENCE = 0.25
 # The held-out rows are evaluated about so often in a run, at most once an epoch.
