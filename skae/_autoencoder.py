@@ -22,6 +22,7 @@ from ._fitting import (
     concluded,
     held_out_splits,
     run_fit,
+    stacks,
     train,
 )
 from ._objectives import Reconstruction
@@ -366,7 +367,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         canonical = Canonical(start, bool(self.whiten), subspace)
         conclude = partial(self._conclude, table, plan, canonical, columns)
         # with several splits, there is a run on all rows
-        n_runs = -(-len(splits) // plan.n_stacked) + (len(splits) > 1)
+        n_runs = len(stacks(splits, plan.n_stacked)) + (len(splits) > 1)
         progress = Progress(self, table.X, y, n_runs * plan.n_evaluations, conclude)
         outcome = run_fit(rows, start, plan, splits, seed, progress)
         outcome, state = concluded(outcome, conclude, table.workers)

@@ -6,6 +6,7 @@ held-out errors of all of them.
 """
 
 import time
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -366,6 +367,13 @@ class Outcome(NamedTuple):
         return self._replace(ending="lost" if is_lost else "interrupted", error=error)
 
 
+def stacks(splits, size):
+    """Cut splits into those that are trained together: so many, and what remains one by one."""
+    n_stacked = len(splits) // size * size
+    firsts = [*range(0, n_stacked, size), *range(n_stacked, len(splits) + 1)]
+    return [splits[first:end] for first, end in pairwise(firsts)]
+
+
 def run_fit(table, start, plan, splits, seed, observer):
     """Make the runs of a fit.
 
@@ -406,8 +414,8 @@ def run_fit(table, start, plan, splits, seed, observer):
 
     runs = []
     try:
-        for first in range(0, len(splits), plan.n_stacked):
-            latest = run(splits[first : first + plan.n_stacked], plan, first)
+        for group in stacks(splits, plan.n_stacked):
+            latest = run(group, plan, len(runs))
             if not runs:
                 observer.outcome = Outcome.of(latest[:1], plan.against_pca)
             if latest[0].ending in BROKEN_OFF:
@@ -485,7 +493,7 @@ def code_sums(network, table):
         codes = network.encode(rows).astype(np.float64)
         return codes.sum(axis=0), codes.T @ codes
 
-    return table.total(sums)
+    return table.total(sums, network.width)
 
 
 def moments(n_samples, total, cross):

@@ -133,28 +133,31 @@ class _Compiled:
         tf = import_tensorflow()
         try:
             with self.lock:
-                if self.traced is None:
+                if self.traced is None and self.strategy is None:
                     return self._first_call(tf, arguments)
+                if self.traced is None:  # the parts of a step are compiled, and a peer may be lost
+                    self.traced = self._trace(tf, arguments, jit_compile=None)
             return self.traced(*arguments)
         except tf.errors.ResourceExhaustedError as error:
             raise MemoryError(error.message) from error
 
     def _first_call(self, tf, arguments):
-        try:  # under a strategy, the parts of a step are compiled
-            return self._trace(tf, arguments, jit_compile=True if self.strategy is None else None)
+        try:
+            traced = self._trace(tf, arguments, jit_compile=True)
+            results = traced(*arguments)
         except tf.errors.OpError as error:
-            if self.strategy is not None or not _cannot_compile(tf, error):
+            if not _cannot_compile(tf, error):
                 raise
             warn(_SLOWER + error.message, RuntimeWarning)
-        return self._trace(tf, arguments, jit_compile=None)
+            traced = self._trace(tf, arguments, jit_compile=None)
+            results = traced(*arguments)
+        self.traced = traced
+        return results
 
     def _trace(self, tf, arguments, jit_compile):
         # Once and for good: a tf.function that is called would complain of other fits' shapes.
         function = tf.function(self.function, jit_compile=jit_compile, autograph=False)
-        traced = function.get_concrete_function(*arguments)
-        results = traced(*arguments)
-        self.traced = traced
-        return results
+        return function.get_concrete_function(*arguments)
 
 
 def _cannot_compile(tf, error):

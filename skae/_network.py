@@ -280,6 +280,11 @@ class Autoencoder(NamedTuple):
         return self.recode(np.diag(factors), np.diag(1 / factors), np.zeros_like(factors))
 
     @property
+    def width(self):
+        """Numbers that a row takes in the widest layer."""
+        return max(len(b) for half in self.params.values() for b in half["intercepts"])
+
+    @property
     def code_size(self):
         """Number of code columns."""
         return len(self.params["encoder"]["intercepts"][-1])

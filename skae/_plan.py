@@ -30,8 +30,10 @@ _CHUNK_STEPS, _LONG_CHUNK_STEPS, _LONG_TABLE = 32, 128, 2**15
 # Tables of fewer rows than a batch fill it up to a multiple of this: to the same shapes, whatever
 # the fold.
 _BATCH_UNIT = 64
-# Networks of so many weights in all are trained at once: a quarter of a gigabyte, with the moments.
-_STACKED_WEIGHTS = 2**24
+# So many splits are trained at once, if the networks have no more weights than this in all: a
+# quarter of a gigabyte, with the moments. More at once would gain little, and every number is a
+# shape of its own, which must be compiled.
+_STACK, _MOST_STACKED_WEIGHTS = 3, 2**24
 
 
 class Plan(NamedTuple):
@@ -59,7 +61,7 @@ class Plan(NamedTuple):
     patience : int or None
         The run ends if the held-out error has risen for so many evaluations; None: it does not.
     n_stacked : int
-        How many runs over different splits are made at once, at most.
+        How many runs over different splits are made at once, while there are so many.
     optimizer : object
         See `_optimizers`.
     """
@@ -117,10 +119,10 @@ def plan_fit(objective, table, architecture, splits, settings, against_pca):
     ValueError
         If more steps are asked for than can be made.
     """
-    n_training, n_stacked = len(splits[0][0]), 1
-    if table.workers.strategy is None:
-        most = _STACKED_WEIGHTS // architecture.n_weights(table.n_features)
-        n_stacked = max(1, min(len(splits), most))
+    n_training = len(splits[0][0])
+    fit_in = _STACK * architecture.n_weights(table.n_features) <= _MOST_STACKED_WEIGHTS
+    is_stacked = table.workers.strategy is None and len(splits) >= _STACK and fit_in
+    n_stacked = _STACK if is_stacked else 1
     shape = chunk_shape(table, architecture, settings["batch_size"], n_stacked)
     steps_per_epoch = -(-n_training // shape[1])
     max_iter, max_steps = settings["max_iter"], settings["max_steps"]

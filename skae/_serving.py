@@ -55,7 +55,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             Their codes, float32 for float32 rows, else float64.
         """
         network, table = self._prepare(X)
-        return table.map(network.encode, network.code_size)
+        return table.map(network.encode, network.width)
 
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
         """Decode codes.
@@ -77,8 +77,8 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
                 f"X has {X.shape[1]} columns, but the code of this AutoencoderTransformer has "
                 f"{self.n_components_}."
             )
-        table = Table(X)
-        return table.map(self._network.astype(table.dtype).decode, self.n_features_in_)
+        table, network = Table(X), self._network
+        return table.map(network.astype(table.dtype).decode, network.width)
 
     def reconstruct(self, X: Rows) -> NDArray[Any]:
         """Encode and decode rows.
@@ -94,7 +94,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             What the code keeps of them.
         """
         network, table = self._prepare(X)
-        return table.map(lambda rows: network.decode(network.encode(rows)))
+        return table.map(lambda rows: network.decode(network.encode(rows)), network.width)
 
     def score_samples(self, X: Rows) -> NDArray[Any]:
         """Negated squared error of each row, so that unusual rows score low.
@@ -113,7 +113,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         network, table = self._prepare(X)
         network = network.rescaled(self.scale_).astype(table.dtype)
         with np.errstate(over="ignore"):
-            return table.map(network.squared_errors) * -(self.scale_**2)
+            return table.map(network.squared_errors, network.width) * -(self.scale_**2)
 
     def score(self, X: Rows, y: object = None) -> float:
         """Share of the variance that the reconstruction keeps.
@@ -140,7 +140,8 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         def distances(rows):
             return row_norms((rows - self.mean_) / unit, squared=True)
 
-        error, total = table.map(network.squared_errors).sum(), table.map(distances).sum()
+        errors = table.map(network.squared_errors, network.width)
+        error, total = errors.sum(), table.map(distances).sum()
         if total == 0:
             return float(error == 0)
         return float(1 - error / total)

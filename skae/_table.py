@@ -138,7 +138,7 @@ class Table(NamedTuple):
         for first in range(share.start, share.stop, n_block):
             yield self.take(slice(first, min(first + n_block, share.stop)))
 
-    def fold(self, ufunc, function):
+    def fold(self, ufunc, function, *widths):
         """Fold a function of dense blocks over all blocks and workers.
 
         Parameters
@@ -147,6 +147,8 @@ class Table(NamedTuple):
             Joins two results: `numpy.add`, `numpy.maximum`.
         function : callable
             Maps a block of rows to a sequence of arrays.
+        *widths : int
+            See `blocks`.
 
         Returns
         -------
@@ -154,16 +156,18 @@ class Table(NamedTuple):
             The same bits for all workers.
         """
         results = None
-        for block in self.blocks():
+        for block in self.blocks(*widths):
             parts = function(block)
             results = parts if results is None else list(map(ufunc, results, parts))
         everyone = self.workers.all_gather_object(results)  # None of a worker that has no rows
         return [reduce(ufunc, parts) for parts in zip(*filter(None, everyone), strict=True)]
 
-    def total(self, function):
+    def total(self, function, *widths):
         """Sum the arrays that a function makes of dense blocks, in double precision; see `fold`."""
         return self.fold(
-            np.add, lambda block: [np.asarray(part, dtype=np.float64) for part in function(block)]
+            np.add,
+            lambda block: [np.asarray(part, dtype=np.float64) for part in function(block)],
+            *widths,
         )
 
     def sum(self):
@@ -183,7 +187,7 @@ class Table(NamedTuple):
         function : callable
             Maps a block of rows to an array with as many rows.
         *widths : int
-            Numbers in a row of the result, if they may be more than those of the table.
+            See `blocks`.
 
         Returns
         -------

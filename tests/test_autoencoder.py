@@ -776,7 +776,12 @@ def interrupt_calls(monkeypatch, owner, name, interrupted):
     [
         (0, _start, "location_and_scale", 1),  # as the second run starts
         (0, _fitting, "train", 3),
-        (2**24, _start, "location_and_scale", 7),  # as the last run starts, after seven at once
+        (
+            2**24,
+            _start,
+            "location_and_scale",
+            7,
+        ),  # as the last run starts, after seven
         (2**24, _fitting, "train", 1),
         (2**24, _fitting, "code_sums", 0),  # at the end
     ],
@@ -785,7 +790,7 @@ def test_interruption_between_the_runs_or_after_them_keeps_what_was_learnt(
     monkeypatch, stacked_weights, owner, name, call
 ):
     X = curved_rows(150)
-    monkeypatch.setattr(_plan, "_STACKED_WEIGHTS", stacked_weights)
+    monkeypatch.setattr(_plan, "_MOST_STACKED_WEIGHTS", stacked_weights)
     interrupt_calls(monkeypatch, owner, name, {call})
     with pytest.warns(ConvergenceWarning, match="interrupted"):
         ae = quick(max_steps=600).fit(X)
