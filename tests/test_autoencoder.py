@@ -559,7 +559,7 @@ def test_a_grid_search_over_it_runs(digits):
 
 
 @pytest.mark.slow
-def test_a_grid_search_compiles_once(compilations):
+def test_the_folds_of_a_search_share_a_compiled_loop(compilations):
     search = GridSearchCV(
         AutoencoderTransformer(2, max_steps=10),
         {
@@ -571,7 +571,7 @@ def test_a_grid_search_compiles_once(compilations):
         cv=3,
     )
     search.fit(gaussian_rows(178))
-    assert len(compilations) == 1
+    assert len(compilations) <= 2  # of 48 fits on folds, and of the one on all rows
 
 
 # ---- bad input
