@@ -351,15 +351,15 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         """
         warm = self.warm_start and hasattr(self, "encoder_")
         table, columns, seed, architecture = self._open(X, fitted=warm)
-        subspace = None if warm or self.noise else Subspace.of(table, architecture, seed)
-        rows = table
-        if subspace is not None:
-            rows, architecture = subspace.coordinates(table), architecture._replace(bounds=None)
-        start = self._start(table, architecture, seed, warm)
-
         against_pca = self.init == "pca" and not warm
         rng, min_held_out = np.random.default_rng(seed), MIN_HELD_OUT if against_pca else 1
         splits = held_out_splits(table.n_rows, float(self.validation_fraction), min_held_out, rng)
+        rows, subspace = table, None
+        if not (warm or self.noise):
+            subspace = Subspace.of(table, architecture, len(splits[0][0]), seed)
+        if subspace is not None:
+            rows, architecture = subspace.coordinates(table), architecture._replace(bounds=None)
+        start = self._start(table, architecture, seed, warm)
         objective = Reconstruction(architecture.activations)
         plan = plan_fit(objective, rows, architecture, splits, self._settings(), against_pca)
 

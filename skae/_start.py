@@ -44,16 +44,19 @@ class Subspace(NamedTuple):
     origin: np.ndarray
 
     @classmethod
-    def of(cls, table, architecture, seed):
-        """Return the subspace of a table, or None where training in it would save nothing.
+    def of(cls, table, architecture, n_training, seed):
+        """Return the subspace of a table, or None where training in it is not the same or no gain.
 
         Rows that are fewer than the columns span as many dimensions as there are rows. A network
         that starts at PCA and has no bounds does there what it does in all columns, at a cost that
-        does not depend on their number.
+        does not depend on their number. Not so if the training rows of a split, of which there are
+        `n_training`, have fewer axes than the code: the others are arbitrary, and in the subspace
+        they would be those of the held-out rows.
         """
         is_wide = table.n_rows <= min(_MAX_SUBSPACE_ROWS, table.n_features)
         is_small = table.n_rows * table.n_features <= _MAX_SUBSPACE_NUMBERS
-        if not (is_wide and is_small and architecture.init == "pca"):
+        has_axes = architecture.n_components < n_training
+        if not (is_wide and is_small and has_axes and architecture.init == "pca"):
             return None
         if isinstance(architecture.bounds, str):
             bounds = tied_bounds(table, _MIN_TIES, _MIN_TIED_SHARE)
@@ -62,8 +65,8 @@ class Subspace(NamedTuple):
         if np.isfinite(bounds).any():
             return None
         origin, scale = location_and_scale(table)
-        n_axes = max(table.n_rows - 1, architecture.n_components)
-        axes, _ = principal_components(table.standardised(origin, scale), n_axes, seed)
+        standardised = table.standardised(origin, scale)
+        axes, _ = principal_components(standardised, table.n_rows - 1, seed)
         return table.workers.broadcast_object(cls(axes, origin.astype(table.dtype)))
 
     def coordinates(self, table):

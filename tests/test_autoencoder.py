@@ -957,7 +957,10 @@ def test_wide_tables_beat_pca_and_keep_every_promise():
 
 
 def test_a_code_that_is_larger_than_the_table_of_a_wide_one_is_exact():
-    X = wide_rows(20)
+    X = wide_rows(40)
+    X, held_out = X[:20], X[20:]
     ae = quick(64).fit(X)
     assert ae.n_components_ == 64
     np.testing.assert_allclose(ae.reconstruct(X), X, atol=1e-6)
+    # and what is said of rows that it has not seen is true
+    assert ae.reconstruction_err_ == pytest.approx(error(ae, held_out), rel=0.5)
