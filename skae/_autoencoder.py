@@ -221,6 +221,11 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
     each holding out others. The errors of all splits choose the step, and a last run on all rows is
     made up to there. Where PCA is kept, the result is that of PCA on all rows, without bounds.
 
+    **Wide tables.** With ``init="pca"``, neither bounds nor noise, and at most 2000 rows that are
+    fewer than the columns and more than `n_components`, training happens in the space that the rows
+    span, at a cost that does not depend on the number of columns. The result is folded into the
+    weights.
+
     References
     ----------
     .. [1] D. Kingma, J. Ba. "Adam: A Method for Stochastic Optimization", ICLR 2015, algorithm 1.
