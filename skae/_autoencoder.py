@@ -114,8 +114,8 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
 
     max_iter : int or "auto", default="auto"
         Number of epochs. "auto" trains for 100 epochs, but for 600 gradient steps at least and
-        2400 at most, or until the held-out error has risen for a quarter of that; if `max_steps`
-        is given, for that.
+        2400 at most, or until the held-out error has found no minimum for a quarter of that and is
+        above that of the start; if `max_steps` is given, for that.
 
     max_steps : int or None, default=None
         Cap on the number of gradient steps, which are 1e9 at most.

@@ -22,8 +22,6 @@ _EXACT = 1e-10
 # A loss this many times the first one, or the data's variance, has exploded, unless a later chunk
 # comes back below the first.
 _EXPLODED = 1e6
-# An error this many times the lowest one has risen; less is a plateau, which may fall again.
-_RISEN = 1.01
 # Level of the test that a network must pass to be kept instead of PCA.
 _SIGNIFICANCE = 0.05
 # Endings of runs that came from outside.
@@ -268,13 +266,13 @@ def _advance(runs, chunks, observer):
 
 
 def _error_rises(runs):
-    """Whether the held-out error has been above its minimum for as long as is planned."""
+    """Whether the held-out error has long been above its minimum, and is above the start's."""
     patience, errors = runs[0].plan.patience, np.hstack([run.errors for run in runs])
     if patience is None or not errors.size:
         return False
     errors = errors.mean(axis=1)
     n_since = len(errors) - 1 - errors.argmin()
-    return n_since >= patience and errors[-1] > _RISEN * errors.min()
+    return n_since >= patience and errors[-1] > errors[0]
 
 
 def choose(runs, against_pca):

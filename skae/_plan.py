@@ -10,7 +10,8 @@ from ._optimizers import SCHEDULES, Adam, warm_up
 
 # How max_iter="auto" trades time for error, in epochs and in gradient steps.
 _AUTO_EPOCHS, _AUTO_MIN_STEPS, _AUTO_MAX_STEPS = 100, 600, 2400
-# It also ends a run whose held-out error has fallen no more for this share of the steps.
+# It also ends a run whose held-out error has fallen no more for this share of the steps, and is
+# above that of the start.
 _AUTO_PATIENCE = 0.25
 # The held-out rows are evaluated about so often in a run, at most once an epoch.
 _EVALUATIONS = 40
@@ -59,7 +60,8 @@ class Plan(NamedTuple):
         Whether the start is PCA: it is then judged without bounds, and kept unless another step is
         better beyond chance.
     patience : int or None
-        The run ends if the held-out error has risen for so many evaluations; None: it does not.
+        The run ends if the held-out error has been above its minimum for so many evaluations, and
+        is above that of the start; None: it does not.
     n_stacked : int
         How many runs over different splits are made at once, while there are so many.
     optimizer : object
