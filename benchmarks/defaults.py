@@ -125,8 +125,12 @@ def ratio(X, seed, variation):
     """PCA's test error divided by ours, and the seconds of our fit."""
     X, X_test = train_test_split(X, test_size=0.25, random_state=seed)
     k = max(1, min(X.shape[1] // 4, 20))
-    pca = PCA(k, random_state=seed).fit(X)
-    ae = AutoencoderTransformer(k, random_state=seed, **variation)
+    return compare(AutoencoderTransformer(k, random_state=seed, **variation), X, X_test)
+
+
+def compare(ae, X, X_test):
+    """PCA's error on other rows divided by that of an estimator, and the seconds of its fit."""
+    pca = PCA(ae.n_components, random_state=ae.random_state).fit(X)
     ae, seconds = timed(lambda: ae.fit(X))
     pca_mse = mean_squared_error(X_test, pca.inverse_transform(pca.transform(X_test)))
     return pca_mse / mean_squared_error(X_test, ae.reconstruct(X_test)), seconds
@@ -137,8 +141,8 @@ def name_of(variation):
     return ", ".join(f"{key}={value}" for key, value in variation.items()) or "defaults"
 
 
-def fit_seconds_and_ratio(X, X_test, beta_2=0.999, **variation):
-    """Seconds of a fit, and PCA's error divided by ours on other rows."""
+def compare_compiled(X, X_test, beta_2=0.999, **variation):
+    """Compare one setting whose loop is compiled by then."""
     plan_fit = _autoencoder.plan_fit
 
     def with_other_decay(*arguments):
@@ -147,10 +151,7 @@ def fit_seconds_and_ratio(X, X_test, beta_2=0.999, **variation):
     ae = AutoencoderTransformer(random_state=0, **variation)
     with mock.patch.object(_autoencoder, "plan_fit", with_other_decay):
         AutoencoderTransformer(**variation | {"max_iter": "auto", "max_steps": 1}).fit(X)  # compile
-        ae, seconds = timed(lambda: ae.fit(X))
-    pca = PCA(64).fit(X)
-    pca_mse = mean_squared_error(X_test, pca.inverse_transform(pca.transform(X_test)))
-    return seconds, pca_mse / mean_squared_error(X_test, ae.reconstruct(X_test))
+        return compare(ae, X, X_test)
 
 
 def frontier(X, output):
@@ -159,7 +160,7 @@ def frontier(X, output):
     _, pca_seconds = timed(lambda: PCA(64).fit(X))
     results = []
     for variation in FRONTIER:
-        seconds, ratio = fit_seconds_and_ratio(X, X_test, **variation)
+        ratio, seconds = compare_compiled(X, X_test, **variation)
         name = name_of(variation)
         results.append({"variation": name, "seconds": seconds, "ratio": ratio})
         print(f"{name:60}{seconds:8.1f} s {seconds / pca_seconds:7.0f}x{ratio:8.3f}", flush=True)

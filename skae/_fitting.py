@@ -91,7 +91,7 @@ class Run:
     def __init__(self, table, split, start, plan):
         self.training, self.held_out = map(table.select, split)
         self.start, self.plan, self.network, self.state = start, plan, start, None
-        self.unit = start.scale**2 * (table.n_features / (table.width or table.n_features))
+        self.unit = start.scale**2 * (table.n_features / table.n_averaged)
         row_errors, first = plan.objective.row_errors, start.with_params_in(np.float32)
         errors = row_errors(first.without_bounds() if plan.against_pca else first, self.held_out)
         sample = self.training.select(slice(None, None, max(1, self.training.n_rows // 1000)))

@@ -41,4 +41,4 @@ class Reconstruction(NamedTuple):
     def row_errors(self, network, table):
         """Mean squared error of each row of a table, in the units of X."""
         errors = table.map(network.squared_errors, network.width)
-        return errors * (network.scale**2 / (table.width or table.n_features))
+        return errors * (network.scale**2 / table.n_averaged)

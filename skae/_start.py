@@ -72,7 +72,7 @@ class Subspace(NamedTuple):
     def coordinates(self, table):
         """Return the table of the rows' coordinates."""
         X = table.alone().map(lambda rows: (rows - self.origin) @ self.axes.T, len(self.axes))
-        return table._replace(X=X, width=table.n_features)
+        return table._replace(X=X, n_embedding=table.n_features)
 
     def embed(self, network):
         """Return the network of rows, from that of their coordinates."""

@@ -58,9 +58,8 @@ class Table(NamedTuple):
         Rows are read with the first subtracted, divided by the second. None reads them as they are.
     workers : Workers
         The workers that compute over this table together, each reading its share of the rows.
-    width : int or None
-        Number of columns over which the errors of a row are averaged, where the columns of X are
-        coordinates in a subspace of so many; None means those of X.
+    n_embedding : int or None
+        Where the columns of X are coordinates in a subspace, the number of columns around it.
     """
 
     X: Any
@@ -69,7 +68,7 @@ class Table(NamedTuple):
     offset: NDArray[Any] | None = None
     scale: float | None = None
     workers: Workers = ALONE
-    width: int | None = None
+    n_embedding: int | None = None
 
     @property
     def n_rows(self):
@@ -80,6 +79,11 @@ class Table(NamedTuple):
     def n_features(self):
         """Number of columns."""
         return self.X.shape[1]
+
+    @property
+    def n_averaged(self):
+        """Number of columns over which the errors of a row are averaged."""
+        return self.n_embedding or self.n_features
 
     @property
     def dtype(self):

@@ -503,7 +503,7 @@ def test_coordinates_in_the_subspace_of_the_rows_keep_their_distances(dtype):
     coordinates = subspace.coordinates(table)
     assert coordinates.X.shape == (9, 8)
     assert coordinates.dtype == dtype
-    assert coordinates.width == 40
+    assert coordinates.n_averaged == 40
     tolerance = {"rtol": 1e-4 if dtype == np.float32 else 1e-10}
     np.testing.assert_allclose(pdist(coordinates.X), pdist(table.X), **tolerance)
     np.testing.assert_allclose(coordinates.X.mean(axis=0), 0, atol=1e-5)
