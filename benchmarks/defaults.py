@@ -179,6 +179,7 @@ def frontier(X, output):
         if result in on_it or is_default:
             label = result["variation"].replace("hidden_layer_sizes", "hidden")
             axes.annotate(label, point, (6, -8), textcoords="offset points", fontsize=7)
+    axes.margins(x=0.15)  # for the label of the last
     axes.set(xlabel="seconds to fit", ylabel="PCA's error / ours", xscale="log")
     axes.set_title("MNIST, 64 numbers: rows that neither has seen")
     figure.savefig(output / "frontier.png", dpi=120)
