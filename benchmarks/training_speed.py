@@ -1,7 +1,7 @@
 """Rows per second of gradient descent: our loop, its peers, and the matrix products alone.
 
 Two networks on random rows of 784 float32: the tutorial's stack 784-128-64-128-784 with sigmoids,
-and the default one, a linear path beside hidden layers of 128. Adam, mean squared error, batches of
+and the default one, a linear path beside hidden layers of 256. Adam, mean squared error, batches of
 32, 256 and 1024. The limit is the step's own matrix products, forward and backward, in NumPy, on
 the same cores. Ours is timed with everything that a step of `fit` needs, the shuffling, gathering
 and scaling of rows on the host included. Compilation and first calls are not timed.
@@ -26,14 +26,16 @@ import numpy as np
 from _common import RESULTS, OneLineParser, environment, positive
 from sklearn.neural_network import MLPRegressor
 
-from skae import _loop, _plan, _start, _tensorflow
+from skae import AutoencoderTransformer, _loop, _plan, _start, _tensorflow
 from skae._network import Autoencoder
 from skae._objectives import Reconstruction
 from skae._optimizers import Adam
 from skae._table import Table
 
 BATCHES = [32, 256, 1024]
-N_FEATURES, HIDDEN, K = 784, 128, 64
+N_FEATURES, K = 784, 64
+# Hidden layers of the tutorial's network, and of the defaults.
+HIDDEN, DEFAULT_HIDDEN = 128, AutoencoderTransformer().hidden_layer_sizes[0]
 SIZES = [N_FEATURES, HIDDEN, K, HIDDEN, N_FEATURES]
 # Each measurement makes steps for about so long.
 SECONDS = 1.0
@@ -42,20 +44,20 @@ SECONDS = 1.0
 class Ours:
     """Our loop."""
 
-    def __init__(self, X, batch_size, init):
-        rng = np.random.default_rng(0)
+    def __init__(self, X, batch_size, hidden, init):
+        rng, sizes = np.random.default_rng(0), [N_FEATURES, hidden, K]
         self.X, self.batch_size = X, batch_size
         if init == "pca":
             axes = np.linalg.qr(rng.normal(size=(N_FEATURES, K)))[0].T.astype(np.float32)
-            params = _start.start_at_pca(axes, np.ones(K), SIZES[:3], rng)
+            params = _start.start_at_pca(axes, np.ones(K), sizes, rng)
             activations = ("silu", "identity", "identity")
         else:
-            params = _start.start_at_random(init, SIZES[:3], rng)
+            params = _start.start_at_random(init, sizes, rng)
             activations = ("logistic",) * 3
         bounds = np.repeat([[-np.inf], [np.inf]], N_FEATURES, axis=1)
         start = Autoencoder(params, np.zeros(N_FEATURES), 1.0, bounds, activations)
         self.start = start.astype(np.float32)
-        self.architecture = _start.Architecture(K, (HIDDEN,), activations, init, None)
+        self.architecture = _start.Architecture(K, (hidden,), activations, init, None)
 
     def __call__(self, n_steps):
         """Make so many steps."""
@@ -169,13 +171,14 @@ class Torch:
 class Limit:
     """The matrix products of a step, forward and backward, in NumPy."""
 
-    def __init__(self, batch_size, linear):
+    def __init__(self, batch_size, hidden, linear):
         rng = np.random.default_rng(0)
 
         def draw(*shape):
             return rng.standard_normal(shape, dtype=np.float32)
 
-        pairs = list(pairwise(SIZES)) + linear * [(N_FEATURES, K), (K, N_FEATURES)]
+        pairs = list(pairwise([N_FEATURES, hidden, K, hidden, N_FEATURES]))
+        pairs += linear * [(N_FEATURES, K), (K, N_FEATURES)]
         self.layers = [
             (draw(batch_size, n), draw(n, m), draw(batch_size, m), n == N_FEATURES)
             for n, m in pairs
@@ -231,8 +234,8 @@ def main(arguments=None):
     print(f"{'batch':>5}  {'':30}{'rows/s':>10}  {'spread':18}{'ours is':>9}{'time / limit':>14}")
     for batch_size in options.batch_sizes:
         tutorial = {
-            "ours": Ours(X, batch_size, "normal"),
-            "matrix products": Limit(batch_size, linear=False),
+            "ours": Ours(X, batch_size, HIDDEN, "normal"),
+            "matrix products": Limit(batch_size, HIDDEN, linear=False),
             "eager GradientTape": Tape(X, batch_size, compiled=False),
             "tf.function per step": Tape(X, batch_size, compiled=True),
             "Keras Model.fit": Keras(X, batch_size),
@@ -241,8 +244,8 @@ def main(arguments=None):
         if find_spec("torch"):
             tutorial["PyTorch eager"] = Torch(X, batch_size)
         default = {
-            "ours": Ours(X, batch_size, "pca"),
-            "matrix products": Limit(batch_size, linear=True),
+            "ours": Ours(X, batch_size, DEFAULT_HIDDEN, "pca"),
+            "matrix products": Limit(batch_size, DEFAULT_HIDDEN, linear=True),
         }
         for network, contestants in (("tutorial", tutorial), ("default", default)):
             speeds = measure(contestants, batch_size, rounds, seconds)

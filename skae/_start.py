@@ -21,6 +21,9 @@ _MIN_TIES, _MIN_TIED_SHARE = 5, 1e-3
 
 # Up to here the axes of rows that are fewer than columns cost less than a few passes of training.
 _MAX_SUBSPACE_ROWS, _MAX_SUBSPACE_NUMBERS = 2000, 2**25
+# The axes of a code that the training rows leave open may lie outside the subspace if there is so
+# many times the room for them: arbitrary ones would then catch less than a twentieth of an error.
+_OPEN_AXES_ROOM = 20
 
 _TOO_FAR = "X holds numbers whose squares overflow: divide it by a constant."
 # So far from the mean, squares of rows and of their codes can still be summed.
@@ -49,14 +52,15 @@ class Subspace(NamedTuple):
 
         Rows that are fewer than the columns span as many dimensions as there are rows. A network
         that starts at PCA and has no bounds does there what it does in all columns, at a cost that
-        does not depend on their number. Not so if the training rows of a split, of which there are
-        `n_training`, have fewer axes than the code: the others are arbitrary, and in the subspace
-        they would be those of the held-out rows.
+        does not depend on their number. If the training rows of a split, of which there are
+        `n_training`, have fewer axes than the code, the others are arbitrary. In the subspace they
+        would be those of the held-out rows, so they lie outside, where there is room.
         """
         is_wide = table.n_rows <= min(_MAX_SUBSPACE_ROWS, table.n_features)
         is_small = table.n_rows * table.n_features <= _MAX_SUBSPACE_NUMBERS
-        has_axes = architecture.n_components < n_training
-        if not (is_wide and is_small and has_axes and architecture.init == "pca"):
+        n_open = architecture.n_components - (n_training - 1)
+        has_room = _OPEN_AXES_ROOM * n_open <= table.n_features - table.n_rows
+        if not (is_wide and is_small and has_room and architecture.init == "pca"):
             return None
         if isinstance(architecture.bounds, str):
             bounds = tied_bounds(table, _MIN_TIES, _MIN_TIED_SHARE)
@@ -133,6 +137,9 @@ def first_network(table, architecture, seed):
     offset, scale = np.zeros(n_features), 1.0
     if output_activation == "identity":  # others have a range, in which the data come
         offset, scale = location_and_scale(table)
+    if table.n_embedding:  # the other axes of a larger code lie outside the subspace
+        n_axes = max(1, min(architecture.n_components, table.n_rows - 1))
+        architecture = architecture._replace(n_components=n_axes)
     sizes = architecture.sizes(n_features)
     if architecture.init == "pca":
         standardised = table.standardised(offset, scale)

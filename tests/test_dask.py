@@ -43,7 +43,9 @@ def test_map_blocks_gives_the_bits_of_each_block(rows, fitted, scheduler):
     )
 
 
-@pytest.mark.parametrize("scheduler", ["threads", "processes"])
+@pytest.mark.parametrize(
+    "scheduler", ["threads", pytest.param("processes", marks=pytest.mark.slow)]
+)
 def test_parallel_post_fit_transforms_in_blocks(rows, fitted, scheduler):
     X, blocks = rows
     codes = ParallelPostFit(fitted).transform(blocks)

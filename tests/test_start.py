@@ -533,7 +533,7 @@ def test_a_network_of_coordinates_becomes_the_same_network_of_rows(hidden):
         (Table(np.random.default_rng(0).normal(size=(9, 40)).clip(0, None)), {}),
         (wide_table(), {"bounds": (0, None)}),
         (wide_table(), {"init": "glorot"}),
-        (wide_table(), {"n_components": 8}),
+        (wide_table(), {"n_components": 10}),
     ],
     ids=["more rows than columns", "walls", "bounds", "plain stack", "larger code than rows"],
 )
