@@ -361,7 +361,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         splits = held_out_splits(table.n_rows, float(self.validation_fraction), min_held_out, rng)
         rows, subspace = table, None
         if not (warm or self.noise):
-            subspace = Subspace.of(table, architecture, len(splits[0][0]), seed)
+            subspace = Subspace.of(table, architecture, len(splits[0][0]))
         if subspace is not None:
             rows, architecture = subspace.coordinates(table), architecture._replace(bounds=None)
         start = self._start(table, architecture, seed, warm)

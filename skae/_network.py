@@ -220,7 +220,9 @@ class Autoencoder(NamedTuple):
         origin : ndarray of shape (n_columns,)
             The row whose coordinates are zero.
         """
-        params = self._params_in_double_precision()
+        factor = np.sqrt(axes.shape[1] / len(axes))  # the same squares over more columns
+        network = self.rescaled(self.scale / factor).rescale_code(np.full(self.code_size, factor))
+        params = network._params_in_double_precision()
         encoder, decoder = params["encoder"], params["decoder"]
         encoder["coefs"][0] = axes.T @ encoder["coefs"][0]
         decoder["coefs"][-1] = decoder["coefs"][-1] @ axes
@@ -230,10 +232,7 @@ class Autoencoder(NamedTuple):
             decoder["linear"] = decoder["linear"] @ axes
         offset = (origin + self.offset @ axes).astype(origin.dtype)
         bounds = np.full((2, len(offset)), [[-np.inf], [np.inf]], offset.dtype)
-        network = self._replace(params=params, offset=offset, bounds=bounds)
-        factor = np.sqrt(len(offset) / len(axes))  # the same squares over more columns
-        network = network.rescaled(self.scale / factor)
-        return network.rescale_code(np.full(self.code_size, factor))
+        return network._replace(params=params, offset=offset, bounds=bounds)
 
     def _params_in_double_precision(self):
         """Copy them, to be changed without this network noticing."""

@@ -47,7 +47,7 @@ class Subspace(NamedTuple):
     origin: np.ndarray
 
     @classmethod
-    def of(cls, table, architecture, n_training, seed):
+    def of(cls, table, architecture, n_training):
         """Return the subspace of a table, or None where training in it is not the same or no gain.
 
         Rows that are fewer than the columns span as many dimensions as there are rows. A network
@@ -56,7 +56,7 @@ class Subspace(NamedTuple):
         `n_training`, have fewer axes than the code, the others are arbitrary. In the subspace they
         would be those of the held-out rows, so they lie outside, where there is room.
         """
-        is_wide = table.n_rows <= min(_MAX_SUBSPACE_ROWS, table.n_features)
+        is_wide = 1 < table.n_rows <= min(_MAX_SUBSPACE_ROWS, table.n_features)
         is_small = table.n_rows * table.n_features <= _MAX_SUBSPACE_NUMBERS
         n_open = architecture.n_components - (n_training - 1)
         has_room = _OPEN_AXES_ROOM * n_open <= table.n_features - table.n_rows
@@ -69,8 +69,11 @@ class Subspace(NamedTuple):
         if np.isfinite(bounds).any():
             return None
         origin, scale = location_and_scale(table)
-        standardised = table.standardised(origin, scale)
-        axes, _ = principal_components(standardised, table.n_rows - 1, seed)
+        # PCA by way of a QR decomposition, several times as fast as that of all columns at once
+        # (Golub & Van Loan, Matrix Computations, section 8.6.3); the mean takes one dimension
+        basis, triangle = np.linalg.qr(table.standardised(origin, scale).take(slice(None)).T)
+        axes = (basis @ np.linalg.svd(triangle)[0][:, :-1]).T
+        _, axes = svd_flip(None, axes, u_based_decision=False)
         return table.workers.broadcast_object(cls(axes, origin.astype(table.dtype)))
 
     def coordinates(self, table):

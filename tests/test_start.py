@@ -499,7 +499,7 @@ def wide_table(dtype=np.float64, n_rows=9, n_features=40):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_coordinates_in_the_subspace_of_the_rows_keep_their_distances(dtype):
     table = wide_table(dtype)
-    subspace = Subspace.of(table, architecture(), 8, 0)
+    subspace = Subspace.of(table, architecture(), 8)
     coordinates = subspace.coordinates(table)
     assert coordinates.X.shape == (9, 8)
     assert coordinates.dtype == dtype
@@ -512,7 +512,7 @@ def test_coordinates_in_the_subspace_of_the_rows_keep_their_distances(dtype):
 @pytest.mark.parametrize("hidden", [(), (5,), (6, 4)])
 def test_a_network_of_coordinates_becomes_the_same_network_of_rows(hidden):
     table = wide_table(n_rows=8)
-    subspace = Subspace.of(table, architecture(), 7, 0)
+    subspace = Subspace.of(table, architecture(), 7)
     coordinates = subspace.coordinates(table)
     assert coordinates.n_features == 7
     inner = random_network(hidden)
@@ -538,5 +538,5 @@ def test_a_network_of_coordinates_becomes_the_same_network_of_rows(hidden):
     ids=["more rows than columns", "walls", "bounds", "plain stack", "larger code than rows"],
 )
 def test_there_is_no_subspace_to_train_in_for_others(table, changes):
-    assert Subspace.of(table, architecture(**changes), 8, 0) is None
-    assert Subspace.of(wide_table(), architecture(), 8, 0) is not None
+    assert Subspace.of(table, architecture(**changes), 8) is None
+    assert Subspace.of(wide_table(), architecture(), 8) is not None
