@@ -178,9 +178,12 @@ def frontier(X, output):
         axes.scatter(*point, color="C3" if is_default else "C0", s=40 if is_default else 15)
         if result in on_it or is_default:
             label = result["variation"].replace("hidden_layer_sizes", "hidden")
-            axes.annotate(label, point, (6, -8), textcoords="offset points", fontsize=7)
-    axes.margins(x=0.15)  # for the label of the last
+            at = {"textcoords": "offset points", "rotation": -35, "va": "top"}
+            axes.annotate(label, point, (4, -2), fontsize=7, rotation_mode="anchor", **at)
+    axes.margins(0.2)  # for the labels
     axes.set(xlabel="seconds to fit", ylabel="PCA's error / ours", xscale="log")
+    axes.xaxis.set_minor_formatter("{x:g}")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_title("MNIST, 64 numbers: rows that neither has seen")
     figure.savefig(output / "frontier.png", dpi=120)
     path = output / "frontier.json"

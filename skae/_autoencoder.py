@@ -222,9 +222,9 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
     made up to there. Where PCA is kept, the result is that of PCA on all rows, without bounds.
 
     **Wide tables.** With ``init="pca"``, neither bounds nor noise, and at most 2000 rows that are
-    fewer than the columns and more than `n_components`, training happens in the space that the rows
-    span, at a cost that does not depend on the number of columns. The result is folded into the
-    weights.
+    fewer than the columns, training happens in the space that the rows span, at a cost that does
+    not depend on the number of columns. The result is folded into the weights. With as many
+    `n_components` as training rows, PCA is exact on them and is kept.
 
     References
     ----------
