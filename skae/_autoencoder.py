@@ -110,7 +110,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         Peak step size of Adam [1]_.
 
     batch_size : int, default=256
-        Rows in a gradient step.
+        Rows in a gradient step, at most: the batches of an epoch are equally long, up to a row.
 
     max_iter : int or "auto", default="auto"
         Number of epochs. "auto" trains for 100 epochs, but for 600 gradient steps at least and

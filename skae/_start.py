@@ -69,8 +69,8 @@ class Subspace(NamedTuple):
         if np.isfinite(bounds).any():
             return None
         origin, scale = location_and_scale(table)
-        # PCA by way of a QR decomposition, several times as fast as that of all columns at once
-        # (Golub & Van Loan, Matrix Computations, section 8.6.3); the mean takes one dimension
+        # A QR decomposition first makes the singular vectors several times as cheap (Chan, ACM TOMS
+        # 8, 1982, section 2). The last one is nothing, for the mean takes a dimension.
         basis, triangle = np.linalg.qr(table.standardised(origin, scale).take(slice(None)).T)
         axes = (basis @ np.linalg.svd(triangle)[0][:, :-1]).T
         _, axes = svd_flip(None, axes, u_based_decision=False)

@@ -263,8 +263,12 @@ class Table(NamedTuple):
 
 
 def shuffled_batches(n_rows, batch_size, rng):
-    """Yield batches of shuffled row indices without end; an epoch's last may be short."""
+    """Yield batches of shuffled row indices without end; those of an epoch are equally long.
+
+    Up to one row: a short last batch would count as much as the others, and be noisier.
+    """
+    n_batches = -(-n_rows // batch_size)
     while True:
         order = rng.permutation(n_rows)
-        for first in range(0, n_rows, batch_size):
-            yield order[first : first + batch_size]
+        for i in range(n_batches):
+            yield order[i * n_rows // n_batches : (i + 1) * n_rows // n_batches]

@@ -320,17 +320,17 @@ def test_chunks_hold_centred_scaled_rows_and_say_which_are_padding(numbers):
         for row in targets[:n_steps].reshape(-1, 5):
             assert np.abs(scaled - row).max(axis=1).min() < 1e-6
         assert not targets[n_steps:].any()
-    # ten rows in batches of four: 4, 4, 2 and 4, 4
+    # ten rows in batches of at most four: 3, 3, 4 and 3, 3
     weights = [batch.weights for batch, _ in batches(numbers)]
-    assert [(w > 0).sum(axis=1).tolist() for w in weights] == [[4, 4, 2], [4, 4, 0]]
+    assert [(w > 0).sum(axis=1).tolist() for w in weights] == [[3, 3, 4], [3, 3, 0]]
     for w in weights:
         np.testing.assert_allclose(w.sum(axis=1), w.any(axis=1), rtol=1e-6)
 
 
-def test_a_batch_of_one_row_is_padded_with_it(numbers):
+def test_a_short_batch_is_padded_with_its_first_row(numbers):
     (batch, _), _ = batches(numbers[:18])  # of nine rows
-    assert batch.weights[2].tolist() == [1, 0, 0, 0]
-    np.testing.assert_array_equal(batch.targets[2], batch.targets[2, :1].repeat(4, axis=0))
+    np.testing.assert_allclose(batch.weights[2], [1 / 3, 1 / 3, 1 / 3, 0])
+    np.testing.assert_array_equal(batch.targets[2, 3], batch.targets[2, 0])
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
@@ -367,7 +367,7 @@ def test_rows_of_a_batch_come_with_their_y(container, contained):
         np.testing.assert_array_equal(batch.y[..., 1], batch.y[..., 0] % 3)
     numbered = [batch.y for batch, _ in batches(X, y=np.arange(20))]
     assert all(part.shape == (3, 4) for part in numbered)
-    epoch = numbered[0].ravel()[[*range(8), 8, 9]]
+    epoch = numbered[0].ravel()[[0, 1, 2, 4, 5, 6, 8, 9, 10, 11]]
     np.testing.assert_array_equal(np.sort(epoch), np.arange(0, 20, 2))
 
 
@@ -402,7 +402,9 @@ def test_each_epoch_sees_each_row_once(n_rows, batch_size):
     epochs = []
     for _ in range(3):
         parts = list(islice(stream, per_epoch))
-        assert [len(part) for part in parts[:-1]] == [batch_size] * (per_epoch - 1)
+        sizes = [len(part) for part in parts]
+        assert max(sizes) <= batch_size
+        assert max(sizes) - min(sizes) <= 1
         epochs.append(np.concatenate(parts))
         np.testing.assert_array_equal(np.sort(epochs[-1]), np.arange(n_rows))
     if n_rows > 20:
