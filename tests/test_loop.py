@@ -408,14 +408,16 @@ import skae
 
 # one chunk of steps: TensorFlow writes all inputs of a call into a message for each of its outputs
 X = np.random.default_rng(0).normal(size=(6000, 4))
-expected = skae.AutoencoderTransformer(2, max_steps=20, random_state=0).fit(X)
+# small steps: Adam's first ones follow the sign of each gradient, be it rounding
+params = {"max_steps": 20, "learning_rate_init": 1e-4, "random_state": 0}
+expected = skae.AutoencoderTransformer(2, **params).fit(X)
 tf.debugging.enable_check_numerics()
 skae._loop._Compiled.cache_clear()
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    fitted = skae.AutoencoderTransformer(2, max_steps=20, random_state=0).fit(X)
+    fitted = skae.AutoencoderTransformer(2, **params).fit(X)
 assert fitted.n_steps_ == expected.n_steps_
-np.testing.assert_allclose(fitted.loss_curve_[:2], expected.loss_curve_[:2], rtol=1e-2)
+np.testing.assert_allclose(fitted.loss_curve_, expected.loss_curve_, rtol=1e-3)
 for warning in caught:
     assert warning.category is RuntimeWarning
     assert "cannot compile the training loop" in str(warning.message)
