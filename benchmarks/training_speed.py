@@ -34,9 +34,11 @@ from skae._table import Table
 
 BATCHES = [32, 256, 1024]
 N_FEATURES, K = 784, 64
-# Hidden layers of the tutorial's network, and of the defaults.
-HIDDEN, DEFAULT_HIDDEN = 128, AutoencoderTransformer().hidden_layer_sizes[0]
-SIZES = [N_FEATURES, HIDDEN, K, HIDDEN, N_FEATURES]
+# The layers of the tutorial's network, which all peers have, and those of the default one.
+SIZES, DEFAULT_SIZES = (
+    [N_FEATURES, hidden, K, hidden, N_FEATURES]
+    for hidden in (128, *AutoencoderTransformer().hidden_layer_sizes)
+)
 # Each measurement makes steps for about so long.
 SECONDS = 1.0
 
@@ -44,20 +46,20 @@ SECONDS = 1.0
 class Ours:
     """Our loop."""
 
-    def __init__(self, X, batch_size, hidden, init):
-        rng, sizes = np.random.default_rng(0), [N_FEATURES, hidden, K]
+    def __init__(self, X, batch_size, sizes, init):
+        rng = np.random.default_rng(0)
         self.X, self.batch_size = X, batch_size
         if init == "pca":
             axes = np.linalg.qr(rng.normal(size=(N_FEATURES, K)))[0].T.astype(np.float32)
-            params = _start.start_at_pca(axes, np.ones(K), sizes, rng)
+            params = _start.start_at_pca(axes, np.ones(K), sizes[:3], rng)
             activations = ("silu", "identity", "identity")
         else:
-            params = _start.start_at_random(init, sizes, rng)
+            params = _start.start_at_random(init, sizes[:3], rng)
             activations = ("logistic",) * 3
         bounds = np.repeat([[-np.inf], [np.inf]], N_FEATURES, axis=1)
         start = Autoencoder(params, np.zeros(N_FEATURES), 1.0, bounds, activations)
         self.start = start.astype(np.float32)
-        self.architecture = _start.Architecture(K, (hidden,), activations, init, None)
+        self.architecture = _start.Architecture(K, (sizes[1],), activations, init, None)
 
     def __call__(self, n_steps):
         """Make so many steps."""
@@ -171,14 +173,13 @@ class Torch:
 class Limit:
     """The matrix products of a step, forward and backward, in NumPy."""
 
-    def __init__(self, batch_size, hidden, linear):
+    def __init__(self, batch_size, sizes, linear):
         rng = np.random.default_rng(0)
 
         def draw(*shape):
             return rng.standard_normal(shape, dtype=np.float32)
 
-        pairs = list(pairwise([N_FEATURES, hidden, K, hidden, N_FEATURES]))
-        pairs += linear * [(N_FEATURES, K), (K, N_FEATURES)]
+        pairs = list(pairwise(sizes)) + linear * [(N_FEATURES, K), (K, N_FEATURES)]
         self.layers = [
             (draw(batch_size, n), draw(n, m), draw(batch_size, m), n == N_FEATURES)
             for n, m in pairs
@@ -234,8 +235,8 @@ def main(arguments=None):
     print(f"{'batch':>5}  {'':30}{'rows/s':>10}  {'spread':18}{'ours is':>9}{'time / limit':>14}")
     for batch_size in options.batch_sizes:
         tutorial = {
-            "ours": Ours(X, batch_size, HIDDEN, "normal"),
-            "matrix products": Limit(batch_size, HIDDEN, linear=False),
+            "ours": Ours(X, batch_size, SIZES, "normal"),
+            "matrix products": Limit(batch_size, SIZES, linear=False),
             "eager GradientTape": Tape(X, batch_size, compiled=False),
             "tf.function per step": Tape(X, batch_size, compiled=True),
             "Keras Model.fit": Keras(X, batch_size),
@@ -244,8 +245,8 @@ def main(arguments=None):
         if find_spec("torch"):
             tutorial["PyTorch eager"] = Torch(X, batch_size)
         default = {
-            "ours": Ours(X, batch_size, DEFAULT_HIDDEN, "pca"),
-            "matrix products": Limit(batch_size, DEFAULT_HIDDEN, linear=True),
+            "ours": Ours(X, batch_size, DEFAULT_SIZES, "pca"),
+            "matrix products": Limit(batch_size, DEFAULT_SIZES, linear=True),
         }
         for network, contestants in (("tutorial", tutorial), ("default", default)):
             speeds = measure(contestants, batch_size, rounds, seconds)

@@ -62,11 +62,7 @@ class Subspace(NamedTuple):
         has_room = _OPEN_AXES_ROOM * n_open <= table.n_features - table.n_rows
         if not (is_wide and is_small and has_room and architecture.init == "pca"):
             return None
-        if isinstance(architecture.bounds, str):
-            bounds = tied_bounds(table, _MIN_TIES, _MIN_TIED_SHARE)
-        else:
-            bounds = given_bounds(architecture.bounds, table)
-        if np.isfinite(bounds).any():
+        if np.isfinite(first_bounds(table, architecture)).any():
             return None
         origin, scale = location_and_scale(table)
         # A QR decomposition first makes the singular vectors several times as cheap (Chan, ACM TOMS
@@ -150,10 +146,7 @@ def first_network(table, architecture, seed):
         params = start_at_pca(components, std, sizes, rng)
     else:
         params = start_at_random(architecture.init, sizes, rng)
-    if architecture.bounds == "auto" and output_activation == "identity":
-        bounds = tied_bounds(table, _MIN_TIES, _MIN_TIED_SHARE)
-    else:
-        bounds = given_bounds(architecture.bounds, table)
+    bounds = first_bounds(table, architecture)
     network = Autoencoder(params, offset, scale, bounds, architecture.activations)
     return table.workers.broadcast_object(network.astype(table.dtype))
 
@@ -246,6 +239,13 @@ def location_and_scale(table):
             "convert it to float64, or divide it by a constant."
         )
     return shift + mean, scale
+
+
+def first_bounds(table, architecture):
+    """Return the bounds (2, n_features) of a first network: those found, or those given."""
+    if architecture.bounds == "auto" and architecture.activations[-1] == "identity":
+        return tied_bounds(table, _MIN_TIES, _MIN_TIED_SHARE)
+    return given_bounds(architecture.bounds, table)
 
 
 def tied_bounds(table, min_ties, min_share):
