@@ -221,6 +221,11 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
     each holding out others. The errors of all splits choose the step, and a last run on all rows is
     made up to there. Where PCA is kept, the result is that of PCA on all rows, without bounds.
 
+    **Memory.** Rows are read in blocks, and X is not copied. Training on 32768 rows or more keeps
+    them in the runtime as float32, which is quicker, if they fit into scikit-learn's
+    `working_memory` (1024 MiB) and there is no noise; otherwise, or with
+    ``sklearn.set_config(working_memory=0)``, it reads them from X in chunks of 16 MB.
+
     **Wide tables.** With ``init="pca"``, neither bounds nor noise, and at most 2000 rows that are
     fewer than the columns, training happens in the space that the rows span, at a cost that does
     not depend on the number of columns. The result is folded into the weights. With as many

@@ -15,6 +15,8 @@ from scipy.special import stdtrit
 
 from . import _loop
 from ._network import Autoencoder
+from ._objectives import Resident
+from ._plan import RESIDENT_UNIT
 from ._workers import WorkerLostError
 
 # A start that leaves less than this share of the variance is exact, up to rounding.
@@ -197,12 +199,12 @@ def train(runs, rngs, observer=None, state=None):
             run.ending = "exact"
         return
     params = _stacked([run.start.params for run in runs])
+    tables = [run.training.standardised(run.start.offset, run.start.scale) for run in runs]
     chunks = _loop.train(
         state or plan.initial_state(params),
-        _stacked_batches(runs, rngs),
+        _stacked_batches(tables, plan, rngs),
         plan.rates,
-        objective=plan.objective,
-        constants=_stacked([plan.objective.constants(run.start) for run in runs]),
+        **_minimised(runs, tables, plan),
         optimizer=plan.optimizer,
         workers=workers,
         n_stacked=len(runs) if len(runs) > 1 else None,
@@ -231,13 +233,21 @@ def _stacked(nests, axis=0):
     return optree.tree_map(lambda *arrays: np.stack(arrays, axis), *nests)
 
 
-def _stacked_batches(runs, rngs):
-    plan = runs[0].plan
-    chunks = []
-    for run, rng in zip(runs, rngs, strict=True):
-        rows = run.training.standardised(run.start.offset, run.start.scale)
-        noise = plan.settings["noise"]
-        chunks.append(rows.batches(plan.chunk_lengths(), plan.shape, noise, rng))
+def _minimised(runs, tables, plan):
+    """Return the objective and its constants, as arguments: who trains should hold them alone."""
+    constants = _stacked([plan.objective.constants(run.start) for run in runs])
+    if not plan.is_resident:
+        return {"objective": plan.objective, "constants": constants}
+    table = tables[0].resident(RESIDENT_UNIT)
+    return {"objective": Resident(plan.objective), "constants": (table, constants)}
+
+
+def _stacked_batches(tables, plan, rngs):
+    shape, noise = plan.shape, plan.settings["noise"]
+    chunks = [
+        table.batches(plan.chunk_lengths(), shape, noise, rng, plan.is_resident)
+        for table, rng in zip(tables, rngs, strict=True)
+    ]
     for parts in zip(*chunks, strict=True):
         batches, (n_steps, *_) = zip(*parts, strict=True)
         yield _stacked(batches, axis=1), n_steps

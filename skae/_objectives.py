@@ -5,7 +5,7 @@ is compiled once for all objectives that compare equal, so that whatever differs
 comes in as an argument: `constants` are a nest of arrays.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,3 +42,25 @@ class Reconstruction(NamedTuple):
         """Mean squared error of each row of a table, in the units of X."""
         errors = table.map(network.squared_errors, network.width)
         return errors * (network.scale**2 / table.n_averaged)
+
+
+class Resident(NamedTuple):
+    """An objective over rows that are gathered in the compiled step, from a table in the runtime.
+
+    Its constants are that table and the objective's own.
+
+    Attributes
+    ----------
+    objective : callable
+        Sees the rows.
+    """
+
+    objective: Any
+
+    def __call__(self, params, batch, constants):
+        """Return the objective of a batch whose inputs and targets are row indices."""
+        import tensorflow as tf
+
+        table, constants = constants
+        rows = tf.gather(table, batch.targets)
+        return self.objective(params, batch._replace(inputs=rows, targets=rows), constants)

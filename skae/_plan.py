@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import optree
+from sklearn import get_config
 
 from ._loop import TrainState
 from ._optimizers import SCHEDULES, Adam, warm_up
@@ -19,6 +20,7 @@ _EVALUATIONS = 40
 _MAX_EPOCHS_BETWEEN = 10
 # The learning rates and losses of a run are kept in arrays.
 _MOST_STEPS = 10**9
+_FLOAT32_BYTES = 4
 _LARGEST = float(np.finfo(np.float32).max)
 
 # Four million float32: a chunk costs 16 MB. To hand one over takes about a millisecond, which long
@@ -28,9 +30,12 @@ _CHUNK = 2**22
 # can be interrupted.
 _CHUNK_PRODUCTS = 2**34
 _CHUNK_STEPS, _LONG_CHUNK_STEPS, _LONG_TABLE = 32, 128, 2**15
-# Tables of fewer rows than a batch fill it up to a multiple of this: to the same shapes, whatever
-# the fold.
+# The arrays of a batch have a multiple of so many rows: the same shapes, whatever the fold.
 _BATCH_UNIT = 64
+# The table is held in the runtime, and its rows are gathered there, if it has _LONG_TABLE rows at
+# least, is read more than once, and fits into scikit-learn's `working_memory` in float32. It is
+# filled up to a multiple of so many rows, so that folds share a compiled loop.
+RESIDENT_UNIT = 2**12
 # So many splits are trained at once, if the networks have no more weights than this in all: a
 # quarter of a gigabyte, with the moments. More at once would gain little, and every number is a
 # shape of its own, which must be compiled.
@@ -64,6 +69,8 @@ class Plan(NamedTuple):
         is above that of the start; None: it does not.
     n_stacked : int
         How many runs over different splits are made at once, while there are so many.
+    is_resident : bool
+        Whether the table is held in the runtime.
     optimizer : object
         See `_optimizers`.
     """
@@ -78,6 +85,7 @@ class Plan(NamedTuple):
     against_pca: bool = False
     patience: int | None = None
     n_stacked: int = 1
+    is_resident: bool = False
     optimizer: Any = Adam()
 
     @property
@@ -125,8 +133,8 @@ def plan_fit(objective, table, architecture, splits, settings, against_pca):
     fit_in = _STACK * architecture.n_weights(table.n_features) <= _MOST_STACKED_WEIGHTS
     is_stacked = table.workers.strategy is None and len(splits) >= _STACK and fit_in
     n_stacked = _STACK if is_stacked else 1
-    shape = chunk_shape(table, architecture, settings["batch_size"], n_stacked)
-    steps_per_epoch = -(-n_training // shape[1])
+    n_rows = batch_rows(settings["batch_size"], n_training, table.n_rows)
+    steps_per_epoch = -(-n_training // n_rows)
     max_iter, max_steps = settings["max_iter"], settings["max_steps"]
     auto = np.clip(_AUTO_EPOCHS * steps_per_epoch, _AUTO_MIN_STEPS, _AUTO_MAX_STEPS)
     n_steps = int(max_steps or auto) if max_iter == "auto" else int(max_iter) * steps_per_epoch
@@ -136,6 +144,8 @@ def plan_fit(objective, table, architecture, splits, settings, against_pca):
             f"max_iter={max_iter!r} and max_steps={max_steps!r} ask for {n_steps:.1e} gradient "
             f"steps, {steps_per_epoch} in an epoch; at most {_MOST_STEPS:.0e} can be made."
         )
+    is_resident = n_steps > steps_per_epoch and _can_be_resident(table, settings["noise"])
+    shape = chunk_shape(table, architecture, n_rows, n_stacked, is_resident)
     n_between = max(1, round(n_steps / steps_per_epoch / _EVALUATIONS))
     if settings["early_stopping"]:
         n_between = min(n_between, _MAX_EPOCHS_BETWEEN)
@@ -144,13 +154,14 @@ def plan_fit(objective, table, architecture, splits, settings, against_pca):
     plan = Plan(objective, shape, n_training, rates, every, n_steps, settings, against_pca)
     is_auto = max_iter == "auto" and max_steps is None
     patience = int(_AUTO_PATIENCE * plan.n_evaluations) if is_auto else None
-    return plan._replace(patience=patience, n_stacked=n_stacked)
+    return plan._replace(patience=patience, n_stacked=n_stacked, is_resident=is_resident)
 
 
 def plan_stream(objective, table, architecture, settings, step):
     """Plan one pass of partial_fit over a table, after `step` steps of the stream."""
-    shape = chunk_shape(table, architecture, settings["batch_size"])
-    n_steps = -(-table.n_rows // shape[1])
+    n_rows = batch_rows(settings["batch_size"], table.n_rows)
+    shape = chunk_shape(table, architecture, n_rows)
+    n_steps = -(-table.n_rows // n_rows)
     rates = _rates(settings, warm_up(n_steps, step))
     return Plan(objective, shape, table.n_rows, rates, n_steps, n_steps, settings)
 
@@ -159,16 +170,32 @@ def _rates(settings, shares):
     return (min(settings["learning_rate_init"], _LARGEST) * shares).astype(np.float32)
 
 
-def chunk_shape(table, architecture, batch_size, n_stacked=1):
+def _can_be_resident(table, noise):
+    """Whether the runtime may hold the table, as one process trains on it and without noise."""
+    n_bytes = _FLOAT32_BYTES * table.n_rows * table.n_features
+    fits = n_bytes <= get_config()["working_memory"] * 2**20
+    return fits and not noise and table.workers.strategy is None and table.n_rows >= _LONG_TABLE
+
+
+def batch_rows(batch_size, *numbers_of_rows):
+    """Return the rows of the arrays of a batch, for tables of these numbers of rows.
+
+    Enough for the batches of an epoch, which are equally long, and no more than `batch_size`.
+    """
+    batch_size = int(batch_size)
+    longest = max(-(-n // -(-n // batch_size)) for n in numbers_of_rows)
+    return min(batch_size, -(-longest // _BATCH_UNIT) * _BATCH_UNIT)
+
+
+def chunk_shape(table, architecture, n_rows, n_stacked=1, is_resident=False):
     """Shape (n_steps, n_rows, n_features) of a chunk, for each of so many networks.
 
     It hardly depends on the number of rows: the folds of a cross-validation and the fit on all rows
-    share a shape, and so one compiled loop.
+    share a shape, and so one compiled loop. The chunks of a resident table are row indices.
     """
     n_samples, n_features = table.n_rows, table.n_features
-    n_rows = min(int(batch_size), -(-n_samples // _BATCH_UNIT) * _BATCH_UNIT)
     n_steps = _LONG_CHUNK_STEPS if n_samples >= _LONG_TABLE else _CHUNK_STEPS
-    n_numbers = n_stacked * n_rows * n_features
+    n_numbers = n_stacked * n_rows * (1 if is_resident else n_features)
     n_products = n_stacked * n_rows * architecture.n_weights(n_features)
     most = min(_CHUNK // n_numbers, _CHUNK_PRODUCTS // n_products)
     return min(n_steps, max(1, most)), n_rows, n_features

@@ -30,7 +30,8 @@ class Batch(NamedTuple):
     inputs : ndarray of shape (n_rows, n_features), float32
         What the network is given: the targets, with noise if there is any.
     targets : ndarray of shape (n_rows, n_features), float32
-        What it should give back, centred and scaled.
+        What it should give back, centred and scaled. Where the table is resident in the runtime,
+        this and the inputs are the indices of its rows, of shape (n_rows,).
     weights : ndarray of shape (n_rows,), float32
         Weight of each row in the loss. They sum to one; those of padding are zero.
     y : ndarray of shape (n_rows, ...) or tuple
@@ -210,7 +211,13 @@ class Table(NamedTuple):
         parts = [part for part in self.workers.all_gather_object(out) if len(part)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts or [out])
 
-    def batches(self, lengths, shape, noise, rng):
+    def resident(self, unit):
+        """Return all rows in float32, with rows of zeros up to a multiple of `unit`."""
+        rows = np.zeros((-(-self.n_rows // unit) * unit, self.n_features), dtype=np.float32)
+        self._gather(np.arange(self.n_rows), rows)
+        return rows
+
+    def batches(self, lengths, shape, noise, rng, is_resident=False):
         """Yield the shuffled minibatches of training, a chunk of steps at a time.
 
         Parameters
@@ -224,6 +231,8 @@ class Table(NamedTuple):
             Standard deviation of the Gaussian noise added to the inputs, in units of `scale`.
         rng : numpy.random.Generator
             Shuffles, and makes the noise.
+        is_resident : bool
+            Whether to give the indices of the rows, and neither the rows nor noise.
 
         Yields
         ------
@@ -243,12 +252,11 @@ class Table(NamedTuple):
                 read[step, len(batch) :] = batch[0]
                 weights[step, : len(batch)] = 1 / len(batch)
             read, weights = read[:, share], weights[:, share]
-            targets = np.zeros((*weights.shape, n_features), dtype=np.float32)
-            flat, indices = targets[:n_steps].reshape(-1, n_features), read[:n_steps].ravel()
-            n_block = max(1, _GATHERED // n_features)
-            for first in range(0, len(indices), n_block):
-                block = slice(first, first + n_block)
-                self.take(indices[block], out=flat[block])
+            if is_resident:
+                targets = read.astype(np.int32)
+            else:
+                targets = np.zeros((*weights.shape, n_features), dtype=np.float32)
+                self._gather(read[:n_steps].ravel(), targets.reshape(-1, n_features))
             inputs = targets
             if noise:
                 inputs = rng.standard_normal(shape, dtype=np.float32)[:, share]
@@ -256,6 +264,13 @@ class Table(NamedTuple):
                 inputs += targets
             y = () if self.y is None else self.y[self._indices(read)]
             yield Batch(inputs, targets, weights, y), n_steps
+
+    def _gather(self, indices, out):
+        """Write rows, given by indices, to the first rows of an array."""
+        n_block = max(1, _GATHERED // self.n_features)
+        for first in range(0, len(indices), n_block):
+            block = indices[first : first + n_block]
+            self.take(block, out=out[first : first + len(block)])
 
     def _indices(self, rows):
         """Return the indices into X of some of the table's rows."""

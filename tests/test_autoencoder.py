@@ -12,6 +12,7 @@ import warnings
 import numpy as np
 import pytest
 from scipy.sparse import csr_array, csr_matrix
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
 from sklearn.decomposition import PCA
@@ -511,13 +512,25 @@ def test_fit_holds_no_copy_of_the_table(container, tmp_path):
     elif container == "csr":
         X[:, 5:] = 0
         X = csr_array(X.astype(np.float32))
-    ae = AutoencoderTransformer(2, max_steps=2, random_state=0)
+    ae = AutoencoderTransformer(2, max_iter=2, batch_size=10_000, random_state=0)
     quick(2).fit(X[:100])  # imports and compiles
     tracemalloc.start()
-    ae.fit(X)
+    with config_context(working_memory=100):
+        ae.fit(X)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 60e6  # of 240 MB in float64, 120 MB in float32
+
+
+@pytest.mark.parametrize("container", [np.asarray, csr_array], ids=["dense", "csr"])
+def test_a_table_that_is_resident_in_the_runtime_gives_what_a_stream_gives(container):
+    X = container(np.tile(curved_rows(), (100, 1)))
+    ae = AutoencoderTransformer(2, max_iter=2, batch_size=4000, random_state=0)
+    resident = clone(ae).fit(X)
+    with config_context(working_memory=0):
+        streamed = clone(ae).fit(X)
+    assert len(set(resident.loss_curve_)) == resident.n_steps_ > 2
+    np.testing.assert_allclose(resident.loss_curve_, streamed.loss_curve_, rtol=1e-5)
 
 
 def test_a_memmap_gives_what_an_array_gives(digits, tmp_path):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skae._network import reconstruct
-from skae._objectives import Reconstruction
+from skae._objectives import Reconstruction, Resident
 from skae._start import Architecture, first_network
 from skae._table import Batch, Table
 
@@ -71,3 +71,15 @@ def test_errors_of_rows_are_in_the_units_of_the_table(dtype):
 def test_objectives_of_the_same_activations_are_one():
     assert Reconstruction(ACTIVATIONS) == Reconstruction(tuple(ACTIVATIONS))
     assert len({Reconstruction(ACTIVATIONS), Reconstruction(ACTIVATIONS)}) == 1
+
+
+def test_a_resident_table_gives_what_its_rows_give():
+    start, X = network(bounds=(3, 6))
+    objective, rows = Reconstruction(ACTIVATIONS), np.array([3, 1, 3, 40])
+    constants = objective.constants(start)
+    params, weights = start.with_params_in(np.float32).params, np.full(4, 0.25, dtype=np.float32)
+    table = Table(X).standardised(start.offset, start.scale).resident(64)
+    resident = Resident(objective)(params, Batch(rows, rows, weights), (table, constants))
+    loss = objective(params, batch_of(start, X[rows], weights), constants)
+    assert resident.numpy() == pytest.approx(loss.numpy(), rel=1e-6)
+    assert Resident(objective) == Resident(Reconstruction(ACTIVATIONS))

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn import config_context
 
 from skae import AutoencoderTransformer
+from skae._fitting import all_rows
 from skae._network import Autoencoder
-from skae._plan import Plan, chunk_shape, plan_fit, plan_stream
+from skae._plan import Plan, batch_rows, chunk_shape, plan_fit, plan_stream
 from skae._start import Architecture, start_at_random
 from skae._table import Table
 
@@ -37,7 +39,8 @@ def shape_of(n_samples, n_features, batch_size, n_hidden, n_stacked=1):
     """Shape of a chunk for a network with n_features * 4 * n_hidden weights."""
     table = Table(np.broadcast_to(0.0, (n_samples, n_features)))
     architecture = ARCHITECTURE._replace(n_components=n_features, hidden_layer_sizes=(n_hidden,))
-    return chunk_shape(table, architecture, batch_size, n_stacked)
+    n_rows = batch_rows(batch_size, n_samples)
+    return chunk_shape(table, architecture, n_rows, n_stacked)
 
 
 @given(
@@ -52,8 +55,10 @@ def test_chunks_have_a_bounded_size(n_samples, n_features, batch_size, n_hidden,
     assert width == n_features
     assert n_steps == 1 or n_stacked * n_steps * n_rows * width <= 2**22
     assert n_steps == 1 or n_stacked * n_steps * n_rows * 4 * width * n_hidden <= 2**34
-    assert min(batch_size, n_samples) <= n_rows <= batch_size
-    assert n_rows < n_samples + 64
+    assert n_rows <= batch_size
+    n_batches = -(-n_samples // batch_size)
+    assert n_batches == -(-n_samples // n_rows)
+    assert n_rows < n_samples / n_batches + 65
 
 
 @pytest.mark.parametrize(
@@ -62,6 +67,7 @@ def test_chunks_have_a_bounded_size(n_samples, n_features, batch_size, n_hidden,
         ((100, 10, 256, 25), (32, 128, 10)),
         ((1024, 10, 5000, 25), (32, 1024, 10)),
         ((1025, 10, 5000, 25), (32, 1088, 10)),
+        ((300, 10, 256, 25), (32, 192, 10)),
         ((2**15 - 1, 10, 64, 25), (32, 64, 10)),
         ((2**15, 10, 64, 25), (128, 64, 10)),
         ((2**15, 1000, 256, 1), (16, 256, 1000)),
@@ -74,6 +80,44 @@ def test_chunks_have_a_bounded_size(n_samples, n_features, batch_size, n_hidden,
 def test_chunks_are_long_where_tables_are_and_short_where_steps_are(arguments, shape):
     assert shape_of(*arguments) == shape
     assert all(isinstance(size, int) for size in shape_of(*arguments))
+
+
+def test_the_arrays_of_a_batch_hold_the_batches_of_all_tables_of_a_fit():
+    assert batch_rows(256, 270, 300) == 192
+    assert batch_rows(256, 200, 300) == 256
+    assert batch_rows(np.int8(100), 10**6) == 100
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "params", "budget", "is_resident"),
+    [
+        (40_000, {}, 2, True),
+        (40_000, {}, 1, False),
+        (40_000, {}, 0, False),
+        (40_000, {"noise": 0.1}, 2, False),
+        (40_000, {"max_iter": 1}, 2, False),
+        (40_000, {"max_iter": 2, "max_steps": 400}, 2, False),
+        (30_000, {}, 2, False),
+    ],
+    ids=str,
+)
+def test_a_long_table_is_resident_where_it_is_read_again_and_fits(
+    n_rows, params, budget, is_resident
+):
+    table = Table(np.broadcast_to(np.float32(0), (n_rows, 7)))
+    settings = AutoencoderTransformer(batch_size=100, **params).get_params()
+    with config_context(working_memory=budget):
+        plan = plan_fit(None, table, ARCHITECTURE, [all_rows(n_rows)], settings, True)
+    assert plan.is_resident == is_resident
+    several = table._replace(workers=table.workers._replace(strategy="a strategy"))
+    assert not plan_fit(None, several, ARCHITECTURE, [all_rows(n_rows)], settings, True).is_resident
+
+
+def test_chunks_of_a_resident_table_are_as_long_as_an_interrupt_may_wait():
+    table = Table(np.broadcast_to(0.0, (60_000, 784)))
+    architecture = ARCHITECTURE._replace(n_components=64, hidden_layer_sizes=(512,))
+    assert chunk_shape(table, architecture, 256)[0] == 20  # 16 MB
+    assert chunk_shape(table, architecture, 256, is_resident=True)[0] == 77  # a tenth of a second
 
 
 def test_folds_of_a_cross_validation_share_a_shape():

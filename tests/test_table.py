@@ -342,6 +342,23 @@ def test_containers_give_the_same_batches(numbers, container, contained):
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("selected", [None, np.array([4, 0, 7, 2, 9])], ids=["all", "selected"])
+def test_a_resident_table_has_the_rows_of_the_batches(numbers, selected):
+    table = Table(numbers, rows=selected).standardised(np.ones(numbers.shape[1]), 2.0)
+    resident, shape = table.resident(16), (3, 4, numbers.shape[1])
+    assert resident.dtype == np.float32
+    assert len(resident) % 16 == 0 <= len(resident) - table.n_rows < 16
+    assert not resident[table.n_rows :].any()
+    streams = (
+        table.batches([3, 2], shape, 0.0, np.random.default_rng(0), is_resident)
+        for is_resident in (True, False)
+    )
+    for (indices, n_steps), (rows, _) in zip(*streams, strict=True):
+        assert indices.targets.dtype == np.int32
+        np.testing.assert_array_equal(resident[indices.targets[:n_steps]], rows.targets[:n_steps])
+        np.testing.assert_array_equal(indices.weights, rows.weights)
+
+
 def test_noise_is_on_the_inputs_alone(numbers):
     wide = np.tile(numbers, (1, 200))
     (clean, _), (noisy, _) = batches(wide)[0], batches(wide, noise=0.5)[0]
