@@ -63,10 +63,10 @@ class Ours:
         architecture = _start.Architecture(K, (sizes[1],), activations, init, None)
         self.table = Table(self.X).standardised(self.start.offset, 1.0)
         self.shape = _plan.chunk_shape(self.table, architecture, batch_size, is_resident=True)
-        resident = self.table.resident(_plan.RESIDENT_UNIT)
+        resident = self.table.resident(len(X))
         objective = Reconstruction(self.start.activations)
         tf = _tensorflow.import_tensorflow()
-        self.constants = tf.convert_to_tensor(resident), objective.constants(self.start)
+        self.constants = (tf.convert_to_tensor(resident),), objective.constants(self.start)
         self.objective = Resident(objective)
 
     def __call__(self, n_steps):

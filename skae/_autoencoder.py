@@ -226,10 +226,11 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
     `working_memory` (1024 MiB) and there is no noise; otherwise, or with
     ``sklearn.set_config(working_memory=0)``, it reads them from X in chunks of 16 MB.
 
-    **Wide tables.** With ``init="pca"``, neither bounds nor noise, and at most 2000 rows that are
-    fewer than the columns, training happens in the space that the rows span, at a cost that does
-    not depend on the number of columns. The result is folded into the weights. With as many
-    `n_components` as training rows, PCA is exact on them and is kept.
+    **Wide tables.** With ``init="pca"``, no noise, and at most 2000 rows that are fewer than the
+    columns, training happens in the space that the rows span: where there are no bounds, at a cost
+    that does not depend on the number of columns; where there are, that of the encoder, which takes
+    about half of the time. The result is folded into the weights. With as many `n_components` as
+    training rows, PCA is exact on them and is kept.
 
     References
     ----------
@@ -364,14 +365,16 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         against_pca = self.init == "pca" and not warm
         rng, min_held_out = np.random.default_rng(seed), MIN_HELD_OUT if against_pca else 1
         splits = held_out_splits(table.n_rows, float(self.validation_fraction), min_held_out, rng)
-        rows, subspace = table, None
+        rows, subspace, axes = table, None, None
         if not (warm or self.noise):
             subspace = Subspace.of(table, architecture, len(splits[0][0]))
-        if subspace is not None:
+        if subspace is not None and subspace.is_bounded:
+            axes, subspace = subspace.axes, None
+        elif subspace is not None:
             rows, architecture = subspace.coordinates(table), architecture._replace(bounds=None)
         start = self._start(table, architecture, seed, warm)
         objective = Reconstruction(architecture.activations)
-        plan = plan_fit(objective, rows, architecture, splits, self._settings(), against_pca)
+        plan = plan_fit(objective, rows, architecture, splits, self._settings(), against_pca, axes)
 
         columns |= {"mean_": table.sum() / table.n_rows, "n_samples_seen_": table.n_rows}
         canonical = Canonical(start, bool(self.whiten), subspace)

@@ -16,7 +16,6 @@ from scipy.special import stdtrit
 from . import _loop
 from ._network import Autoencoder
 from ._objectives import Resident
-from ._plan import RESIDENT_UNIT
 from ._workers import WorkerLostError
 
 # A start that leaves less than this share of the variance is exact, up to rounding.
@@ -130,7 +129,7 @@ class Run:
         Return whether its params are finite numbers; otherwise it does not count.
         """
         params = optree.tree_map(lambda part: part.numpy()[self._index], self._latest.params)
-        network = self.start._replace(params=params)
+        network = self.start._replace(params=self.plan.outer_params(params))
         if not network.is_finite():
             return False
         errors = self.plan.objective.row_errors(network, self.held_out)
@@ -198,7 +197,7 @@ def train(runs, rngs, observer=None, state=None):
         for run in runs:
             run.ending = "exact"
         return
-    params = _stacked([run.start.params for run in runs])
+    params = _stacked([plan.inner_params(run.start.params) for run in runs])
     tables = [run.training.standardised(run.start.offset, run.start.scale) for run in runs]
     chunks = _loop.train(
         state or plan.initial_state(params),
@@ -236,16 +235,18 @@ def _stacked(nests, axis=0):
 def _minimised(runs, tables, plan):
     """Return the objective and its constants, as arguments: who trains should hold them alone."""
     constants = _stacked([plan.objective.constants(run.start) for run in runs])
-    if not plan.is_resident:
+    if plan.n_resident is None:
         return {"objective": plan.objective, "constants": constants}
-    table = tables[0].resident(RESIDENT_UNIT)
-    return {"objective": Resident(plan.objective), "constants": (table, constants)}
+    rows = [(table.resident(plan.n_resident),) for table in tables]
+    if plan.axes is not None:
+        rows = [(targets @ plan.axes.T, targets) for (targets,) in rows]
+    return {"objective": Resident(plan.objective), "constants": (_stacked(rows), constants)}
 
 
 def _stacked_batches(tables, plan, rngs):
     shape, noise = plan.shape, plan.settings["noise"]
     chunks = [
-        table.batches(plan.chunk_lengths(), shape, noise, rng, plan.is_resident)
+        table.batches(plan.chunk_lengths(), shape, noise, rng, plan.n_resident is not None)
         for table, rng in zip(tables, rngs, strict=True)
     ]
     for parts in zip(*chunks, strict=True):

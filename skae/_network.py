@@ -76,6 +76,15 @@ def reconstruct(params, rows, bounds, activations, ops=np):
     return clip(forward(params["decoder"], codes, hidden, output, ops), *bounds, ops)
 
 
+def with_inputs(encoder, matrix):
+    """Return the encoder that takes ``x`` where another takes ``x @ matrix``."""
+    first, *others = encoder["coefs"]
+    encoder = encoder | {"coefs": [matrix @ first, *others]}
+    if "linear" in encoder:
+        encoder["linear"] = matrix @ encoder["linear"]
+    return encoder
+
+
 class Autoencoder(NamedTuple):
     """Params, and the units they work in.
 
@@ -223,13 +232,12 @@ class Autoencoder(NamedTuple):
         factor = np.sqrt(axes.shape[1] / len(axes))  # the same squares over more columns
         network = self.rescaled(self.scale / factor).rescale_code(np.full(self.code_size, factor))
         params = network._params_in_double_precision()
-        encoder, decoder = params["encoder"], params["decoder"]
-        encoder["coefs"][0] = axes.T @ encoder["coefs"][0]
+        decoder = params["decoder"]
         decoder["coefs"][-1] = decoder["coefs"][-1] @ axes
         decoder["intercepts"][-1] = decoder["intercepts"][-1] @ axes
-        if "linear" in encoder:
-            encoder["linear"] = axes.T @ encoder["linear"]
+        if "linear" in decoder:
             decoder["linear"] = decoder["linear"] @ axes
+        params["encoder"] = with_inputs(params["encoder"], axes.T)
         offset = (origin + self.offset @ axes).astype(origin.dtype)
         bounds = np.full((2, len(offset)), [[-np.inf], [np.inf]], offset.dtype)
         return network._replace(params=params, offset=offset, bounds=bounds)

@@ -47,7 +47,8 @@ class Reconstruction(NamedTuple):
 class Resident(NamedTuple):
     """An objective over rows that are gathered in the compiled step, from a table in the runtime.
 
-    Its constants are that table and the objective's own.
+    Its constants are a tuple and the objective's own. In the tuple are the inputs and the targets
+    of all rows, as one array if they are the same.
 
     Attributes
     ----------
@@ -61,6 +62,9 @@ class Resident(NamedTuple):
         """Return the objective of a batch whose inputs and targets are row indices."""
         import tensorflow as tf
 
-        table, constants = constants
-        rows = tf.gather(table, batch.targets)
-        return self.objective(params, batch._replace(inputs=rows, targets=rows), constants)
+        tables, constants = constants
+        # of several networks, each has its own
+        n_stacked = len(batch.targets.shape) - 1
+        rows = [tf.gather(table, batch.targets, batch_dims=n_stacked, axis=-2) for table in tables]
+        batch = batch._replace(inputs=rows[0], targets=rows[-1])
+        return self.objective(params, batch, constants)

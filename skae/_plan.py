@@ -7,6 +7,7 @@ import optree
 from sklearn import get_config
 
 from ._loop import TrainState
+from ._network import with_inputs
 from ._optimizers import SCHEDULES, Adam, warm_up
 
 # How max_iter="auto" trades time for error, in epochs and in gradient steps.
@@ -32,10 +33,9 @@ _CHUNK_PRODUCTS = 2**34
 _CHUNK_STEPS, _LONG_CHUNK_STEPS, _LONG_TABLE = 32, 128, 2**15
 # The arrays of a batch have a multiple of so many rows: the same shapes, whatever the fold.
 _BATCH_UNIT = 64
-# The table is held in the runtime, and its rows are gathered there, if it has _LONG_TABLE rows at
-# least, is read more than once, and fits into scikit-learn's `working_memory` in float32. It is
-# filled up to a multiple of so many rows, so that folds share a compiled loop.
-RESIDENT_UNIT = 2**12
+# A table of _LONG_TABLE rows is held in the runtime, filled up to a multiple of so many rows, so
+# that folds share a compiled loop.
+_RESIDENT_UNIT = 2**12
 # So many splits are trained at once, if the networks have no more weights than this in all: a
 # quarter of a gigabyte, with the moments. More at once would gain little, and every number is a
 # shape of its own, which must be compiled.
@@ -69,8 +69,10 @@ class Plan(NamedTuple):
         is above that of the start; None: it does not.
     n_stacked : int
         How many runs over different splits are made at once, while there are so many.
-    is_resident : bool
-        Whether the table is held in the runtime.
+    n_resident : int or None
+        If the table is held in the runtime, the number of rows there, some of them padding.
+    axes : ndarray of shape (n_axes, n_features), float32, or None
+        Orthonormal axes of the subspace of the rows in which the encoder is trained.
     optimizer : object
         See `_optimizers`.
     """
@@ -85,7 +87,8 @@ class Plan(NamedTuple):
     against_pca: bool = False
     patience: int | None = None
     n_stacked: int = 1
-    is_resident: bool = False
+    n_resident: int | None = None
+    axes: np.ndarray | None = None
     optimizer: Any = Adam()
 
     @property
@@ -109,6 +112,18 @@ class Plan(NamedTuple):
             for done in range(0, n_steps, self.shape[0]):
                 yield min(self.shape[0], n_steps - done)
 
+    def inner_params(self, params):
+        """Return the params that are trained, from those of a network of all columns."""
+        if self.axes is None:
+            return params
+        return params | {"encoder": with_inputs(params["encoder"], self.axes)}
+
+    def outer_params(self, params):
+        """Return the params of a network of all columns, from those that are trained."""
+        if self.axes is None:
+            return params
+        return params | {"encoder": with_inputs(params["encoder"], self.axes.T)}
+
     def initial_state(self, params, n_before=0):
         """Return the state that training starts from: float32 params, and Adam's moments.
 
@@ -121,8 +136,10 @@ class Plan(NamedTuple):
         return TrainState(params, self.optimizer.init(params, penalty))
 
 
-def plan_fit(objective, table, architecture, splits, settings, against_pca):
+def plan_fit(objective, table, architecture, splits, settings, against_pca, axes=None):
     """Plan runs over splits of the rows of a table; see `Plan` for the other arguments.
+
+    The axes are used if the table may be held in the runtime.
 
     Raises
     ------
@@ -144,8 +161,12 @@ def plan_fit(objective, table, architecture, splits, settings, against_pca):
             f"max_iter={max_iter!r} and max_steps={max_steps!r} ask for {n_steps:.1e} gradient "
             f"steps, {steps_per_epoch} in an epoch; at most {_MOST_STEPS:.0e} can be made."
         )
-    is_resident = n_steps > steps_per_epoch and _can_be_resident(table, settings["noise"])
-    shape = chunk_shape(table, architecture, n_rows, n_stacked, is_resident)
+    n_resident = None
+    if axes is not None:
+        n_resident = _resident_rows(table, _BATCH_UNIT, settings["noise"], n_stacked)
+    elif table.n_rows >= _LONG_TABLE and n_steps > steps_per_epoch:
+        n_resident = _resident_rows(table, _RESIDENT_UNIT, settings["noise"])
+    shape = chunk_shape(table, architecture, n_rows, n_stacked, n_resident is not None)
     n_between = max(1, round(n_steps / steps_per_epoch / _EVALUATIONS))
     if settings["early_stopping"]:
         n_between = min(n_between, _MAX_EPOCHS_BETWEEN)
@@ -154,7 +175,8 @@ def plan_fit(objective, table, architecture, splits, settings, against_pca):
     plan = Plan(objective, shape, n_training, rates, every, n_steps, settings, against_pca)
     is_auto = max_iter == "auto" and max_steps is None
     patience = int(_AUTO_PATIENCE * plan.n_evaluations) if is_auto else None
-    return plan._replace(patience=patience, n_stacked=n_stacked, is_resident=is_resident)
+    plan = plan._replace(patience=patience, n_stacked=n_stacked, n_resident=n_resident)
+    return plan if axes is None or n_resident is None else plan._replace(axes=np.float32(axes))
 
 
 def plan_stream(objective, table, architecture, settings, step):
@@ -170,11 +192,16 @@ def _rates(settings, shares):
     return (min(settings["learning_rate_init"], _LARGEST) * shares).astype(np.float32)
 
 
-def _can_be_resident(table, noise):
-    """Whether the runtime may hold the table, as one process trains on it and without noise."""
-    n_bytes = _FLOAT32_BYTES * table.n_rows * table.n_features
+def _resident_rows(table, unit, noise, n_stacked=1):
+    """Return the number of rows to hold in the runtime, a multiple of `unit`, or None.
+
+    It holds a table that one process trains on without noise, if that fits into scikit-learn's
+    `working_memory`.
+    """
+    n_rows = -(-table.n_rows // unit) * unit
+    n_bytes = _FLOAT32_BYTES * n_stacked * n_rows * table.n_features
     fits = n_bytes <= get_config()["working_memory"] * 2**20
-    return fits and not noise and table.workers.strategy is None and table.n_rows >= _LONG_TABLE
+    return n_rows if fits and not noise and table.workers.strategy is None else None
 
 
 def batch_rows(batch_size, *numbers_of_rows):

@@ -41,10 +41,13 @@ class Subspace(NamedTuple):
         Orthonormal: the rows' principal axes.
     origin : ndarray of shape (n_features,)
         Their mean.
+    is_bounded : bool
+        Whether the network has bounds, so that its decoder must be trained in all columns.
     """
 
     axes: np.ndarray
     origin: np.ndarray
+    is_bounded: bool
 
     @classmethod
     def of(cls, table, architecture, n_training):
@@ -52,9 +55,10 @@ class Subspace(NamedTuple):
 
         Rows that are fewer than the columns span as many dimensions as there are rows. A network
         that starts at PCA and has no bounds does there what it does in all columns, at a cost that
-        does not depend on their number. If the training rows of a split, of which there are
-        `n_training`, have fewer axes than the code, the others are arbitrary. In the subspace they
-        would be those of the held-out rows, so they lie outside, where there is room.
+        does not depend on their number. With bounds, its encoder does. If the
+        training rows of a split, of which there are `n_training`, have fewer axes than the code,
+        the others are arbitrary. In the subspace they would be those of the held-out rows, so they
+        lie outside, where there is room.
         """
         is_wide = 1 < table.n_rows <= min(_MAX_SUBSPACE_ROWS, table.n_features)
         is_small = table.n_rows * table.n_features <= _MAX_SUBSPACE_NUMBERS
@@ -62,7 +66,8 @@ class Subspace(NamedTuple):
         has_room = _OPEN_AXES_ROOM * n_open <= table.n_features - table.n_rows
         if not (is_wide and is_small and has_room and architecture.init == "pca"):
             return None
-        if np.isfinite(first_bounds(table, architecture)).any():
+        is_bounded = bool(np.isfinite(first_bounds(table, architecture)).any())
+        if is_bounded and n_open > 0:
             return None
         origin, scale = location_and_scale(table)
         # A QR decomposition first makes the singular vectors several times as cheap (Chan, ACM TOMS
@@ -70,7 +75,7 @@ class Subspace(NamedTuple):
         basis, triangle = np.linalg.qr(table.standardised(origin, scale).take(slice(None)).T)
         axes = (basis @ np.linalg.svd(triangle)[0][:, :-1]).T
         _, axes = svd_flip(None, axes, u_based_decision=False)
-        return table.workers.broadcast_object(cls(axes, origin.astype(table.dtype)))
+        return table.workers.broadcast_object(cls(axes, origin.astype(table.dtype), is_bounded))
 
     def coordinates(self, table):
         """Return the table of the rows' coordinates."""

@@ -211,9 +211,9 @@ class Table(NamedTuple):
         parts = [part for part in self.workers.all_gather_object(out) if len(part)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts or [out])
 
-    def resident(self, unit):
-        """Return all rows in float32, with rows of zeros up to a multiple of `unit`."""
-        rows = np.zeros((-(-self.n_rows // unit) * unit, self.n_features), dtype=np.float32)
+    def resident(self, n_rows):
+        """Return all rows in float32, with rows of zeros up to this number of rows."""
+        rows = np.zeros((n_rows, self.n_features), dtype=np.float32)
         self._gather(np.arange(self.n_rows), rows)
         return rows
 

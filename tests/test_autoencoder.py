@@ -512,11 +512,10 @@ def test_fit_holds_no_copy_of_the_table(container, tmp_path):
     elif container == "csr":
         X[:, 5:] = 0
         X = csr_array(X.astype(np.float32))
-    ae = AutoencoderTransformer(2, max_iter=2, batch_size=10_000, random_state=0)
+    ae = AutoencoderTransformer(2, max_steps=2, random_state=0)
     quick(2).fit(X[:100])  # imports and compiles
     tracemalloc.start()
-    with config_context(working_memory=100):
-        ae.fit(X)
+    ae.fit(X)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 60e6  # of 240 MB in float64, 120 MB in float32
@@ -973,6 +972,24 @@ def test_wide_tables_beat_pca_and_keep_every_promise():
     assert error(ae, X) < 1.05 * before
     ae.partial_fit(X)
     assert error(ae, X) < 1.5 * before
+
+
+@pytest.mark.slow
+def test_wide_tables_with_bounds_train_their_encoder_in_the_space_of_the_rows():
+    X = wide_rows(80).clip(2.5, 3.5)
+    X, X_test = X[:60], X[60:]
+    ae = quick(3, max_steps=300, bounds=(2.5, 3.5)).fit(X)
+    rows = ae.reconstruct(X_test)
+    assert (rows.min(), rows.max()) == (2.5, 3.5)
+    assert error(ae, X_test) < pca_error(X, X_test, 3) / 2
+    with config_context(working_memory=0):  # in all columns
+        full = clone(ae).fit(X)
+    assert ae.loss_curve_[0] == pytest.approx(full.loss_curve_[0], rel=1e-4)
+    assert ae.validation_curve_[0, 1] == pytest.approx(full.validation_curve_[0, 1])
+    assert error(ae, X_test) < 1.1 * error(full, X_test)
+    # nothing outside that space moves the code
+    outside = np.linalg.svd(X - X.mean(axis=0))[2][-1]
+    np.testing.assert_allclose(ae.transform(X + outside), ae.transform(X), atol=1e-5)
 
 
 # many columns leave room for axes outside the subspace of the rows

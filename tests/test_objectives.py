@@ -79,7 +79,7 @@ def test_a_resident_table_gives_what_its_rows_give():
     constants = objective.constants(start)
     params, weights = start.with_params_in(np.float32).params, np.full(4, 0.25, dtype=np.float32)
     table = Table(X).standardised(start.offset, start.scale).resident(64)
-    resident = Resident(objective)(params, Batch(rows, rows, weights), (table, constants))
+    resident = Resident(objective)(params, Batch(rows, rows, weights), ((table,), constants))
     loss = objective(params, batch_of(start, X[rows], weights), constants)
     assert resident.numpy() == pytest.approx(loss.numpy(), rel=1e-6)
     assert Resident(objective) == Resident(Reconstruction(ACTIVATIONS))

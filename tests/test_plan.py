@@ -8,9 +8,9 @@ from sklearn import config_context
 
 from skae import AutoencoderTransformer
 from skae._fitting import all_rows
-from skae._network import Autoencoder
+from skae._network import Autoencoder, forward
 from skae._plan import Plan, batch_rows, chunk_shape, plan_fit, plan_stream
-from skae._start import Architecture, start_at_random
+from skae._start import Architecture, start_at_pca, start_at_random
 from skae._table import Table
 
 ARCHITECTURE = Architecture(2, (4,), ("silu", "identity", "identity"), "pca", "auto")
@@ -108,9 +108,29 @@ def test_a_long_table_is_resident_where_it_is_read_again_and_fits(
     settings = AutoencoderTransformer(batch_size=100, **params).get_params()
     with config_context(working_memory=budget):
         plan = plan_fit(None, table, ARCHITECTURE, [all_rows(n_rows)], settings, True)
-    assert plan.is_resident == is_resident
+    assert plan.n_resident == (40_960 if is_resident else None)
     several = table._replace(workers=table.workers._replace(strategy="a strategy"))
-    assert not plan_fit(None, several, ARCHITECTURE, [all_rows(n_rows)], settings, True).is_resident
+    plan = plan_fit(None, several, ARCHITECTURE, [all_rows(n_rows)], settings, True)
+    assert plan.n_resident is None
+
+
+@pytest.mark.parametrize("budget", [0, 1])
+def test_encoders_train_along_given_axes_where_the_table_may_be_resident(budget):
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(7, 5)))[0].T
+    table, settings = Table(np.zeros((100, 7))), AutoencoderTransformer().get_params()
+    with config_context(working_memory=budget):
+        plan = plan_fit(None, table, ARCHITECTURE, [all_rows(100)], settings, True, axes)
+    assert plan.n_resident == (128 if budget else None)
+    params = start_at_pca(axes[:2], np.ones(2), [7, 4, 2], np.random.default_rng(0))
+    inner = plan.inner_params(params)
+    rows = np.random.default_rng(1).normal(size=(9, 5)) @ axes
+    inputs = rows @ axes.T if budget else rows
+    code = forward(params["encoder"], rows, "silu", "identity")
+    np.testing.assert_allclose(
+        forward(inner["encoder"], inputs, "silu", "identity"), code, atol=1e-6
+    )
+    outer = plan.outer_params(inner)
+    np.testing.assert_allclose(forward(outer["encoder"], rows, "silu", "identity"), code, atol=1e-6)
 
 
 def test_chunks_of_a_resident_table_are_as_long_as_an_interrupt_may_wait():

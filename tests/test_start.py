@@ -530,13 +530,19 @@ def test_a_network_of_coordinates_becomes_the_same_network_of_rows(hidden):
     ("table", "changes"),
     [
         (Table(np.random.default_rng(0).normal(size=(41, 40))), {}),
-        (Table(np.random.default_rng(0).normal(size=(9, 40)).clip(0, None)), {}),
-        (wide_table(), {"bounds": (0, None)}),
         (wide_table(), {"init": "glorot"}),
         (wide_table(), {"n_components": 10}),
+        (wide_table(), {"n_components": 8, "bounds": (0, None)}),
     ],
-    ids=["more rows than columns", "walls", "bounds", "plain stack", "larger code than rows"],
+    ids=["more rows than columns", "plain stack", "larger code", "larger code and bounds"],
 )
 def test_there_is_no_subspace_to_train_in_for_others(table, changes):
     assert Subspace.of(table, architecture(**changes), 8) is None
     assert Subspace.of(wide_table(), architecture(), 8) is not None
+
+
+def test_a_subspace_knows_whether_the_network_has_bounds():
+    walls = Table(np.random.default_rng(0).normal(size=(9, 40)).clip(0, None))
+    assert Subspace.of(walls, architecture(), 8).is_bounded
+    assert Subspace.of(wide_table(), architecture(bounds=(0, None)), 8).is_bounded
+    assert not Subspace.of(walls, architecture(bounds=None), 8).is_bounded
