@@ -49,7 +49,6 @@ class Ours:
 
     def __init__(self, X, batch_size, sizes, init):
         rng = np.random.default_rng(0)
-        self.X, self.batch_size = X, batch_size
         if init == "pca":
             axes = np.linalg.qr(rng.normal(size=(N_FEATURES, K)))[0].T.astype(np.float32)
             params = _start.start_at_pca(axes, np.ones(K), sizes[:3], rng)
@@ -61,7 +60,7 @@ class Ours:
         start = Autoencoder(params, np.zeros(N_FEATURES), 1.0, bounds, activations)
         self.start = start.astype(np.float32)
         architecture = _start.Architecture(K, (sizes[1],), activations, init, None)
-        self.table = Table(self.X).standardised(self.start.offset, 1.0)
+        self.table = Table(X).standardised(self.start.offset, 1.0)
         self.shape = _plan.chunk_shape(self.table, architecture, batch_size, is_resident=True)
         resident = self.table.resident(len(X))
         objective = Reconstruction(self.start.activations)

@@ -14,9 +14,9 @@ from sklearn.utils import check_random_state
 
 from . import _sklearn
 from ._activations import ACTIVATIONS
+from ._canonical import Canonical
 from ._fitting import (
     MIN_HELD_OUT,
-    Canonical,
     Run,
     all_rows,
     concluded,
@@ -227,10 +227,10 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
     ``sklearn.set_config(working_memory=0)``, it reads them from X in chunks of 16 MB.
 
     **Wide tables.** With ``init="pca"``, no noise, and at most 2000 rows that are fewer than the
-    columns, training happens in the space that the rows span: where there are no bounds, at a cost
-    that does not depend on the number of columns; where there are, that of the encoder, which takes
-    about half of the time. The result is folded into the weights. With as many `n_components` as
-    training rows, PCA is exact on them and is kept.
+    columns, training happens in the space that the rows span, at a cost that does not depend on
+    the number of columns. With bounds only the encoder's does, which saves about a third, and needs
+    the rows to fit into `working_memory`. The result is folded into the weights. With as many
+    `n_components` as training rows, PCA is exact on them and is kept.
 
     References
     ----------

@@ -164,6 +164,7 @@ def plan_fit(objective, table, architecture, splits, settings, against_pca, axes
     n_resident = None
     if axes is not None:
         n_resident = _resident_rows(table, _BATCH_UNIT, settings["noise"], n_stacked)
+        axes = None if n_resident is None else np.float32(axes)
     elif table.n_rows >= _LONG_TABLE and n_steps > steps_per_epoch:
         n_resident = _resident_rows(table, _RESIDENT_UNIT, settings["noise"])
     shape = chunk_shape(table, architecture, n_rows, n_stacked, n_resident is not None)
@@ -175,8 +176,7 @@ def plan_fit(objective, table, architecture, splits, settings, against_pca, axes
     plan = Plan(objective, shape, n_training, rates, every, n_steps, settings, against_pca)
     is_auto = max_iter == "auto" and max_steps is None
     patience = int(_AUTO_PATIENCE * plan.n_evaluations) if is_auto else None
-    plan = plan._replace(patience=patience, n_stacked=n_stacked, n_resident=n_resident)
-    return plan if axes is None or n_resident is None else plan._replace(axes=np.float32(axes))
+    return plan._replace(patience=patience, n_stacked=n_stacked, n_resident=n_resident, axes=axes)
 
 
 def plan_stream(objective, table, architecture, settings, step):

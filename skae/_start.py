@@ -55,10 +55,10 @@ class Subspace(NamedTuple):
 
         Rows that are fewer than the columns span as many dimensions as there are rows. A network
         that starts at PCA and has no bounds does there what it does in all columns, at a cost that
-        does not depend on their number. With bounds, its encoder does. If the
-        training rows of a split, of which there are `n_training`, have fewer axes than the code,
-        the others are arbitrary. In the subspace they would be those of the held-out rows, so they
-        lie outside, where there is room.
+        does not depend on their number. With bounds, its encoder does. If the training rows of a
+        split, of which there are `n_training`, have fewer axes than the code, the others are
+        arbitrary. In the subspace they would be those of the held-out rows, so they lie outside,
+        where there is room.
         """
         is_wide = 1 < table.n_rows <= min(_MAX_SUBSPACE_ROWS, table.n_features)
         is_small = table.n_rows * table.n_features <= _MAX_SUBSPACE_NUMBERS

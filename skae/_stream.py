@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._fitting import code_sums, moments
+from ._canonical import code_sums, moments
 
 # Where an estimator keeps the first fields of a stream.
 _PUBLIC = ("n_samples_seen_", "n_steps_", "n_iter_", "mean_", "loss_curve_", "validation_curve_")

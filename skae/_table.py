@@ -232,7 +232,7 @@ class Table(NamedTuple):
         rng : numpy.random.Generator
             Shuffles, and makes the noise.
         is_resident : bool
-            Whether to give the indices of the rows, and neither the rows nor noise.
+            Whether to give the indices of the rows instead; there must be no noise then.
 
         Yields
         ------

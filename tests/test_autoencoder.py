@@ -22,7 +22,7 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skae import AutoencoderTransformer, _fitting, _loop, _plan, _start
+from skae import AutoencoderTransformer, _canonical, _fitting, _loop, _plan, _start
 from skae._tensorflow import import_tensorflow
 
 from .test_estimator_checks import TUTORIAL
@@ -799,7 +799,7 @@ def interrupt_calls(monkeypatch, owner, name, interrupted):
             7,
         ),  # as the last run starts, after seven
         (2**24, _fitting, "train", 1),
-        (2**24, _fitting, "code_sums", 0),  # at the end
+        (2**24, _canonical, "code_sums", 0),  # at the end
     ],
 )
 def test_interruption_between_the_runs_or_after_them_keeps_what_was_learnt(
@@ -816,7 +816,7 @@ def test_interruption_between_the_runs_or_after_them_keeps_what_was_learnt(
 def test_a_second_interruption_ends_fit(monkeypatch):
     ae = quick(max_steps=100).fit(curved_rows(150))
     before = pickle.dumps(ae)
-    interrupt_calls(monkeypatch, _fitting, "code_sums", {0, 1})
+    interrupt_calls(monkeypatch, _canonical, "code_sums", {0, 1})
     with pytest.raises(KeyboardInterrupt):
         ae.fit(gaussian_rows(150))
     assert pickle.dumps(ae) == before
