@@ -28,6 +28,7 @@ from _common import RESULTS, OneLineParser, environment, positive
 from sklearn.neural_network import MLPRegressor
 
 from skae import AutoencoderTransformer, _loop, _plan, _start, _tensorflow
+from skae._corruption import Corruption
 from skae._network import Autoencoder
 from skae._objectives import Reconstruction, Resident
 from skae._optimizers import Adam
@@ -75,7 +76,7 @@ class Ours:
         rng = np.random.default_rng(0)
         steps = _loop.train(
             _loop.TrainState(self.start.params, optimizer.init(self.start.params)),
-            self.table.batches(lengths, self.shape, 0.0, rng, is_resident=True),
+            self.table.batches(lengths, self.shape, Corruption(), rng, is_resident=True),
             np.full(sum(lengths), 1e-3),
             objective=self.objective,
             constants=self.constants,

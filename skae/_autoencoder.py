@@ -25,15 +25,14 @@ from ._fitting import (
     stacks,
     train,
 )
-from ._objectives import Reconstruction
+from ._objectives import Imputation, Reconstruction
 from ._optimizers import SCHEDULES
 from ._plan import plan_fit, plan_stream
 from ._progress import Progress
 from ._serving import Rows, ServingMixin
 from ._sklearn import CallbackSupportMixin, Interval, StrOptions, VersionMarkMixin
-from ._start import Architecture, Subspace, code_size, first_network, restarted
+from ._start import Architecture, Subspace, first_network, restarted
 from ._stream import Stream
-from ._table import Table
 from ._workers import WorkerLostError, current_workers
 
 # For type checkers.
@@ -275,6 +274,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         "max_iter": [StrOptions({"auto"}), _POSITIVE_INTEGER],
         "max_steps": [_POSITIVE_INTEGER, None],
         "alpha": [_NOT_NEGATIVE],
+        "corruption": [StrOptions({"gaussian", "missing"})],
         "noise": [_NOT_NEGATIVE],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "early_stopping": ["boolean"],
@@ -302,6 +302,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         max_iter: int | Literal["auto"] = "auto",
         max_steps: int | None = None,
         alpha: float = 0.1,
+        corruption: Literal["gaussian", "missing"] = "gaussian",
         noise: float = 0.0,
         validation_fraction: float = 0.1,
         early_stopping: bool = False,
@@ -325,6 +326,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         self.max_iter = max_iter
         self.max_steps = max_steps
         self.alpha = alpha
+        self.corruption = corruption
         self.noise = noise
         self.validation_fraction = validation_fraction
         self.early_stopping = early_stopping
@@ -373,10 +375,11 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         elif subspace is not None:
             rows, architecture = subspace.coordinates(table), architecture._replace(bounds=None)
         start = self._start(table, architecture, seed, warm)
-        objective = Reconstruction(architecture.activations)
+        objective = Imputation if architecture.is_imputer else Reconstruction
+        objective = objective(architecture.activations)
         plan = plan_fit(objective, rows, architecture, splits, self._settings(), against_pca, axes)
 
-        columns |= {"mean_": table.sum() / table.n_rows, "n_samples_seen_": table.n_rows}
+        columns |= {"mean_": table.mean(), "n_samples_seen_": table.n_rows}
         canonical = Canonical(start, bool(self.whiten), subspace)
         conclude = partial(self._conclude, table, plan, canonical, columns)
         # with several splits, there is a run on all rows
@@ -464,6 +467,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
             "offset_": network.offset,
             "scale_": network.scale,
             "bounds_": network.bounds,
+            "filling_": network.filling._asdict(),
             "activations_": network.activations,
             "n_components_": network.code_size,
             "_whitened": bool(self.whiten),
@@ -535,22 +539,22 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
             asked = min(self.n_components, self.n_features_in_)
             _check_same("n_components", asked, n_components)
 
-    def _agree(self, X):
-        """Return the table, with the workers that train together, and the seed of all.
+    def _agree(self, table):
+        """Return a table, with the workers that train together, and the seed of all.
 
         Raises
         ------
         ValueError
             If workers were given different parameters, tables or networks.
         """
-        table = Table(X, workers=current_workers())
+        table = table._replace(workers=current_workers())
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         if table.workers.n_workers > 1:
             facts = {name: repr(value) for name, value in self.get_params().items()}
             facts["the callbacks"] = repr(_sklearn.callback_names(self))
             facts["random_state"] = "None" if self.random_state is None else f"seed {seed}"
-            facts["the shape of X"] = str(X.shape)
-            facts["the type of X"] = str(X.dtype)
+            facts["the shape of X"] = str(table.X.shape)
+            facts["the type of X"] = str(table.X.dtype)
             sample = np.arange(table.n_rows)[:: max(1, table.n_rows // 100)]
             facts["the hash of 100 rows of X"] = joblib.hash(table.take(sample))
             facts["the hash of the fitted network"] = joblib.hash(getattr(self, "encoder_", None))
@@ -566,12 +570,19 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         self._check_combinations()
         if fitted:
             self._check_same_network()
-        X, columns = self._validate(X, reset=not fitted)
-        table, seed = self._agree(X)
-        n_components = self.n_components_ if fitted else code_size(table, self.n_components, seed)
-        sizes, activations = self._hidden_layer_sizes(), self._activations()
-        architecture = Architecture(n_components, sizes, activations, self.init, self.bounds)
-        return table, columns, seed, architecture
+        table, columns = self._validate(X, reset=not fitted)
+        table, seed = self._agree(table)
+        architecture = Architecture(
+            self.n_components,
+            self._hidden_layer_sizes(),
+            self._activations(),
+            self.init,
+            self.bounds,
+            is_imputer=self.corruption == "missing" and self.noise > 0,
+        )
+        if fitted:
+            return table, columns, seed, architecture._replace(n_components=self.n_components_)
+        return table, columns, seed, architecture.sized(table, seed)
 
     def _start(self, table, architecture, seed, warm):
         """Return the function that gives the network with which training on a table starts."""

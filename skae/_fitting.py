@@ -102,6 +102,12 @@ class Run:
         self._losses, self._latest, self._stale, self._worst = [], None, 0, 0.0
         self._lowest, self._index = errors.mean() if len(errors) else np.nan, ...
 
+    def as_trained_on(self):
+        """Return the training rows as training reads them."""
+        table = self.training.standardised(self.start.offset, self.start.scale)
+        fills = table.is_incomplete or self.plan.corruption.hides
+        return table._replace(filling=self.start.filling) if fills else table
+
     @property
     def losses(self):
         """Training loss of each gradient step."""
@@ -198,7 +204,7 @@ def train(runs, rngs, observer=None, state=None):
             run.ending = "exact"
         return
     params = _stacked([plan.inner_params(run.start.params) for run in runs])
-    tables = [run.training.standardised(run.start.offset, run.start.scale) for run in runs]
+    tables = [run.as_trained_on() for run in runs]
     chunks = _loop.train(
         state or plan.initial_state(params),
         _stacked_batches(tables, plan, rngs),
@@ -244,9 +250,10 @@ def _minimised(runs, tables, plan):
 
 
 def _stacked_batches(tables, plan, rngs):
-    shape, noise = plan.shape, plan.settings["noise"]
     chunks = [
-        table.batches(plan.chunk_lengths(), shape, noise, rng, plan.n_resident is not None)
+        table.batches(
+            plan.chunk_lengths(), plan.shape, plan.corruption, rng, plan.n_resident is not None
+        )
         for table, rng in zip(tables, rngs, strict=True)
     ]
     for parts in zip(*chunks, strict=True):

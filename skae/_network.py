@@ -11,7 +11,7 @@ Training and fitted estimators hold them in this form. The forward pass is writt
 which serves, and TensorFlow, which trains.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import optree
@@ -85,6 +85,20 @@ def with_inputs(encoder, matrix):
     return encoder
 
 
+def squared_norms(rows, missing=None):
+    """Sum of the squares of each row, in double precision.
+
+    Where something is missing, a mask says so, and the sum over what is there is scaled up to all
+    columns; it is zero where nothing is there.
+    """
+    if missing is None or not missing.any():
+        return np.einsum("ij,ij->i", rows, rows).astype(np.float64)
+    rows = np.where(missing, 0, rows)
+    n_seen = rows.shape[1] - missing.sum(axis=1)
+    scale = rows.shape[1] / np.maximum(n_seen, 1)
+    return np.einsum("ij,ij->i", rows, rows).astype(np.float64) * scale
+
+
 class Autoencoder(NamedTuple):
     """Params, and the units they work in.
 
@@ -102,6 +116,8 @@ class Autoencoder(NamedTuple):
         unclipped.
     activations : tuple of str
         Names of the hidden, code and output activations.
+    filling : Filling or None
+        Completes rows with missing values before they are encoded; None where there are none.
     """
 
     params: dict
@@ -109,6 +125,7 @@ class Autoencoder(NamedTuple):
     scale: float
     bounds: np.ndarray
     activations: tuple
+    filling: Any = None
 
     @property
     def dtype(self):
@@ -146,7 +163,12 @@ class Autoencoder(NamedTuple):
     def encode(self, X):
         """Codes (n_samples, n_components) of dense rows."""
         hidden, code, _ = self.activations
-        return forward(self.params["encoder"], self.standardise(X), hidden, code)
+        rows = self.standardise(self.completed(X))
+        return forward(self.params["encoder"], rows, hidden, code)
+
+    def completed(self, X):
+        """Dense rows with their missing values filled."""
+        return X if self.filling is None else self.filling(X)
 
     def decode(self, codes):
         """Rows (n_samples, n_features) of codes."""
@@ -157,22 +179,36 @@ class Autoencoder(NamedTuple):
         rows += self.offset
         return clip(rows, *self.bounds)
 
-    def squared_errors(self, X):
+    def squared_errors(self, X, hidden=None):
         """Squared error of each dense row, summed over the features, in units of scale².
 
-        In the precision of the params, and in double precision for rows that are too far from the
-        training rows for that.
+        Where a row misses something, the errors of the others stand for it; of a row that misses
+        everything, the error is zero. In the precision of the params, and in double precision for
+        rows that are too far from the training rows for that.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            Rows.
+        hidden : ndarray of bool, of the same shape, optional
+            Entries that the network is not shown, whose errors alone are summed.
         """
         with np.errstate(over="ignore", invalid="ignore"):
-            rows = self.standardise(X)
+            shown = X if hidden is None else np.where(hidden, X.dtype.type(np.nan), X)
+            rows = self.standardise(self.completed(shown))
             bounds = self.standardised_bounds(self.dtype)
             residual = reconstruct(self.params, rows, bounds, self.activations)
-            residual -= rows
-            errors = np.einsum("ij,ij->i", residual, residual).astype(np.float64)
+            if hidden is not None:
+                residual = np.where(hidden, residual - self.standardise(X), 0)
+                errors = squared_norms(residual)
+            else:
+                residual -= rows
+                errors = squared_norms(residual, None if self.filling is None else np.isnan(X))
             overflown = ~np.isfinite(errors)
             if self.dtype != np.float64 and overflown.any():
-                in_double = self.astype(np.float64)
-                errors[overflown] = in_double.squared_errors(X[overflown].astype(np.float64))
+                in_double, rows = self.astype(np.float64), X[overflown].astype(np.float64)
+                hidden = None if hidden is None else hidden[overflown]
+                errors[overflown] = in_double.squared_errors(rows, hidden)
         return errors
 
     def recode(self, to_code, from_code, origin):
@@ -240,7 +276,8 @@ class Autoencoder(NamedTuple):
         params["encoder"] = with_inputs(params["encoder"], axes.T)
         offset = (origin + self.offset @ axes).astype(origin.dtype)
         bounds = np.full((2, len(offset)), [[-np.inf], [np.inf]], offset.dtype)
-        return network._replace(params=params, offset=offset, bounds=bounds)
+        filling = self.filling and self.filling.embedded(axes, origin)
+        return network._replace(params=params, offset=offset, bounds=bounds, filling=filling)
 
     def _params_in_double_precision(self):
         """Copy them, to be changed without this network noticing."""

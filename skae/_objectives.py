@@ -11,6 +11,9 @@ import numpy as np
 
 from ._network import reconstruct
 
+# What is hidden of held-out rows, to judge how it is filled: this share of the entries.
+_JUDGED_SHARE, _JUDGE_SEED = 0.2, 17
+
 
 class Reconstruction(NamedTuple):
     """Mean squared error of the clipped reconstruction, in units of scale².
@@ -35,13 +38,36 @@ class Reconstruction(NamedTuple):
         import tensorflow as tf
 
         rows = reconstruct(params, batch.inputs, constants, self.activations, ops=tf)
-        errors = tf.reduce_mean(tf.square(rows - batch.targets), axis=-1)
-        return tf.reduce_sum(batch.weights * errors, axis=-1)
+        errors, weights = tf.square(rows - batch.targets), batch.weights
+        if len(weights.shape) == len(errors.shape):  # of each entry
+            return tf.reduce_sum(tf.reduce_mean(weights * errors, axis=-1), axis=-1)
+        return tf.reduce_sum(weights * tf.reduce_mean(errors, axis=-1), axis=-1)
 
     def row_errors(self, network, table):
         """Mean squared error of each row of a table, in the units of X."""
         errors = table.map(network.squared_errors, network.width)
         return errors * (network.scale**2 / table.n_averaged)
+
+
+class Imputation(Reconstruction):
+    """The same, judged by entries of held-out rows that are hidden on purpose.
+
+    A share of the seen entries, the same ones each time.
+    """
+
+    def row_errors(self, network, table):
+        """Mean squared error of each row's hidden entries, in the units of X.
+
+        Of a row with more of them than an average one it counts more.
+        """
+        rng = np.random.default_rng(_JUDGE_SEED)
+
+        def errors(rows):
+            hidden = ~np.isnan(rows) & (rng.random(rows.shape) < _JUDGED_SHARE)
+            return np.column_stack([network.squared_errors(rows, hidden), hidden.sum(axis=1)])
+
+        squares, n_hidden = table.map(errors, network.width).reshape(-1, 2).T
+        return squares * (network.scale**2 / max(1.0, n_hidden.sum() / max(1, len(squares))))
 
 
 class Resident(NamedTuple):

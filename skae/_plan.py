@@ -6,6 +6,7 @@ import numpy as np
 import optree
 from sklearn import get_config
 
+from ._corruption import Corruption
 from ._loop import TrainState
 from ._network import with_inputs
 from ._optimizers import SCHEDULES, Adam, warm_up
@@ -92,6 +93,11 @@ class Plan(NamedTuple):
     optimizer: Any = Adam()
 
     @property
+    def corruption(self):
+        """What is done to the inputs of training."""
+        return Corruption(self.settings["corruption"], self.settings["noise"])
+
+    @property
     def steps_per_epoch(self):
         """Gradient steps in a pass over the training rows."""
         return -(-self.n_training // self.shape[1])
@@ -162,11 +168,12 @@ def plan_fit(objective, table, architecture, splits, settings, against_pca, axes
             f"steps, {steps_per_epoch} in an epoch; at most {_MOST_STEPS:.0e} can be made."
         )
     n_resident = None
-    if axes is not None:
-        n_resident = _resident_rows(table, _BATCH_UNIT, settings["noise"], n_stacked)
+    is_clean = not (settings["noise"] or table.is_incomplete)
+    if axes is not None and is_clean:
+        n_resident = _resident_rows(table, _BATCH_UNIT, n_stacked)
         axes = None if n_resident is None else np.float32(axes)
-    elif table.n_rows >= _LONG_TABLE and n_steps > steps_per_epoch:
-        n_resident = _resident_rows(table, _RESIDENT_UNIT, settings["noise"])
+    elif table.n_rows >= _LONG_TABLE and n_steps > steps_per_epoch and is_clean:
+        n_resident = _resident_rows(table, _RESIDENT_UNIT)
     shape = chunk_shape(table, architecture, n_rows, n_stacked, n_resident is not None)
     n_between = max(1, round(n_steps / steps_per_epoch / _EVALUATIONS))
     if settings["early_stopping"]:
@@ -192,16 +199,15 @@ def _rates(settings, shares):
     return (min(settings["learning_rate_init"], _LARGEST) * shares).astype(np.float32)
 
 
-def _resident_rows(table, unit, noise, n_stacked=1):
+def _resident_rows(table, unit, n_stacked=1):
     """Return the number of rows to hold in the runtime, a multiple of `unit`, or None.
 
-    It holds a table that one process trains on without noise, if that fits into scikit-learn's
-    `working_memory`.
+    It holds a table that one process trains on, if that fits into scikit-learn's `working_memory`.
     """
     n_rows = -(-table.n_rows // unit) * unit
     n_bytes = _FLOAT32_BYTES * n_stacked * n_rows * table.n_features
     fits = n_bytes <= get_config()["working_memory"] * 2**20
-    return n_rows if fits and not noise and table.workers.strategy is None else None
+    return n_rows if fits and table.workers.strategy is None else None
 
 
 def batch_rows(batch_size, *numbers_of_rows):

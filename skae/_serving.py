@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse, sparray, spmatrix
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array
-from sklearn.utils.extmath import row_norms
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._network import Autoencoder
+from ._incomplete import Filling
+from ._network import Autoencoder, squared_norms
 from ._table import Table
 
 # For type checkers.
@@ -27,7 +27,8 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     @property
     def _network(self):
         params = {"encoder": self.encoder_, "decoder": self.decoder_}
-        return Autoencoder(params, self.offset_, 1.0, self.bounds_, self.activations_)
+        filling = Filling(**self.filling_)
+        return Autoencoder(params, self.offset_, 1.0, self.bounds_, self.activations_, filling)
 
     @property
     def components_(self) -> NDArray[Any]:
@@ -133,12 +134,13 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         network, table = self._prepare(X)
         # in a unit in which squares neither overflow nor vanish
-        least, most = table.extremes()
-        unit = float(max(self.scale_, abs(least - self.mean_).max(), abs(most - self.mean_).max()))
+        distances = abs(np.stack(table.extremes()) - self.mean_)
+        unit = float(np.fmax.reduce(distances, axis=None, initial=self.scale_))
         network = network.rescaled(unit).astype(table.dtype)
 
         def distances(rows):
-            return row_norms((rows - self.mean_) / unit, squared=True)
+            missing = np.isnan(rows) if table.is_incomplete else None
+            return squared_norms((rows - self.mean_) / unit, missing)
 
         errors = table.map(network.squared_errors, network.width)
         error, total = errors.sum(), table.map(distances).sum()
@@ -178,25 +180,36 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _validate(self, X, *, reset):
         """Check rows; arrays of numbers are left as they are, in memory or on disk.
 
-        Return them, and the fitted attributes that describe their columns. This estimator stays as
-        it is, for the fit may fail.
+        Return their table, and the fitted attributes that describe their columns. This estimator
+        stays as it is, for the fit may fail.
         """
         is_numeric = getattr(getattr(X, "dtype", None), "kind", "none") in "biuf"
         as_it_is = is_numeric and X.dtype.itemsize <= 8 and not issparse(X)
         checked = copy(self)
-        dtype = None if as_it_is else [np.float64, np.float32]
-        X = validate_data(checked, X, accept_sparse="csr", dtype=dtype, reset=reset)
+        options = {
+            "accept_sparse": "csr",
+            "dtype": None if as_it_is else [np.float64, np.float32],
+            "reset": reset,
+        }
+        try:
+            table = Table(validate_data(checked, X, **options))
+        except ValueError:  # something is missing, or X is refused again
+            table = None
+        if table is None:
+            X = validate_data(checked, X, ensure_all_finite="allow-nan", **options)
+            table = Table(X, is_incomplete=True)
         names = ("n_features_in_", "feature_names_in_")
-        return X, {name: vars(checked)[name] for name in names if name in vars(checked)}
+        return table, {name: vars(checked)[name] for name in names if name in vars(checked)}
 
     def _prepare(self, X):
         """Return the fitted network in the float type of X, and X as a table."""
         check_is_fitted(self)
-        table = Table(self._validate(X, reset=False)[0])
-        return self._network.astype(table.dtype), table
+        table, _ = self._validate(X, reset=False)
+        network = self._network.astype(table.dtype)
+        return network if table.is_incomplete else network._replace(filling=None), table
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -1,13 +1,14 @@
 """Where training starts: statistics of the table, PCA, bounds, and the first network."""
 
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import eigh
 from sklearn.decomposition import PCA
 from sklearn.utils.extmath import svd_flip
 
+from ._incomplete import LEAST_NOISE, Filling, choose_effort, fit_filling
 from ._network import FLAT, Autoencoder
 
 # Up to here the covariance and its eigenvectors cost less than a few passes of training.
@@ -18,6 +19,11 @@ _MAX_PCA_NUMBERS = 2**24
 _SUBSPACE_ITERATIONS = 3
 # A side of a feature is bounded if so many rows, and this share of them, sit on its extreme.
 _MIN_TIES, _MIN_TIED_SHARE = 5, 1e-3
+
+# An imputer's code keeps all of a row, up to so many columns, unless it is told otherwise.
+_MAX_AUTO_COMPONENTS = 128
+# So many components fill the missing values of rows, at most, where none were missing in training.
+_MAX_FILLING_COMPONENTS = 64
 
 # Up to here the axes of rows that are fewer than columns cost less than a few passes of training.
 _MAX_SUBSPACE_ROWS, _MAX_SUBSPACE_NUMBERS = 2000, 2**25
@@ -60,6 +66,8 @@ class Subspace(NamedTuple):
         arbitrary. In the subspace they would be those of the held-out rows, so they lie outside,
         where there is room.
         """
+        if table.is_incomplete or architecture.is_imputer:
+            return None
         is_wide = 1 < table.n_rows <= min(_MAX_SUBSPACE_ROWS, table.n_features)
         is_small = table.n_rows * table.n_features <= _MAX_SUBSPACE_NUMBERS
         n_open = architecture.n_components - (n_training - 1)
@@ -102,6 +110,10 @@ class Architecture(NamedTuple):
         See the estimator.
     bounds : "auto", None or pair
         See the estimator.
+    effort : Effort or None
+        How closely the model that fills missing values is fitted; None where it is PCA's.
+    is_imputer : bool
+        Whether training starts at that model, and not at PCA.
     """
 
     n_components: int
@@ -109,6 +121,22 @@ class Architecture(NamedTuple):
     activations: tuple
     init: str
     bounds: object
+    effort: Any = None
+    is_imputer: bool = False
+
+    def sized(self, table, seed):
+        """Return the architecture for a table: its effort and the size of its code are chosen."""
+        n_components, effort = self.n_components, None
+        if table.is_incomplete or self.is_imputer:
+            is_largest = self.is_imputer and n_components != "auto" and n_components >= 1
+            most = n_components if is_largest else table.n_features
+            effort = filling_effort(table, most, seed)
+        if n_components == "auto":
+            is_wide = table.n_features > _MAX_AUTO_COMPONENTS
+            n_components = max(1, effort.n_components) if is_wide else table.n_features
+        elif n_components < 1:
+            table = table.filled(first_filling(table, effort, seed))
+        return self._replace(n_components=code_size(table, n_components, seed), effort=effort)
 
     def sizes(self, n_features):
         """Sizes of the encoder's layers, from the features to the code."""
@@ -137,9 +165,11 @@ def first_network(table, architecture, seed):
         In the float type of the table.
     """
     rng = np.random.default_rng(seed)
-    n_features, output_activation = table.n_features, architecture.activations[-1]
+    n_features, bounds = table.n_features, first_bounds(table, architecture)
+    filling = first_filling(table, architecture.effort, seed)
+    table = table.filled(filling)
     offset, scale = np.zeros(n_features), 1.0
-    if output_activation == "identity":  # others have a range, in which the data come
+    if architecture.activations[-1] == "identity":  # others have a range, in which the data come
         offset, scale = location_and_scale(table)
     if table.n_embedding:  # the other axes of a larger code lie outside the subspace
         n_axes = max(1, min(architecture.n_components, table.n_rows - 1))
@@ -148,12 +178,69 @@ def first_network(table, architecture, seed):
     if architecture.init == "pca":
         standardised = table.standardised(offset, scale)
         components, std = principal_components(standardised, architecture.n_components, seed)
-        params = start_at_pca(components, std, sizes, rng)
+        paths = None
+        if architecture.is_imputer and architecture.n_components < n_features:
+            offset, paths = filling.mean, filling_paths(components, filling)
+        params = start_at_pca(components, std, sizes, rng, paths)
+        filling = filling or pca_filling(components, std, offset, scale)
     else:
         params = start_at_random(architecture.init, sizes, rng)
-    bounds = first_bounds(table, architecture)
-    network = Autoencoder(params, offset, scale, bounds, architecture.activations)
+        filling = filling or mean_filling(table)
+    network = Autoencoder(params, offset, scale, bounds, architecture.activations, filling)
     return table.workers.broadcast_object(network.astype(table.dtype))
+
+
+def mean_filling(table):
+    """Return the filling that takes the mean of each column."""
+    return Filling(table.mean(), 1.0, np.zeros((table.n_features, 0)), 1.0)
+
+
+def pca_filling(components, std, offset, scale):
+    """Return the probabilistic PCA of complete rows, from the first principal axes.
+
+    Tipping & Bishop (Journal of the Royal Statistical Society B 61, 1999), equations 7 and 8.
+    """
+    n_features = components.shape[1]
+    size = min(len(components), _MAX_FILLING_COMPONENTS, n_features - 1)
+    variance = np.square(std[:size].astype(np.float64))
+    # the rows are standardised
+    noise_variance = max((n_features - variance.sum()) / max(1, n_features - size), LEAST_NOISE)
+    loadings = components[:size].T * np.sqrt((variance - noise_variance).clip(min=0))
+    return Filling(offset, scale, loadings, float(noise_variance))
+
+
+def first_filling(table, effort, seed):
+    """Return the model that fills missing values, fitted by EM; None if none is needed."""
+    if effort is None:
+        return None
+    offset, scale, standardised = _standardised_as_they_are(table)
+    filling = fit_filling(standardised, effort, seed)
+    return filling.standardised(-offset / scale, 1 / scale)
+
+
+def filling_effort(table, n_components, seed):
+    """Choose how closely the model is fitted that fills missing values; see `choose_effort`."""
+    return choose_effort(_standardised_as_they_are(table)[-1], n_components, seed)
+
+
+def _standardised_as_they_are(table):
+    """Return the mean and the scale of a table, and its rows in these units, still incomplete."""
+    location = location_and_scale(table.filled(mean_filling(table)))
+    return *location, table.standardised(*location)
+
+
+def filling_paths(components, filling):
+    """Return linear paths of encoder and decoder that reconstruct what is missing as it was filled.
+
+    The first components of the code are the mean of the filling's latent variables, in its
+    principal axes. The others are those of PCA, for which the decoder's path is silent.
+    """
+    axes, std, _ = np.linalg.svd(filling.loadings, full_matrices=False)
+    size = len(std)
+    to_code, to_rows = components.T.astype(np.float64), np.zeros(components.shape)
+    to_code[:, :size] = axes * (std**2 / (std**2 + filling.noise_variance))
+    to_rows[:size] = axes.T
+    return to_code, to_rows
 
 
 def restarted(network, scale, bounds, table):
@@ -184,12 +271,13 @@ def restarted(network, scale, bounds, table):
     network = network.rescale_code(1 / network.direction_norms())
     least, most = table.extremes()
     with np.errstate(over="ignore"):
-        farthest = max(abs(least - network.offset).max(), abs(most - network.offset).max())
+        distances = abs(np.stack([least, most]) - network.offset)
+        farthest = np.fmax.reduce(distances, axis=None, initial=0)
     if float(farthest) > _FARTHEST:  # a NumPy float32 cannot be compared with that
         raise ValueError(_TOO_FAR)
     if bounds == "auto":
         low, high = network.bounds
-        bounds = np.stack([np.minimum(low, least), np.maximum(high, most)])
+        bounds = np.stack([np.fmin(low, least), np.fmax(high, most)])
     else:
         bounds = given_bounds(bounds, table)
     return table.workers.broadcast_object(network._replace(bounds=bounds))
@@ -410,7 +498,7 @@ def _subspace_iterations(components, table):
     return variance[::-1].clip(min=0), components
 
 
-def start_at_pca(components, std, sizes, rng):
+def start_at_pca(components, std, sizes, rng, paths=None):
     """Start encoder and decoder at PCA: the linear path is PCA, the branch beside it adds zero.
 
     The branch's hidden layers are drawn so that their units start at unit scale for inputs of unit
@@ -427,16 +515,19 @@ def start_at_pca(components, std, sizes, rng):
         Sizes of the encoder's layers, from the features to the code; the decoder mirrors them.
     rng : numpy.random.Generator
         Where the hidden layers are drawn from.
+    paths : (ndarray, ndarray), optional
+        Other linear paths of encoder and decoder than the axes.
 
     Returns
     -------
     params : dict
     """
+    to_code, to_rows = paths or (components.T, components)
     variance = np.mean(std**2)
     code_scale = np.sqrt(variance) if variance > FLAT else 1.0
     return {
-        "encoder": _half_at_pca(sizes, np.array(components.T, order="C"), 1.0, rng),
-        "decoder": _half_at_pca(sizes[::-1], np.array(components, order="C"), code_scale, rng),
+        "encoder": _half_at_pca(sizes, np.array(to_code, order="C"), 1.0, rng),
+        "decoder": _half_at_pca(sizes[::-1], np.array(to_rows, order="C"), code_scale, rng),
     }
 
 

@@ -95,11 +95,12 @@ class Stream(NamedTuple):
             Whether to give the code its canonical form.
         """
         state, n_samples = run.state and run.state.optimizer_state, self.n_samples + table.n_rows
+        complete = table.filled(run.start.filling)
         stream = self._replace(
             n_samples=n_samples,
             n_steps=self.n_steps + len(run.losses),
             n_batches=self.n_batches + 1,
-            mean=(self.mean * self.n_samples + table.sum()) / n_samples,
+            mean=(self.mean * self.n_samples + complete.sum()) / n_samples,
             losses=np.concatenate([self.losses, run.losses]),
             curve=np.vstack([self.curve, [[self.n_steps, error]]]),
             step=self.step + len(run.losses),

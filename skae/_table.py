@@ -32,8 +32,9 @@ class Batch(NamedTuple):
     targets : ndarray of shape (n_rows, n_features), float32
         What it should give back, centred and scaled. Where the table is resident in the runtime,
         this and the inputs are the indices of its rows, of shape (n_rows,).
-    weights : ndarray of shape (n_rows,), float32
-        Weight of each row in the loss. They sum to one; those of padding are zero.
+    weights : ndarray of shape (n_rows,) or (n_rows, n_features), float32
+        Weight of each row in the loss. They sum to one; those of padding are zero. Where entries
+        are missing or hidden, one for each entry, on average the row's.
     y : ndarray of shape (n_rows, ...) or tuple
         The rows' y; an empty tuple where the table has none.
     """
@@ -61,6 +62,10 @@ class Table(NamedTuple):
         The workers that compute over this table together, each reading its share of the rows.
     n_embedding : int or None
         Where the columns of X are coordinates in a subspace, the number of columns around it.
+    is_incomplete : bool
+        Whether X has missing values, which are NaN.
+    filling : Filling or None
+        Fills the missing values of rows, before they are standardised.
     """
 
     X: Any
@@ -70,6 +75,8 @@ class Table(NamedTuple):
     scale: float | None = None
     workers: Workers = ALONE
     n_embedding: int | None = None
+    is_incomplete: bool = False
+    filling: Any = None
 
     @property
     def n_rows(self):
@@ -99,6 +106,10 @@ class Table(NamedTuple):
         """Return the same rows, centred and divided by the scale when they are read."""
         return self._replace(offset=np.asarray(offset, dtype=self.dtype), scale=scale)
 
+    def filled(self, filling):
+        """Return the same rows, whose missing values are filled when they are read."""
+        return self._replace(filling=filling) if self.is_incomplete else self
+
     def alone(self):
         """Return the same table with all its rows read by this process."""
         return self._replace(workers=ALONE)
@@ -125,6 +136,8 @@ class Table(NamedTuple):
         if issparse(block):
             block = block.toarray()
         block = block.astype(self.dtype, order="C", copy=False)
+        if self.filling is not None:
+            block = self.filling(block)
         if self.scale is None:
             if out is not None:
                 out[...] = block
@@ -179,9 +192,28 @@ class Table(NamedTuple):
         """Sum of each column, in double precision."""
         return self.total(lambda block: [block.sum(axis=0, dtype=np.float64)])[0]
 
+    def mean(self):
+        """Mean of each column over what is there, in double precision; zero of an empty column."""
+        if not self.is_incomplete:
+            return self.sum() / self.n_rows
+        total, n_seen = self.total(
+            lambda block: (
+                np.nansum(block, axis=0, dtype=np.float64),
+                (~np.isnan(block)).sum(axis=0),
+            )
+        )
+        return total / np.maximum(n_seen, 1)
+
+    def seen_share(self):
+        """Share of the entries that are there."""
+        (n_seen,) = self._replace(filling=None).total(lambda block: [np.isfinite(block).sum()])
+        return max(float(n_seen), 1.0) / (self.n_rows * self.n_features)
+
     def extremes(self):
-        """Least and largest number of each column."""
-        least, most = self.fold(np.maximum, lambda block: (-block.min(axis=0), block.max(axis=0)))
+        """Least and largest number of each column; NaN of an empty one."""
+        least, most = self.fold(
+            np.fmax, lambda block: (-np.fmin.reduce(block, axis=0), np.fmax.reduce(block, axis=0))
+        )
         return -least, most
 
     def map(self, function, *widths):
@@ -217,7 +249,7 @@ class Table(NamedTuple):
         self._gather(np.arange(self.n_rows), rows)
         return rows
 
-    def batches(self, lengths, shape, noise, rng, is_resident=False):
+    def batches(self, lengths, shape, corruption, rng, is_resident=False):
         """Yield the shuffled minibatches of training, a chunk of steps at a time.
 
         Parameters
@@ -227,12 +259,13 @@ class Table(NamedTuple):
         shape : tuple of int
             Steps, rows of a batch and features of a chunk. A batch shorter than its rows is padded
             with rows of weight zero.
-        noise : float
-            Standard deviation of the Gaussian noise added to the inputs, in units of `scale`.
+        corruption : Corruption
+            What is done to the inputs.
         rng : numpy.random.Generator
-            Shuffles, and makes the noise.
+            Shuffles, and corrupts.
         is_resident : bool
-            Whether to give the indices of the rows instead; there must be no noise then.
+            Whether to give the indices of the rows instead; there must be no corruption then, and
+            nothing missing.
 
         Yields
         ------
@@ -244,6 +277,13 @@ class Table(NamedTuple):
         max_steps, batch_size, n_features = shape
         share = self.workers.share(batch_size)
         shuffled = shuffled_batches(self.n_rows, batch_size, rng)
+        filling, seen_share = None, 1.0
+        if self.filling is not None:
+            filling, seen_share = (
+                self.filling.standardised(self.offset, self.scale),
+                self.seen_share(),
+            )
+        as_they_are = self._replace(filling=None)
         for n_steps in lengths:
             weights = np.zeros((max_steps, batch_size), dtype=np.float32)
             read = np.zeros((max_steps, batch_size), dtype=np.intp)
@@ -256,12 +296,11 @@ class Table(NamedTuple):
                 targets = read.astype(np.int32)
             else:
                 targets = np.zeros((*weights.shape, n_features), dtype=np.float32)
-                self._gather(read[:n_steps].ravel(), targets.reshape(-1, n_features))
+                as_they_are._gather(read[:n_steps].ravel(), targets.reshape(-1, n_features))
             inputs = targets
-            if noise:
-                inputs = rng.standard_normal(shape, dtype=np.float32)[:, share]
-                inputs *= np.float32(min(noise, 1e30))  # more would overflow all the same
-                inputs += targets
+            if not is_resident:
+                parts = (shape, share, rng, filling, seen_share)
+                inputs, targets, weights = corruption(targets, weights, *parts)
             y = () if self.y is None else self.y[self._indices(read)]
             yield Batch(inputs, targets, weights, y), n_steps
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 import skae
 from skae import _loop
 from skae._activations import activation
+from skae._corruption import Corruption
 from skae._network import reconstruct
 from skae._start import start_at_random
 from skae._table import Table
@@ -68,7 +69,9 @@ def huber_problem(seed=0):
 
 def batches(table, n_steps=6, seed=0):
     lengths = [min(4, n_steps - done) for done in range(0, n_steps, 4)]
-    return table.batches(lengths, (4, 16, table.n_features), 0.0, np.random.default_rng(seed))
+    return table.batches(
+        lengths, (4, 16, table.n_features), Corruption(), np.random.default_rng(seed)
+    )
 
 
 def train(params, table, objective, constants, optimizer, rates):

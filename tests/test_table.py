@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.sparse import csr_array
 
 from skae import _table
+from skae._corruption import Corruption
 from skae._table import Table, shuffled_batches
 from skae._workers import Workers
 
@@ -304,7 +305,8 @@ def batches(X, noise=0.0, seed=0, **attributes):
     offset = np.linspace(-1, 1, X.shape[1])
     table = Table(X, **attributes).select(slice(None, None, 2)).standardised(offset, 2.0)
     rng = np.random.default_rng(seed)
-    return list(table.batches([3, 2], (3, 4, X.shape[1]), noise=noise, rng=rng))
+    corruption = Corruption(noise=noise)
+    return list(table.batches([3, 2], (3, 4, X.shape[1]), corruption, rng))
 
 
 def test_chunks_hold_centred_scaled_rows_and_say_which_are_padding(numbers):
@@ -350,7 +352,7 @@ def test_a_resident_table_has_the_rows_of_the_batches(numbers, selected):
     assert len(resident) == 24
     assert not resident[table.n_rows :].any()
     streams = (
-        table.batches([3, 2], shape, 0.0, np.random.default_rng(0), is_resident)
+        table.batches([3, 2], shape, Corruption(), np.random.default_rng(0), is_resident)
         for is_resident in (True, False)
     )
     for (indices, n_steps), (rows, _) in zip(*streams, strict=True):
@@ -428,7 +430,7 @@ def test_each_epoch_sees_each_row_once(n_rows, batch_size):
         assert (epochs[0] != epochs[1]).any()
     table = Table(np.arange(100.0)[:, None]).select(slice(50, 50 + n_rows)).standardised(0.0, 1.0)
     ((batch, n_steps),) = table.batches(
-        [per_epoch], (per_epoch + 1, batch_size, 1), noise=0, rng=np.random.default_rng(0)
+        [per_epoch], (per_epoch + 1, batch_size, 1), Corruption(), np.random.default_rng(0)
     )
     assert n_steps == per_epoch
     seen = batch.targets[batch.weights > 0].ravel()
@@ -436,6 +438,6 @@ def test_each_epoch_sees_each_row_once(n_rows, batch_size):
 
 
 def test_rows_that_are_not_standardised_come_in_batches_as_they_are(numbers):
-    ((batch, _),) = Table(numbers).batches([1], (1, 20, 5), 0.0, np.random.default_rng(0))
+    ((batch, _),) = Table(numbers).batches([1], (1, 20, 5), Corruption(), np.random.default_rng(0))
     rows = batch.targets[0]
     np.testing.assert_allclose(np.sort(rows, axis=0), np.sort(numbers, axis=0), rtol=1e-6)

@@ -14,6 +14,7 @@ import tensorflow as tf
 from sklearn.datasets import load_digits
 
 from skae import AutoencoderTransformer, _loop
+from skae._corruption import Corruption
 from skae._objectives import Reconstruction
 from skae._optimizers import Adam
 from skae._start import Architecture, first_network
@@ -65,7 +66,7 @@ def first_step(workers=ALONE):
     table = Table(X, workers=workers).standardised(network.offset, network.scale)
     ((state, losses),) = _loop.train(
         _loop.TrainState(params, Adam().init(params)),
-        table.batches([1], (1, 256, X.shape[1]), 0.0, rng),
+        table.batches([1], (1, 256, X.shape[1]), Corruption(), rng),
         [1e-3],
         objective=objective,
         constants=objective.constants(network),

@@ -1,0 +1,79 @@
+"""What training does to the rows that it shows to the network, which should give back the clean ones.
+
+Missing values are filled here too: they are what nature has corrupted.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+# What a seen entry counts in the loss beside one that was hidden on purpose: the hidden ones teach,
+# and the others keep the network close to what it is given.
+_SEEN_WEIGHT = 0.3
+
+
+class Corruption(NamedTuple):
+    """A way to corrupt rows.
+
+    Attributes
+    ----------
+    kind : {"gaussian", "missing"}
+        Gaussian noise is added, or entries are hidden and filled as missing values are.
+    noise : float
+        Its standard deviation, or the largest share of a row's entries that is hidden. Each row's
+        share is drawn between zero and that.
+    """
+
+    kind: str = "gaussian"
+    noise: float = 0.0
+
+    @property
+    def hides(self):
+        """Whether entries are hidden."""
+        return self.kind == "missing" and self.noise > 0
+
+    def __call__(self, rows, weights, shape, share, rng, filling, seen_share):
+        """Corrupt a chunk of standardised rows.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_steps, n_rows, n_features), float32
+            This worker's share of each batch.
+        weights : ndarray of shape (n_steps, n_rows), float32
+            Weight of each row.
+        shape : tuple of int
+            Shape of the chunk of all workers, for which random numbers are drawn.
+        share : slice
+            The rows that are this worker's.
+        rng : numpy.random.Generator
+            Draws them.
+        filling : Filling or None
+            Fills what is missing or hidden; None where neither is.
+        seen_share : float
+            Share of the table's entries that are there.
+
+        Returns
+        -------
+        inputs, targets : ndarray of shape (n_steps, n_rows, n_features), float32
+            The same array if there is no corruption.
+        weights : ndarray of shape (n_steps, n_rows) or (n_steps, n_rows, n_features), float32
+            With missing or hidden entries, of each entry.
+        """
+        inputs = targets = rows
+        if filling is not None:
+            seen, hidden, taught = ~np.isnan(rows), np.False_, 1.0
+            if self.hides:
+                shares = rng.uniform(0, min(self.noise, 1.0), (*shape[:2], 1))
+                hidden = (rng.random(shape, dtype=np.float32) < shares)[:, share] & seen
+                mean = min(self.noise, 1.0) / 2
+                taught = mean + (1 - mean) * _SEEN_WEIGHT
+            inputs = np.where(hidden, np.float32(np.nan), rows)
+            inputs = filling(inputs.reshape(-1, shape[2])).reshape(rows.shape)
+            counts = np.where(hidden, 1.0, _SEEN_WEIGHT if self.hides else 1.0) * seen
+            weights = weights[..., None] * (counts / (taught * seen_share)).astype(np.float32)
+            targets = np.where(seen, rows, np.float32(0))
+        if self.kind == "gaussian" and self.noise:
+            noise = rng.standard_normal(shape, dtype=np.float32)[:, share]
+            noise *= np.float32(min(self.noise, 1e30))  # more would overflow all the same
+            inputs = noise + inputs
+        return inputs, targets, weights
