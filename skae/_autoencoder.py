@@ -365,7 +365,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         warm = self.warm_start and hasattr(self, "encoder_")
         table, columns, seed, architecture = self._open(X, fitted=warm)
         against_pca = self.init == "pca" and not warm
-        rng, min_held_out = np.random.default_rng(seed), MIN_HELD_OUT if against_pca else 1
+        rng, min_held_out = np.random.default_rng(seed), (50 if architecture.is_imputer else MIN_HELD_OUT) if against_pca else 1
         splits = held_out_splits(table.n_rows, float(self.validation_fraction), min_held_out, rng)
         rows, subspace, axes = table, None, None
         if not (warm or self.noise):

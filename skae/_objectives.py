@@ -11,8 +11,9 @@ import numpy as np
 
 from ._network import reconstruct
 
-# What is hidden of held-out rows, to judge how it is filled: this share of the entries.
-_JUDGED_SHARE, _JUDGE_SEED = 0.2, 17
+# Entries of held-out rows are hidden in so many parts, to judge how they are filled: all of them,
+# or the first ones of more numbers than this.
+_PARTS, _MAX_JUDGED, _JUDGE_SEED = 5, 2**18, 17
 
 
 class Reconstruction(NamedTuple):
@@ -50,21 +51,21 @@ class Reconstruction(NamedTuple):
 
 
 class Imputation(Reconstruction):
-    """The same, judged by entries of held-out rows that are hidden on purpose.
-
-    A share of the seen entries, the same ones each time.
-    """
+    """The same, judged by entries of held-out rows that are hidden on purpose."""
 
     def row_errors(self, network, table):
         """Mean squared error of each row's hidden entries, in the units of X.
 
-        Of a row with more of them than an average one it counts more.
+        A fifth is hidden at a time, the same each time that a table is judged. All are, one fifth
+        after the other, if there are not many. A row in which more is seen counts more.
         """
         rng = np.random.default_rng(_JUDGE_SEED)
+        n_judged = max(1, min(_PARTS, _MAX_JUDGED // max(1, table.n_rows * table.n_features)))
 
         def errors(rows):
-            hidden = ~np.isnan(rows) & (rng.random(rows.shape) < _JUDGED_SHARE)
-            return np.column_stack([network.squared_errors(rows, hidden), hidden.sum(axis=1)])
+            part = np.where(np.isnan(rows), _PARTS, rng.integers(_PARTS, size=rows.shape))
+            squares = [network.squared_errors(rows, part == i) for i in range(n_judged)]
+            return np.column_stack([sum(squares), (part < n_judged).sum(axis=1)])
 
         squares, n_hidden = table.map(errors, network.width).reshape(-1, 2).T
         return squares * (network.scale**2 / max(1.0, n_hidden.sum() / max(1, len(squares))))
