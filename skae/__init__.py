@@ -1,8 +1,9 @@
-"""An autoencoder for scikit-learn that starts as PCA and only gets better."""
+"""Autoencoders for scikit-learn that start as PCA and only get better."""
 
 __version__ = "0.1.0"  # before the modules that put it into files
 
 from ._autoencoder import AutoencoderTransformer
 from ._checkpoint import Checkpoint
+from ._imputer import AutoencoderImputer
 
-__all__ = ["AutoencoderTransformer", "Checkpoint"]
+__all__ = ["AutoencoderImputer", "AutoencoderTransformer", "Checkpoint"]

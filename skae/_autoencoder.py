@@ -65,9 +65,10 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
 
     Parameters
     ----------
-    n_components : int or float, default=64
+    n_components : int, float or "auto", default=64
         Size of the code, at most the number of features. A float in (0, 1) means the smallest size
-        at which PCA explains that share of the variance.
+        at which PCA explains that share of the variance. "auto" is for ``corruption="missing"``,
+        see :class:`AutoencoderImputer`.
 
     hidden_layer_sizes : int or tuple of int, default=(256,)
         Sizes of the encoder's hidden layers; the decoder mirrors them. ``()`` with ``init="pca"``
@@ -124,9 +125,15 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         of training rows (in `partial_fit`, of rows seen), is added to the mean squared error of the
         scaled data. The linear path bears none, so large values lead to a linear autoencoder.
 
+    corruption : {"gaussian", "missing"}, default="gaussian"
+        What is done to the inputs in training, if `noise` is above zero, so that the network learns
+        to undo it (a denoising autoencoder [3]_): Gaussian noise is added, or entries are hidden
+        and filled as missing values are. With "missing", held-out rows are judged by such entries.
+
     noise : float, default=0.0
-        Standard deviation of Gaussian noise added to the inputs in training (a denoising
-        autoencoder [3]_), in units of the root mean square of the centred data.
+        Standard deviation of the Gaussian noise, in units of the root mean square of the centred
+        data; or largest share of a row's entries that is hidden, where each row's share is drawn
+        from zero to that.
 
     validation_fraction : float, default=0.1
         Share of the rows to hold out for choosing the snapshot. 0 holds none out and keeps the last
@@ -163,7 +170,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         Weights: "coefs" and "intercepts", lists with one array per layer, and "linear". The encoder
         takes rows minus `offset_`, the decoder gives them.
     mean_ : ndarray of shape (n_features_in_,)
-        Mean of the training rows.
+        Mean of the training rows, over what is there.
     offset_ : ndarray of shape (n_features_in_,)
         What the network subtracts from each row: the mean of the rows it was trained on, or zero
         (see `output_activation`).
@@ -171,6 +178,10 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         The unit of training: the root mean square of those centred rows, or one.
     bounds_ : ndarray of shape (2, n_features_in_)
         Lower and upper bounds of the reconstruction, infinite where it is unclipped.
+    filling_ : dict
+        Probabilistic PCA, which fills missing values with their mean given the rest of the row: a
+        row is "mean" + "scale" * ("loadings" @ z + e), where z is standard normal and e has the
+        variance "noise_variance" in each column.
     activations_ : tuple of str
         Hidden, code and output activation.
     n_components_ : int
@@ -208,6 +219,14 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
     OMP_NUM_THREADS says when the first `fit` of a process imports TensorFlow; the workers of joblib
     and Dask have it set.
 
+    **Missing values** are NaN, and every method takes them. Rows are completed before they are
+    encoded, by probabilistic PCA: fitted by EM [4]_ if values are missing in training, for sizes
+    and steps that best restore entries which are hidden from it; otherwise made of the PCA that
+    training starts from. The loss and the scores are over what is there, scaled to all
+    columns, and `reconstruct` gives complete rows. A column without any value counts as one of
+    zeros, and a row without any as the mean. To fill gaps is
+    :class:`AutoencoderImputer`'s work.
+
     **Several machines.** In the scope of a `tf.distribute` strategy `fit` and `partial_fit` train
     data-parallel. Every worker is given the same parameters and all rows; each reads its part of a
     minibatch, and all end with the same bits. A ConnectionError says that a worker was
@@ -238,6 +257,8 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
        networks", AISTATS 2010, section 4.2.1.
     .. [3] P. Vincent et al. "Extracting and Composing Robust Features with Denoising Autoencoders",
        ICML 2008, section 2.3.
+    .. [4] A. Ilin, T. Raiko. "Practical Approaches to Principal Component Analysis in the Presence
+       of Missing Values", JMLR 11, 2010, section 3.
 
     Examples
     --------
@@ -260,7 +281,11 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
     _doc_link_template = "https://pypi.org/project/skae/"
 
     _parameter_constraints: dict = {  # noqa: RUF012
-        "n_components": [_POSITIVE_INTEGER, Interval(Real, 0, 1, closed="neither")],
+        "n_components": [
+            _POSITIVE_INTEGER,
+            Interval(Real, 0, 1, closed="neither"),
+            StrOptions({"auto"}),
+        ],
         "hidden_layer_sizes": ["array-like", _POSITIVE_INTEGER],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "init": [StrOptions({"pca", "glorot", "normal"})],
@@ -287,7 +312,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
 
     def __init__(
         self,
-        n_components: float = 64,
+        n_components: float | Literal["auto"] = 64,
         *,
         hidden_layer_sizes: int | Sequence[int] = (256,),
         activation: _Activation = "silu",
@@ -365,8 +390,12 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         warm = self.warm_start and hasattr(self, "encoder_")
         table, columns, seed, architecture = self._open(X, fitted=warm)
         against_pca = self.init == "pca" and not warm
-        rng, min_held_out = np.random.default_rng(seed), (50 if architecture.is_imputer else MIN_HELD_OUT) if against_pca else 1
-        splits = held_out_splits(table.n_rows, float(self.validation_fraction), min_held_out, rng)
+        splits = held_out_splits(
+            table.n_rows,
+            float(self.validation_fraction),
+            MIN_HELD_OUT[architecture.is_imputer] if against_pca else 1,
+            np.random.default_rng(seed),
+        )
         rows, subspace, axes = table, None, None
         if not (warm or self.noise):
             subspace = Subspace.of(table, architecture, len(splits[0][0]))
@@ -479,6 +508,11 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
             vars(self).pop(name, None)
         vars(self).update(state)
 
+    @property
+    def _is_imputer(self):
+        """Whether training hides entries, to restore them."""
+        return self.corruption == "missing" and self.noise > 0
+
     def _check_combinations(self):
         """Refuse parameters that are in range but cannot work together."""
         self._hidden_layer_sizes()
@@ -493,6 +527,17 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
                     f"init='pca' starts a linear path, so {name} must be 'identity', got "
                     f"{getattr(self, name)!r}. Set {name}='identity', or init='glorot'."
                 )
+        if self.n_components == "auto" and not self._is_imputer:
+            raise ValueError(
+                "n_components='auto' is for corruption='missing' with noise above 0, got "
+                f"corruption={self.corruption!r} and noise={self.noise!r}. Set a number, or a "
+                "share of the variance such as 0.95."
+            )
+        if self.corruption == "missing" and self.noise > 1:
+            raise ValueError(
+                "With corruption='missing', noise is the largest share of a row that is hidden, at "
+                f"most 1, got {self.noise!r}."
+            )
         if self.whiten and self.code_activation != "identity":
             raise ValueError(
                 "whiten=True needs code_activation='identity', got "
@@ -535,7 +580,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         # without hidden layers the linear path is all there is, whatever the start
         if hidden and (self.init == "pca") != ("linear" in self.encoder_):
             _check_same("init", self.init, "glorot or normal" if self.init == "pca" else "pca")
-        if self.n_components >= 1:
+        if self.n_components != "auto" and self.n_components >= 1:
             asked = min(self.n_components, self.n_features_in_)
             _check_same("n_components", asked, n_components)
 
@@ -578,7 +623,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
             self._activations(),
             self.init,
             self.bounds,
-            is_imputer=self.corruption == "missing" and self.noise > 0,
+            is_imputer=self._is_imputer,
         )
         if fitted:
             return table, columns, seed, architecture._replace(n_components=self.n_components_)

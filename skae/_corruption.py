@@ -1,4 +1,4 @@
-"""What training does to the rows that it shows to the network, which should give back the clean ones.
+"""What training does to the rows that the network is shown, and should give back clean.
 
 Missing values are filled here too: they are what nature has corrupted.
 """

@@ -27,8 +27,9 @@ _EXPLODED = 1e6
 _SIGNIFICANCE = 0.05
 # Endings of runs that came from outside.
 BROKEN_OFF = ("interrupted", "lost")
-# The choice between PCA and a trained network hears at least so many held-out rows.
-MIN_HELD_OUT = 100
+# The choice between the start and a trained network hears at least so many held-out rows; those of
+# an imputer, of which each restores several entries, are fewer.
+MIN_HELD_OUT = {False: 100, True: 50}
 
 
 def held_out_splits(n_samples, fraction, min_held_out, rng):
