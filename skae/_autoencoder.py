@@ -389,6 +389,9 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         """
         warm = self.warm_start and hasattr(self, "encoder_")
         table, columns, seed, architecture = self._open(X, fitted=warm)
+        if len(empty := table.empty_columns()):
+            text = f"X has no value in columns {list(map(int, empty))}: they count as zeros."
+            _sklearn.warn(text, UserWarning)
         against_pca = self.init == "pca" and not warm
         splits = held_out_splits(
             table.n_rows,
@@ -409,6 +412,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         plan = plan_fit(objective, rows, architecture, splits, self._settings(), against_pca, axes)
 
         columns |= {"mean_": table.mean(), "n_samples_seen_": table.n_rows}
+        columns |= {"_had_gaps": table.is_incomplete}
         canonical = Canonical(start, bool(self.whiten), subspace)
         conclude = partial(self._conclude, table, plan, canonical, columns)
         # with several splits, there is a run on all rows
@@ -461,6 +465,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         if run.ending != "diverged" or first:  # such rows taught nothing, and would spoil the code
             table = table.alone() if run.ending == "lost" else table
             network, stream = stream.after(run, error, table, bool(self.whiten))
+            columns |= {"_had_gaps": table.is_incomplete or getattr(self, "_had_gaps", False)}
             self._adopt(self._weights(network) | columns | stream.attributes())
         _tell(run.ending, run.error)
         return self

@@ -70,7 +70,9 @@ class Corruption(NamedTuple):
             inputs = np.where(hidden, np.float32(np.nan), rows)
             inputs = filling(inputs.reshape(-1, shape[2])).reshape(rows.shape)
             counts = np.where(hidden, 1.0, _SEEN_WEIGHT if self.hides else 1.0) * seen
-            weights = weights[..., None] * (counts / (taught * seen_share)).astype(np.float32)
+            weights = weights[..., None] * (counts / (taught * (seen_share or 1.0))).astype(
+                np.float32
+            )
             targets = np.where(seen, rows, np.float32(0))
         if self.kind == "gaussian" and self.noise:
             noise = rng.standard_normal(shape, dtype=np.float32)[:, share]

@@ -15,21 +15,9 @@ from ._sklearn import BaseImputer, Interval, MissingValues, VersionMarkMixin
 
 _AUTOENCODER = AutoencoderTransformer._parameter_constraints
 # Parameters that are the autoencoder's.
-_SHARED = (
-    "n_components",
-    "hidden_layer_sizes",
-    "activation",
-    "bounds",
-    "noise",
-    "learning_rate_init",
-    "batch_size",
-    "max_iter",
-    "max_steps",
-    "alpha",
-    "validation_fraction",
-    "random_state",
-    "verbose",
-)
+_SHARED = ("n_components", "hidden_layer_sizes", "activation", "bounds", "noise", "batch_size")
+_SHARED += ("learning_rate_init", "max_iter", "max_steps", "alpha", "validation_fraction")
+_SHARED += ("random_state", "verbose")
 
 
 class AutoencoderImputer(VersionMarkMixin, BaseImputer):
@@ -70,7 +58,7 @@ alpha, validation_fraction
         drops them.
 
     random_state : int, RandomState instance or None, default=None
-        For the network's start, the held-out rows, the order of minibatches and what is hidden.
+        For the network's start, the held-out rows, the batches and what is hidden.
 
     verbose : int, default=0
         If positive, print a line at each evaluation.

@@ -257,11 +257,12 @@ def _expectation_maximisation(rows, n_components):
     seen = ~np.isnan(rows)
     n_seen, rows = seen.sum(axis=0), np.where(seen, rows, 0.0)
     mean, squares = rows.sum(axis=0) / np.maximum(n_seen, 1), np.square(rows).sum()
-    centred = np.where(seen, rows - mean, 0.0)
-    variance = np.square(centred).sum() / max(1, n_seen.sum())
+    centred, n_seen = np.where(seen, rows - mean, 0.0), max(1, n_seen.sum())
+    variance = np.square(centred).sum() / n_seen
     least = LEAST_NOISE * (variance or 1.0)
     _, std, axes = np.linalg.svd(centred, full_matrices=False)
     std = std[:n_components] / np.sqrt(len(rows))
+    n_components = len(std)  # fewer where rows are
     loadings = axes[:n_components].T * std
     noise_variance = max(variance - np.square(std).sum() / rows.shape[1], least)
     while True:
@@ -270,7 +271,7 @@ def _expectation_maximisation(rows, n_components):
             ridge = least * np.eye(n_components + 1)  # a column without values gets zeros
             solution = np.linalg.solve(moments + ridge, products[..., None])[..., 0]
             loadings, mean = solution[:, :-1], solution[:, -1]
-            noise_variance = max((squares - (products * solution).sum()) / n_seen.sum(), least)
+            noise_variance = max((squares - (products * solution).sum()) / n_seen, least)
         axes, std, _ = np.linalg.svd(loadings, full_matrices=False)
         yield Filling(mean, 1.0, axes * std, float(noise_variance))
 

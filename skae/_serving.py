@@ -157,8 +157,13 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         model : keras.Model
-            From rows to their reconstruction, with the sub-models
+            From complete rows to their reconstruction, with the sub-models
             ``model.get_layer("encoder")`` and ``model.get_layer("decoder")``.
+
+        Raises
+        ------
+        ValueError
+            If values were missing in training: the model does not fill them.
 
         Examples
         --------
@@ -173,9 +178,19 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         (None, 2)
         """
         check_is_fitted(self)
+        self._check_exportable()
         from ._keras import to_keras  # which imports TensorFlow
 
         return to_keras(self._network)
+
+    def _check_exportable(self):
+        """Refuse to export what was trained on rows that must be filled first."""
+        if self._had_gaps:
+            raise ValueError(
+                f"This {type(self).__name__} was trained on rows with missing values, which an "
+                "exported network does not fill. Impute first, with AutoencoderImputer for "
+                "instance, and fit and export what comes after it."
+            )
 
     def _validate(self, X, *, reset):
         """Check rows; arrays of numbers are left as they are, in memory or on disk.

@@ -126,17 +126,20 @@ class Architecture(NamedTuple):
 
     def sized(self, table, seed):
         """Return the architecture for a table: its effort and the size of its code are chosen."""
-        n_components, effort = self.n_components, None
+        effort, complete = None, table
+        if table.seen_share() == 0:
+            raise ValueError("X has no value at all: all of it is missing.")
         if table.is_incomplete or self.is_imputer:
-            is_largest = self.is_imputer and n_components != "auto" and n_components >= 1
-            most = n_components if is_largest else table.n_features
-            effort = filling_effort(table, most, seed)
-        if n_components == "auto":
+            effort = filling_effort(table, table.n_features, seed)
+            complete = table.filled(first_filling(table, effort, seed))
+        if self.n_components == "auto":
             is_wide = table.n_features > _MAX_AUTO_COMPONENTS
             n_components = max(1, effort.n_components) if is_wide else table.n_features
-        elif n_components < 1:
-            table = table.filled(first_filling(table, effort, seed))
-        return self._replace(n_components=code_size(table, n_components, seed), effort=effort)
+        else:
+            n_components = code_size(complete, self.n_components, seed)
+        if self.is_imputer and n_components < effort.n_components:  # which starts in the code
+            effort = filling_effort(table, n_components, seed)
+        return self._replace(n_components=n_components, effort=effort)
 
     def sizes(self, n_features):
         """Sizes of the encoder's layers, from the features to the code."""

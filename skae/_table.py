@@ -204,10 +204,16 @@ class Table(NamedTuple):
         )
         return total / np.maximum(n_seen, 1)
 
+    def empty_columns(self):
+        """Return the indices of the columns without any value."""
+        return np.flatnonzero(np.isnan(self.extremes()[0])) if self.is_incomplete else []
+
     def seen_share(self):
         """Share of the entries that are there."""
+        if not self.is_incomplete:
+            return 1.0
         (n_seen,) = self._replace(filling=None).total(lambda block: [np.isfinite(block).sum()])
-        return max(float(n_seen), 1.0) / (self.n_rows * self.n_features)
+        return float(n_seen) / (self.n_rows * self.n_features)
 
     def extremes(self):
         """Least and largest number of each column; NaN of an empty one."""
@@ -279,10 +285,8 @@ class Table(NamedTuple):
         shuffled = shuffled_batches(self.n_rows, batch_size, rng)
         filling, seen_share = None, 1.0
         if self.filling is not None:
-            filling, seen_share = (
-                self.filling.standardised(self.offset, self.scale),
-                self.seen_share(),
-            )
+            filling = self.filling.standardised(self.offset, self.scale)
+            seen_share = self.seen_share()
         as_they_are = self._replace(filling=None)
         for n_steps in lengths:
             weights = np.zeros((max_steps, batch_size), dtype=np.float32)

@@ -11,7 +11,8 @@ itself, for a step of a pipeline, or for the class::
 
 The graph takes any number of rows. For float64 rows it computes in double precision, apart from
 gelu's error function; for others in single. Of a data frame, convert for ``X[:1].to_numpy()``:
-skl2onnx would make an input of each column.
+skl2onnx would make an input of each column. It does not fill missing values: an estimator that was
+trained with some is refused, and so is `AutoencoderImputer`.
 
 Examples
 --------
@@ -36,6 +37,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from ._autoencoder import AutoencoderTransformer
+from ._imputer import AutoencoderImputer
 
 try:
     from onnx import TensorProto
@@ -132,6 +134,7 @@ def _calculate_output_shape(operator):
 
 def _convert(scope, operator, container):
     estimator = operator.raw_operator
+    estimator._check_exportable()
     network, method = estimator._network, _method(container, estimator)
     hidden, code, output = network.activations
     is_double = isinstance(operator.outputs[0].type, DoubleTensorType)
@@ -153,6 +156,19 @@ def _convert(scope, operator, container):
     )
 
 
+def _refuse(operator):
+    raise NotImplementedError(
+        "AutoencoderImputer has no ONNX graph: fill missing values in Python, and convert what "
+        "comes after it in the pipeline."
+    )
+
+
+update_registered_converter(
+    AutoencoderImputer,
+    "SkaeAutoencoderImputer",
+    _refuse,
+    lambda scope, operator, container: _refuse(operator),
+)
 update_registered_converter(
     AutoencoderTransformer,
     "SkaeAutoencoderTransformer",

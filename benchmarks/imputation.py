@@ -1,0 +1,475 @@
+"""AutoencoderImputer against other imputers: error, seconds, and what the filled rows are worth.
+
+Entries of complete tables are hidden and imputed. Error: root mean square over the hidden entries,
+divided by that of filling in the mean of what is seen of the column. Columns are first standardised
+by what is seen of the training rows, for all methods alike; MNIST's stay pixels / 255, which have
+one unit. Columns without variation are dropped, and a row that would lose all gets an entry back.
+
+Imputers are fitted to 75 % of the rows, holes included, and fill these (`error`) and the others,
+with holes of the same pattern (`error_new`). For tables with labels: accuracy on the new rows of a
+LogisticRegression that has learnt from the filled training rows.
+
+Patterns: a share of the entries at random; `by-value`: the larger within its column, the likelier
+(none of the smallest, 40 % of the largest); `blocks`: 40 % of the columns, side by side, of a
+random half of the rows.
+
+Peers, with their defaults: the mean, KNNImputer, IterativeImputer (BayesianRidge) up to 100
+columns, fancyimpute's SoftImpute where that is installed and works (it cannot fill new rows alone,
+so they join the training rows), and IterativeImputer with 100 ExtraTrees in the manner of
+MissForest, which takes minutes: up to 30 columns, and for the pattern `random-20` alone. EM-PCA is
+where ours starts: the probabilistic PCA of the fitted AutoencoderImputer, untrained.
+
+Seconds of our fits take in compiling, which is done anew for each, and leave out importing
+TensorFlow, for a tiny fit comes first. Scikit-learn's imputers have one thread but for linear
+algebra (`n_jobs` is not set), TensorFlow has all. Serving: 10 000 new rows of 30 columns, 20 % of
+them missing, filled by KNNImputer and ours after a fit to 2000.
+
+Run ``python benchmarks/imputation.py`` (hours; ``--quick``: two tables, one pattern, one seed, no
+ExtraTrees). Writes imputation.json, after each figure, and imputation.png below benchmarks/results/
+or --output. MNIST, 5000 of its training rows, where SKAE_MNIST is set or --tables names it.
+"""
+
+import json
+import os
+import sys
+import time
+import warnings
+from importlib.util import find_spec
+from itertools import product
+from pathlib import Path
+from statistics import geometric_mean, mean, median
+from typing import NamedTuple
+
+import numpy as np
+from _common import RESULTS, OneLineParser, environment, load, positive, timed
+from matplotlib.figure import Figure
+from scipy.stats import rankdata
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+
+from skae import AutoencoderImputer, _loop
+
+
+def gaussian(rng, n_rows, n_columns):
+    """Draw rows of rank 5, and noise."""
+    rows = rng.normal(size=(n_rows, 5)) @ rng.normal(size=(5, n_columns))
+    return rows + 0.5 * rng.normal(size=rows.shape)
+
+
+def curved(rng, n_rows, n_columns):
+    """Draw rows of a curved surface: three numbers through a layer of tanh, and noise."""
+    weights, bias = rng.normal(size=(3, n_columns)), rng.normal(size=n_columns)
+    rows = np.tanh(rng.normal(size=(n_rows, 3)) @ weights + bias)
+    return rows + 0.1 * rng.normal(size=rows.shape)
+
+
+def mnist():
+    """Return 5000 random training rows of MNIST, and their labels."""
+    table = load("mnist")
+    rows = np.random.default_rng(0).choice(len(table.X_train), 5000, replace=False)
+    return table.X_train[rows], table.y_train[rows]
+
+
+# Rows and labels, if they have any.
+TABLES = {
+    "breast_cancer": lambda: load_breast_cancer(return_X_y=True),
+    "wine": lambda: load_wine(return_X_y=True),
+    "diabetes": lambda: (load_diabetes(scaled=False).data, None),
+    "digits": lambda: load_digits(return_X_y=True),
+    "gaussian": lambda: (gaussian(np.random.default_rng(0), 1000, 20), None),
+    "curved": lambda: (curved(np.random.default_rng(0), 1000, 20), None),
+    "mnist": mnist,
+}
+
+
+def by_value(rng, X):
+    """Hide large entries more often."""
+    return rng.random(X.shape) < 0.4 * (rankdata(X, axis=0) - 0.5) / len(X)
+
+
+def blocks(rng, X):
+    """Hide columns side by side, of half of the rows."""
+    width = round(0.4 * X.shape[1])
+    first = rng.integers(0, X.shape[1] - width + 1, size=(len(X), 1))
+    columns = np.arange(X.shape[1])
+    chosen = rng.permutation(len(X)) < len(X) / 2
+    return chosen[:, None] & (columns >= first) & (columns < first + width)
+
+
+# What they hide, a mask.
+PATTERNS = {
+    "random-10": lambda rng, X: rng.random(X.shape) < 0.1,
+    "random-20": lambda rng, X: rng.random(X.shape) < 0.2,
+    "random-50": lambda rng, X: rng.random(X.shape) < 0.5,
+    "by-value": by_value,
+    "blocks": blocks,
+}
+
+
+class Cell(NamedTuple):
+    """What imputers are measured on: rows as they are and as shown, those to fit and new ones."""
+
+    X: np.ndarray
+    X_new: np.ndarray
+    shown: np.ndarray
+    shown_new: np.ndarray
+    y: np.ndarray | None
+    y_new: np.ndarray | None
+
+
+def cell_of(X, y, pattern, seed, *, standardise):
+    """Hide entries, split the rows and standardise the columns."""
+    rng = np.random.default_rng(seed)
+    X = X[:, np.ptp(X, axis=0) > 0]
+    hidden = PATTERNS[pattern](rng, X)
+    bare = np.flatnonzero(hidden.all(axis=1))
+    hidden[bare, rng.integers(0, X.shape[1], size=len(bare))] = False
+    rows, new = train_test_split(np.arange(len(X)), test_size=0.25, random_state=seed, stratify=y)
+    shown = np.where(hidden, np.nan, X)
+    if standardise:
+        scaler = StandardScaler().fit(shown[rows])
+        X, shown = scaler.transform(X), scaler.transform(shown)
+    labels = (None, None) if y is None else (y[rows], y[new])
+    return Cell(X[rows], X[new], shown[rows], shown[new], *labels)
+
+
+class SoftImpute:
+    """fancyimpute's: it fills nothing but what it is fitted to."""
+
+    def fit(self, X):
+        """Fill rows."""
+        self.X, self.filled = X, self._fill(X)
+        return self
+
+    def transform(self, X):
+        """Return the rows, filled; new ones join those of `fit`."""
+        return self.filled if X is self.X else self._fill(np.vstack([self.X, X]))[-len(X) :]
+
+    def _fill(self, X):
+        from fancyimpute import SoftImpute
+
+        return SoftImpute(verbose=False).fit_transform(X)
+
+
+class Untrained:
+    """Where ours starts: its probabilistic PCA."""
+
+    def __init__(self, imputer):
+        self.transform = imputer.autoencoder_._network.filling
+
+
+def extra_trees(seed):
+    """Return an imputer in the manner of MissForest."""
+    return IterativeImputer(ExtraTreesRegressor(100, random_state=seed), random_state=seed)
+
+
+PEERS = {
+    "mean": lambda seed: SimpleImputer(),
+    "KNN": lambda seed: KNNImputer(),
+    "BayesianRidge": lambda seed: IterativeImputer(random_state=seed),
+    "ExtraTrees": extra_trees,
+    "softImpute": lambda seed: SoftImpute(),
+}
+METHODS = [*PEERS, "EM-PCA", "ours"]
+# Okabe and Ito's colours, which the colour-blind tell apart; the mean is the line at one.
+STYLES = {
+    "KNN": ("#E69F00", "v"),
+    "BayesianRidge": ("#56B4E9", "^"),
+    "ExtraTrees": ("#009E73", "D"),
+    "softImpute": ("#CC79A7", "P"),
+    "EM-PCA": ("#000000", "x"),
+    "ours": ("#D55E00", "o"),
+}
+
+
+def peers_of(n_columns, pattern, *, quick):
+    """Name the peers that are measured on a table."""
+    left_out = {
+        "BayesianRidge": n_columns > 100,
+        "ExtraTrees": n_columns > 30 or pattern != "random-20" or quick,
+        "softImpute": find_spec("fancyimpute") is None,
+    }
+    return [name for name in PEERS if not left_out.get(name)]
+
+
+def fit(imputer, X):
+    """Fit an imputer as the first of its process, and return the seconds."""
+    _loop._Compiled.cache_clear()
+    return timed(lambda: imputer.fit(X))[1]
+
+
+def root_mean_square(filled, X, shown):
+    """Error of what is filled in."""
+    return float(np.sqrt(np.mean(np.square(filled - X)[np.isnan(shown)])))
+
+
+def figures(imputer, cell):
+    """Errors, seconds and accuracy of a fitted imputer."""
+    unit = SimpleImputer().fit(cell.shown)
+    filled = imputer.transform(cell.shown)
+    filled_new, seconds = timed(lambda: imputer.transform(cell.shown_new))
+    result = {"transform_seconds": seconds}
+    for key, rows, X, shown in (
+        ("error", filled, cell.X, cell.shown),
+        ("error_new", filled_new, cell.X_new, cell.shown_new),
+    ):
+        error = root_mean_square(rows, X, shown)
+        result[key] = error / root_mean_square(unit.transform(shown), X, shown)
+    if cell.y is not None:
+        classifier = LogisticRegression(max_iter=1000).fit(filled, cell.y)
+        result["accuracy"] = classifier.score(filled_new, cell.y_new)
+    return result
+
+
+def measure(cell, seed, peers):
+    """Yield the name of each method and its figures, or how a peer failed."""
+    for name in peers:
+        imputer = PEERS[name](seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            try:
+                row = {"fit_seconds": fit(imputer, cell.shown), **figures(imputer, cell)}
+            except (ValueError, TypeError, ImportError, ArithmeticError) as error:
+                row = {"failed": f"{type(error).__name__}: {error}"}
+        yield name, row
+    imputer = AutoencoderImputer(random_state=seed)
+    seconds = fit(imputer, cell.shown)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of the classifier
+        yield "EM-PCA", figures(Untrained(imputer), cell)
+        yield "ours", {"fit_seconds": seconds, **figures(imputer, cell)}
+
+
+def over_seeds(results, key, summary=median):
+    """Sum up a figure over the seeds, for each method: by table and pattern."""
+    values = {}
+    for row in results:
+        if row.get(key) is not None:
+            cells = values.setdefault(row["method"], {})
+            cells.setdefault((row["table"], row["pattern"]), []).append(row[key])
+    return {
+        method: {cell: summary(numbers) for cell, numbers in cells.items()}
+        for method, cells in values.items()
+    }
+
+
+def compare(results, key, average):
+    """Average of each method, and of ours on the same cells."""
+    medians = over_seeds(results, key)
+    return {
+        method: [average(cells.values()), average(medians["ours"][cell] for cell in cells)]
+        for method, cells in medians.items()
+    }
+
+
+def summarise(results):
+    """Sum up over the suite."""
+    results = [row for row in results if (row["table"], row["pattern"]) in finished(results)]
+    if not results:
+        return {}
+    errors, seconds = (over_seeds(results, key) for key in ("error", "fit_seconds"))
+    errors = {method: errors[method] for method in METHODS if method in errors}
+    summary = {"cells": {method: len(cells) for method, cells in errors.items()}}
+    for key in ("error", "error_new", "fit_seconds", "transform_seconds"):
+        summary[key] = compare(results, key, geometric_mean)
+    summary["accuracy"] = compare(results, "accuracy", mean)
+    best = min((m for m in errors if m in PEERS), key=lambda m: summary["error"][m][0])
+    theirs, ours = summary["error"][best]
+    trained = errors["ours"]
+    return summary | {
+        "best_peer": best,
+        "ours / best peer": ours / theirs,
+        # but for rounding
+        "worse than EM-PCA": [c for c, e in errors["EM-PCA"].items() if trained[c] > 1.00001 * e],
+        "better than all peers": [
+            cell
+            for cell, error in trained.items()
+            if error < min(errors[m].get(cell, np.inf) for m in errors if m in PEERS)
+        ],
+        "fit seconds, ours / ExtraTrees": {
+            table: seconds["ours"][table, pattern] / theirs
+            for (table, pattern), theirs in seconds.get("ExtraTrees", {}).items()
+        },
+    }
+
+
+def finished(results):
+    """Tables and patterns that ours, which is the last, has been measured on."""
+    return {(row["table"], row["pattern"]) for row in results if row["method"] == "ours"}
+
+
+def show(results, summary):
+    """Print a table for each pattern, and the summary."""
+    medians, ranges = (
+        over_seeds(results, "error", how)
+        for how in (median, lambda e: f"{min(e):.3f}..{max(e):.3f}")
+    )
+    methods = [name for name in METHODS if name in medians and name != "mean"]
+    tables, patterns = (
+        list(dict.fromkeys(row[k] for row in results)) for k in ("table", "pattern")
+    )
+    for pattern in patterns:
+        print(f"\n{pattern:15}" + "".join(f"{name:>20}" for name in methods))
+        for table in tables:
+            cell = (table, pattern)
+            figures = (
+                f"{medians[m][cell]:.3f} {ranges[m][cell]}" if cell in medians[m] else ""
+                for m in methods
+            )
+            print(f"{table:15}" + "".join(f"{figure:>20}" for figure in figures))
+    keys = ("error", "error_new", "accuracy", "fit_seconds", "transform_seconds")
+    print("\nOver all, and ours on the same cells: geometric means, of accuracies the mean")
+    print(f"{'':15}{'cells':>6}" + "".join(f"{key:>20}" for key in keys))
+    for method, count in summary["cells"].items():
+        pairs = (summary[key].get(method) for key in keys)
+        text = "".join(f"{f'{p[0]:.3f} / {p[1]:.3f}' if p else '':>20}" for p in pairs)
+        print(f"{method:15}{count:>6}{text}")
+    ratio, count = summary["ours / best peer"], summary["cells"]["ours"]
+    print(
+        f"\nThe best peer where it ran is {summary['best_peer']}: our error is {ratio:.3f} of its."
+    )
+    for key in ("worse than EM-PCA", "better than all peers"):
+        print(f"Ours is {key} in {len(summary[key])} of {count} cells.")
+    for table, ratio in summary["fit seconds, ours / ExtraTrees"].items():
+        print(f"{table}: our fit takes {ratio:.3f} of ExtraTrees' seconds.")
+    for method, failed in {r["method"]: r["failed"] for r in results if "failed" in r}.items():
+        print(f"{method} failed, in some cells at least: {failed}")
+
+
+def serving(rounds=3):
+    """Seconds to fill new rows."""
+    rng = np.random.default_rng(0)
+    X = StandardScaler().fit_transform(curved(rng, 12_000, 30))
+    X[PATTERNS["random-20"](rng, X)] = np.nan
+    imputers = {"KNN": KNNImputer(), "ours": AutoencoderImputer(random_state=0)}
+    seconds = {}
+    for name, imputer in imputers.items():
+        imputer.fit(X[:2000])
+        seconds[name] = median(
+            timed(lambda i=imputer: i.transform(X[2000:]))[1] for _ in range(rounds)
+        )
+    ratio = seconds["KNN"] / seconds["ours"]
+    print(
+        f"10 000 new rows are filled by KNNImputer in {seconds['KNN']:.2f} s, by ours in "
+        f"{seconds['ours']:.3f} s, {ratio:.1f} times quicker.",
+        flush=True,
+    )
+    return {**seconds, "ratio": ratio}
+
+
+def draw(results, path):
+    """Draw errors by table, a panel for each pattern."""
+    medians, ranges = (
+        over_seeds(results, "error", how) for how in (median, lambda e: (min(e), max(e)))
+    )
+    tables, patterns = (
+        list(dict.fromkeys(row[k] for row in results)) for k in ("table", "pattern")
+    )
+    methods = [name for name in STYLES if name in medians]
+    n_columns = min(3, len(patterns))
+    n_lines = -(-len(patterns) // n_columns)
+    figure = Figure(figsize=(4.2 * n_columns + 1.5, 3.4 * n_lines), layout="constrained", dpi=110)
+    grid = figure.subplots(n_lines, n_columns, sharey=True, squeeze=False).ravel()
+    for axes in grid[len(patterns) :]:
+        axes.set_axis_off()
+    for axes, pattern in zip(grid, patterns, strict=False):
+        axes.axhline(1, color="0.5", lw=0.8)
+        axes.grid(alpha=0.3, axis="y", which="both")
+        axes.set(title=pattern, yscale="log", xlim=(-0.5, len(tables) - 0.5))
+        axes.set_xticks(range(len(tables)), tables, rotation=30, ha="right")
+        axes.set_xticks(np.arange(0.5, len(tables) - 1), minor=True)
+        axes.tick_params(axis="x", which="minor", length=8)
+        for i, method in enumerate(methods):
+            cells = [(t, (t_name, pattern)) for t, t_name in enumerate(tables)]
+            cells = [(t, cell) for t, cell in cells if cell in medians[method]]
+            x = [t + (i - (len(methods) - 1) / 2) * 0.8 / len(methods) for t, _ in cells]
+            middle = np.array([medians[method][cell] for _, cell in cells])
+            ends = np.array([ranges[method][cell] for _, cell in cells]).reshape(-1, 2).T
+            color, marker = STYLES[method]
+            axes.errorbar(
+                x, middle, abs(ends - middle), fmt=marker, color=color, ms=5, label=method
+            )
+    for axes in grid[::n_columns]:
+        axes.set_ylabel("error / that of the mean")
+    handles = {}
+    for axes in grid[: len(patterns)]:
+        handles |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+    figure.legend(handles.values(), handles, loc="outside right upper")
+    figure.savefig(path)
+
+
+def parse(arguments):
+    """Read the command line, and load the tables."""
+    parser = OneLineParser(prog="imputation.py", description=__doc__.splitlines()[0])
+    for name, choices in (("tables", TABLES), ("patterns", PATTERNS)):
+        parser.add_argument(
+            f"--{name}",
+            nargs="+",
+            choices=choices,
+            metavar=name[:-1].upper(),
+            help=", ".join(choices),
+        )
+    parser.add_argument("--seeds", type=positive, metavar="N", help="how many (default: 3)")
+    parser.add_argument(
+        "--quick", action="store_true", help="two tables, one pattern, one seed, no ExtraTrees"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=RESULTS, help="folder for the JSON and the picture"
+    )
+    options = parser.parse_args(arguments)
+    everything = [name for name in TABLES if name != "mnist" or os.environ.get("SKAE_MNIST")]
+    names = options.tables or (["breast_cancer", "wine"] if options.quick else everything)
+    options.patterns = options.patterns or (["random-20"] if options.quick else list(PATTERNS))
+    options.seeds = options.seeds or (1 if options.quick else 3)
+    try:
+        tables = {name: TABLES[name]() for name in names}
+        options.output.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError) as error:
+        parser.error(" ".join(str(error).split()))
+    return options, tables
+
+
+def main(arguments=None):
+    """Measure all."""
+    options, tables = parse(arguments)
+    json_path, png_path = (options.output / f"imputation.{kind}" for kind in ("json", "png"))
+    print(", ".join(f"{key} {value}" for key, value in environment().items()))
+    tiny = np.random.default_rng(0).normal(size=(60, 4))
+    tiny[::7, 1] = np.nan
+    seconds = fit(AutoencoderImputer(max_iter=1, random_state=0), tiny)
+    print(f"A first tiny fit, which imports TensorFlow, took {seconds:.1f} s and is not counted.")
+    report = {"environment": environment(), "serving": serving(), "summary": {}, "results": []}
+    start = time.perf_counter()
+    for seed, name, pattern in product(range(options.seeds), tables, options.patterns):
+        cell = cell_of(*tables[name], pattern, seed, standardise=name != "mnist")
+        print(f"{time.perf_counter() - start:6.0f} s: {name}, {pattern}, seed {seed}", end="")
+        for method, row in measure(
+            cell, seed, peers_of(cell.X.shape[1], pattern, quick=options.quick)
+        ):
+            where = {"table": name, "pattern": pattern, "seed": seed, "method": method}
+            report["results"].append(where | row)
+            report["summary"] = summarise(report["results"])
+            report["seconds"] = round(time.perf_counter() - start, 1)
+            save(report, json_path)
+            print(f", {method} {row.get('error', np.nan):.3f}", end="", flush=True)
+        print()
+    show(report["results"], report["summary"])
+    draw(report["results"], png_path)
+    print(f"Wrote {json_path} and {png_path}.")
+
+
+def save(report, path):
+    """Write a report, whole or not at all."""
+    new = path.with_suffix(".json.new")
+    new.write_text(json.dumps(report, indent=1) + "\n")
+    new.replace(path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
