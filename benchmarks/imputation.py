@@ -188,6 +188,15 @@ STYLES = {
 }
 
 
+AVERAGES = {
+    "error": geometric_mean,
+    "error_new": geometric_mean,
+    "accuracy": mean,
+    "fit_seconds": geometric_mean,
+    "transform_seconds": geometric_mean,
+}
+
+
 def peers_of(n_columns, pattern, *, quick):
     """Name the peers that are measured on a table."""
     left_out = {
@@ -204,23 +213,19 @@ def fit(imputer, X):
     return timed(lambda: imputer.fit(X))[1]
 
 
-def root_mean_square(filled, X, shown):
-    """Error of what is filled in."""
-    return float(np.sqrt(np.mean(np.square(filled - X)[np.isnan(shown)])))
-
-
 def figures(imputer, cell):
     """Errors, seconds and accuracy of a fitted imputer."""
-    unit = SimpleImputer().fit(cell.shown)
     filled = imputer.transform(cell.shown)
     filled_new, seconds = timed(lambda: imputer.transform(cell.shown_new))
+    means = np.nanmean(cell.shown, axis=0)
     result = {"transform_seconds": seconds}
     for key, rows, X, shown in (
         ("error", filled, cell.X, cell.shown),
         ("error_new", filled_new, cell.X_new, cell.shown_new),
     ):
-        error = root_mean_square(rows, X, shown)
-        result[key] = error / root_mean_square(unit.transform(shown), X, shown)
+        hidden = np.isnan(shown)
+        squares = [np.sum((guess - X)[hidden] ** 2) for guess in (rows, means)]
+        result[key] = float(np.sqrt(squares[0] / squares[1]))
     if cell.y is not None:
         classifier = LogisticRegression(max_iter=1000).fit(filled, cell.y)
         result["accuracy"] = classifier.score(filled_new, cell.y_new)
@@ -246,96 +251,83 @@ def measure(cell, seed, peers):
         yield "ours", {"fit_seconds": seconds, **figures(imputer, cell)}
 
 
-def over_seeds(results, key, summary=median):
-    """Sum up a figure over the seeds, for each method: by table and pattern."""
+def over_seeds(results, key):
+    """Median, least and largest of a figure, for each method: by table and pattern."""
     values = {}
     for row in results:
-        if row.get(key) is not None:
+        if key in row:
             cells = values.setdefault(row["method"], {})
             cells.setdefault((row["table"], row["pattern"]), []).append(row[key])
     return {
-        method: {cell: summary(numbers) for cell, numbers in cells.items()}
-        for method, cells in values.items()
-    }
-
-
-def compare(results, key, average):
-    """Average of each method, and of ours on the same cells."""
-    medians = over_seeds(results, key)
-    return {
-        method: [average(cells.values()), average(medians["ours"][cell] for cell in cells)]
-        for method, cells in medians.items()
+        method: {cell: (median(v), min(v), max(v)) for cell, v in values[method].items()}
+        for method in METHODS
+        if method in values
     }
 
 
 def summarise(results):
-    """Sum up over the suite."""
-    results = [row for row in results if (row["table"], row["pattern"]) in finished(results)]
-    if not results:
-        return {}
-    errors, seconds = (over_seeds(results, key) for key in ("error", "fit_seconds"))
-    errors = {method: errors[method] for method in METHODS if method in errors}
-    summary = {"cells": {method: len(cells) for method, cells in errors.items()}}
-    for key in ("error", "error_new", "fit_seconds", "transform_seconds"):
-        summary[key] = compare(results, key, geometric_mean)
-    summary["accuracy"] = compare(results, "accuracy", mean)
-    best = min((m for m in errors if m in PEERS), key=lambda m: summary["error"][m][0])
-    theirs, ours = summary["error"][best]
-    trained = errors["ours"]
+    """Sum up over the suite, as far as ours, which comes last in a cell, has been measured."""
+    done = {(row["table"], row["pattern"]) for row in results if row["method"] == "ours"}
+    results = [row for row in results if (row["table"], row["pattern"]) in done]
+    medians = {
+        key: {
+            method: {cell: triple[0] for cell, triple in cells.items()}
+            for method, cells in over_seeds(results, key).items()
+        }
+        for key in AVERAGES
+    }
+    summary = {}
+    for key, average in AVERAGES.items():  # of each method, and of ours on the same cells
+        ours = medians[key].get("ours", {})
+        summary[key] = {
+            method: [average(cells.values()), average(ours[cell] for cell in cells)]
+            for method, cells in medians[key].items()
+        }
+    errors, seconds = medians["error"], medians["fit_seconds"]
+    peers = [method for method in errors if method in PEERS]
+    best = min(peers, key=lambda method: summary["error"][method][0], default=None)
+    ours = errors.get("ours", {})
     return summary | {
-        "best_peer": best,
-        "ours / best peer": ours / theirs,
+        "cells": {method: len(cells) for method, cells in errors.items()},
+        "best peer": best,
+        "ours / best peer": best and summary["error"][best][1] / summary["error"][best][0],
         # but for rounding
-        "worse than EM-PCA": [c for c, e in errors["EM-PCA"].items() if trained[c] > 1.00001 * e],
+        "worse than EM-PCA": [c for c in ours if ours[c] > 1.00001 * errors["EM-PCA"][c]],
         "better than all peers": [
-            cell
-            for cell, error in trained.items()
-            if error < min(errors[m].get(cell, np.inf) for m in errors if m in PEERS)
+            c for c in ours if ours[c] < min(errors[peer].get(c, np.inf) for peer in peers)
         ],
         "fit seconds, ours / ExtraTrees": {
-            table: seconds["ours"][table, pattern] / theirs
-            for (table, pattern), theirs in seconds.get("ExtraTrees", {}).items()
+            cell[0]: seconds["ours"][cell] / theirs
+            for cell, theirs in seconds.get("ExtraTrees", {}).items()
         },
     }
 
 
-def finished(results):
-    """Tables and patterns that ours, which is the last, has been measured on."""
-    return {(row["table"], row["pattern"]) for row in results if row["method"] == "ours"}
+def names(results, key):
+    """Tables or patterns, in their order."""
+    return list(dict.fromkeys(row[key] for row in results))
 
 
 def show(results, summary):
     """Print a table for each pattern, and the summary."""
-    medians, ranges = (
-        over_seeds(results, "error", how)
-        for how in (median, lambda e: f"{min(e):.3f}..{max(e):.3f}")
-    )
-    methods = [name for name in METHODS if name in medians and name != "mean"]
-    tables, patterns = (
-        list(dict.fromkeys(row[k] for row in results)) for k in ("table", "pattern")
-    )
-    for pattern in patterns:
-        print(f"\n{pattern:15}" + "".join(f"{name:>20}" for name in methods))
-        for table in tables:
-            cell = (table, pattern)
-            figures = (
-                f"{medians[m][cell]:.3f} {ranges[m][cell]}" if cell in medians[m] else ""
-                for m in methods
-            )
-            print(f"{table:15}" + "".join(f"{figure:>20}" for figure in figures))
-    keys = ("error", "error_new", "accuracy", "fit_seconds", "transform_seconds")
-    print("\nOver all, and ours on the same cells: geometric means, of accuracies the mean")
-    print(f"{'':15}{'cells':>6}" + "".join(f"{key:>20}" for key in keys))
+    errors = over_seeds(results, "error")
+    del errors["mean"]  # one
+    for pattern in names(results, "pattern"):
+        print(f"\n{pattern:14}" + "".join(f"{method:>20}" for method in errors))
+        for table in names(results, "table"):
+            triples = [cells.get((table, pattern)) for cells in errors.values()]
+            texts = ["{:.3f} {:.3f}..{:.3f}".format(*t) if t else "" for t in triples]
+            print(f"{table:14}" + "".join(f"{text:>20}" for text in texts))
+    print("\nOver all / ours on the same cells: geometric means, of accuracies the mean")
+    print(f"{'':14}{'cells':>6}" + "".join(f"{key:>20}" for key in AVERAGES))
     for method, count in summary["cells"].items():
-        pairs = (summary[key].get(method) for key in keys)
-        text = "".join(f"{f'{p[0]:.3f} / {p[1]:.3f}' if p else '':>20}" for p in pairs)
-        print(f"{method:15}{count:>6}{text}")
-    ratio, count = summary["ours / best peer"], summary["cells"]["ours"]
-    print(
-        f"\nThe best peer where it ran is {summary['best_peer']}: our error is {ratio:.3f} of its."
-    )
+        pairs = [summary[key].get(method) for key in AVERAGES]
+        texts = ["{:.3f} / {:.3f}".format(*pair) if pair else "" for pair in pairs]
+        print(f"{method:14}{count:>6}" + "".join(f"{text:>20}" for text in texts))
+    ratio, best = summary["ours / best peer"], summary["best peer"]
+    print(f"\nThe best peer, where it ran, is {best}: our error is {ratio:.3f} of its.")
     for key in ("worse than EM-PCA", "better than all peers"):
-        print(f"Ours is {key} in {len(summary[key])} of {count} cells.")
+        print(f"Ours is {key} in {len(summary[key])} of {summary['cells']['ours']} cells.")
     for table, ratio in summary["fit seconds, ours / ExtraTrees"].items():
         print(f"{table}: our fit takes {ratio:.3f} of ExtraTrees' seconds.")
     for method, failed in {r["method"]: r["failed"] for r in results if "failed" in r}.items():
@@ -365,43 +357,46 @@ def serving(rounds=3):
 
 def draw(results, path):
     """Draw errors by table, a panel for each pattern."""
-    medians, ranges = (
-        over_seeds(results, "error", how) for how in (median, lambda e: (min(e), max(e)))
-    )
-    tables, patterns = (
-        list(dict.fromkeys(row[k] for row in results)) for k in ("table", "pattern")
-    )
-    methods = [name for name in STYLES if name in medians]
-    n_columns = min(3, len(patterns))
-    n_lines = -(-len(patterns) // n_columns)
-    figure = Figure(figsize=(4.2 * n_columns + 1.5, 3.4 * n_lines), layout="constrained", dpi=110)
-    grid = figure.subplots(n_lines, n_columns, sharey=True, squeeze=False).ravel()
+    errors, tables = over_seeds(results, "error"), names(results, "table")
+    patterns = names(results, "pattern")
+    width = min(3, len(patterns))
+    height = -(-len(patterns) // width)
+    figure = Figure(figsize=(4.2 * width + 1.6, 3.4 * height), layout="constrained", dpi=110)
+    grid = figure.subplots(height, width, sharey=True, squeeze=False).ravel()
     for axes in grid[len(patterns) :]:
         axes.set_axis_off()
     for axes, pattern in zip(grid, patterns, strict=False):
         axes.axhline(1, color="0.5", lw=0.8)
-        axes.grid(alpha=0.3, axis="y", which="both")
         axes.set(title=pattern, yscale="log", xlim=(-0.5, len(tables) - 0.5))
-        axes.set_xticks(range(len(tables)), tables, rotation=30, ha="right")
-        axes.set_xticks(np.arange(0.5, len(tables) - 1), minor=True)
-        axes.tick_params(axis="x", which="minor", length=8)
-        for i, method in enumerate(methods):
-            cells = [(t, (t_name, pattern)) for t, t_name in enumerate(tables)]
-            cells = [(t, cell) for t, cell in cells if cell in medians[method]]
-            x = [t + (i - (len(methods) - 1) / 2) * 0.8 / len(methods) for t, _ in cells]
-            middle = np.array([medians[method][cell] for _, cell in cells])
-            ends = np.array([ranges[method][cell] for _, cell in cells]).reshape(-1, 2).T
-            color, marker = STYLES[method]
-            axes.errorbar(
-                x, middle, abs(ends - middle), fmt=marker, color=color, ms=5, label=method
-            )
-    for axes in grid[::n_columns]:
+        axes.set_xticks(range(len(tables)), tables, rotation=30, ha="right", rotation_mode="anchor")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
+        axes.tick_params(axis="y", which="minor", labelsize="x-small")
+        axes.grid(alpha=0.3, axis="y", which="both")
+        for edge in range(1, len(tables)):
+            axes.axvline(edge - 0.5, color="0.85", lw=0.8)
+        draw_methods(axes, errors, [(table, pattern) for table in tables])
+    for axes in grid[::width]:
         axes.set_ylabel("error / that of the mean")
     handles = {}
-    for axes in grid[: len(patterns)]:
+    for axes in figure.axes:
         handles |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+    handles = {method: handles[method] for method in STYLES if method in handles}
     figure.legend(handles.values(), handles, loc="outside right upper")
     figure.savefig(path)
+
+
+def draw_methods(axes, errors, cells):
+    """Draw the medians of each method side by side, and their ranges."""
+    methods = [method for method in STYLES if method in errors]
+    for i, method in enumerate(methods):
+        found = [j for j, cell in enumerate(cells) if cell in errors[method]]
+        if found:
+            x = np.array(found) + (i - (len(methods) - 1) / 2) * 0.8 / len(methods)
+            middle, least, most = np.transpose([errors[method][cells[j]] for j in found])
+            color, marker = STYLES[method]
+            ends = (middle - least, most - middle)
+            axes.errorbar(x, middle, ends, fmt=marker, color=color, ms=4.5, label=method)
 
 
 def parse(arguments):
@@ -446,13 +441,12 @@ def main(arguments=None):
     print(f"A first tiny fit, which imports TensorFlow, took {seconds:.1f} s and is not counted.")
     report = {"environment": environment(), "serving": serving(), "summary": {}, "results": []}
     start = time.perf_counter()
-    for seed, name, pattern in product(range(options.seeds), tables, options.patterns):
-        cell = cell_of(*tables[name], pattern, seed, standardise=name != "mnist")
-        print(f"{time.perf_counter() - start:6.0f} s: {name}, {pattern}, seed {seed}", end="")
-        for method, row in measure(
-            cell, seed, peers_of(cell.X.shape[1], pattern, quick=options.quick)
-        ):
-            where = {"table": name, "pattern": pattern, "seed": seed, "method": method}
+    for seed, table, pattern in product(range(options.seeds), tables, options.patterns):
+        cell = cell_of(*tables[table], pattern, seed, standardise=table != "mnist")
+        peers = peers_of(cell.X.shape[1], pattern, quick=options.quick)
+        print(f"{time.perf_counter() - start:6.0f} s: {table}, {pattern}, seed {seed}", end="")
+        for method, row in measure(cell, seed, peers):
+            where = {"table": table, "pattern": pattern, "seed": seed, "method": method}
             report["results"].append(where | row)
             report["summary"] = summarise(report["results"])
             report["seconds"] = round(time.perf_counter() - start, 1)

@@ -690,7 +690,7 @@ def test_layers_that_no_memory_holds_are_named():
         (np.zeros(5), "2D"),
         (np.zeros((2, 2, 2)), "dim 3|3D"),
         (np.zeros((0, 5)), "0 sample"),
-        (np.full((5, 2), np.nan), "NaN"),
+        (np.full((5, 2), np.nan), "no value at all"),
         (np.full((5, 2), np.inf), "infinity"),
         (np.full((5, 2), 1j), "Complex"),
     ],

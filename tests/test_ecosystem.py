@@ -76,9 +76,12 @@ def test_other_columns_are_refused(kind):
         ae.transform(renamed)
 
 
-def test_missing_values_are_refused_by_name():
-    with pytest.raises(ValueError, match="contains NaN"):
-        autoencoder().fit(FRAMES["pandas nullable"].mask(FRAMES["pandas"] > 15))
+def test_missing_values_of_any_frame_are_nan():
+    hidden = FRAMES["pandas"] > 15
+    expected = autoencoder().fit_transform(np.where(hidden, np.nan, X))
+    polars_frame = pl.DataFrame(np.where(hidden, np.nan, X), schema=NAMES).fill_nan(None)
+    for frame in (FRAMES["pandas nullable"].mask(hidden), polars_frame):
+        np.testing.assert_array_equal(autoencoder().fit_transform(frame), expected)
 
 
 @pytest.mark.slow

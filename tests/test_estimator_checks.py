@@ -3,7 +3,7 @@
 import pytest
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
-from skae import AutoencoderTransformer
+from skae import AutoencoderImputer, AutoencoderTransformer
 
 TUTORIAL = {
     "hidden_layer_sizes": (128,),
@@ -30,6 +30,7 @@ def test_passes_scikit_learns_checks(estimator, check):
     [
         AutoencoderTransformer(**TUTORIAL, max_steps=60),
         AutoencoderTransformer(init="glorot", hidden_layer_sizes=(32, 16), max_steps=60),
+        AutoencoderImputer(hidden_layer_sizes=(), max_steps=30),
     ]
 )
 def test_passes_scikit_learns_checks_in_other_forms(estimator, check):
@@ -37,8 +38,9 @@ def test_passes_scikit_learns_checks_in_other_forms(estimator, check):
 
 
 @pytest.mark.slow
-def test_with_defaults_fails_no_check_and_skips_only_the_array_api():
-    results = check_estimator(AutoencoderTransformer(), on_skip=None)
+@pytest.mark.parametrize("estimator", [AutoencoderTransformer(), AutoencoderImputer()])
+def test_with_defaults_fails_no_check_and_skips_only_the_array_api(estimator):
+    results = check_estimator(estimator, on_skip=None)
     not_passed = {r["check_name"]: r["status"] for r in results if r["status"] != "passed"}
     assert not_passed in ({}, {"check_array_api_input": "skipped"})
 

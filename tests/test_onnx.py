@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skae.onnx  # noqa: F401
-from skae import AutoencoderTransformer
+from skae import AutoencoderImputer, AutoencoderTransformer
 from skae._activations import ACTIVATIONS
 
 METHODS = ["transform", "inverse_transform", "reconstruct"]
@@ -183,3 +183,12 @@ import skae.onnx
 assert not {"tensorflow", "keras"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_what_would_not_be_filled_is_refused(walled_rows):
+    X, gaps = walled_rows, np.where(walled_rows > 4, np.nan, walled_rows)
+    ae = fit(gaps)
+    with pytest.raises(ValueError, match="missing values"):
+        to_onnx(ae, X[:1])
+    with pytest.raises(NotImplementedError, match="AutoencoderImputer"):
+        to_onnx(AutoencoderImputer(max_steps=5, random_state=0).fit(gaps), X[:1])
