@@ -27,6 +27,7 @@ from _common import RESULTS, OneLineParser, environment, load, positive
 from scipy.optimize import nnls
 
 from skae import AutoencoderTransformer, _loop, _plan
+from skae._corruption import Corruption
 from skae._objectives import Reconstruction
 from skae._optimizers import Adam
 from skae._start import Architecture
@@ -60,7 +61,7 @@ def seconds_per_step(ae, X, batch_size):
     shape = _plan.chunk_shape(table, architecture, batch_size)
     steps = _loop.train(
         _loop.TrainState(network.params, Adam().init(network.params)),
-        table.batches([shape[0]] * n_chunks, shape, 0.0, np.random.default_rng(0)),
+        table.batches([shape[0]] * n_chunks, shape, Corruption(), np.random.default_rng(0)),
         np.full(shape[0] * n_chunks, 1e-4),
         objective=objective,
         constants=objective.constants(network),
