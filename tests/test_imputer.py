@@ -70,6 +70,7 @@ def test_starts_at_probabilistic_pca(gaps, n_components):
     np.testing.assert_allclose(filled, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_learns_what_probabilistic_pca_cannot(gaps):
     X, missing = gaps
     imputer = AutoencoderImputer(random_state=0).fit(X)
@@ -188,6 +189,7 @@ def test_a_row_without_values_is_near_the_mean_and_scores_zero(gaps, init):
     assert ae.score_samples(empty) == 0
 
 
+@pytest.mark.slow
 def test_sparse_rows_may_hold_nan(gaps):
     dense = AutoencoderTransformer(4, **QUICK).fit(gaps[0])
     table = sparse.csr_matrix(gaps[0])
@@ -195,6 +197,7 @@ def test_sparse_rows_may_hold_nan(gaps):
     np.testing.assert_array_equal(ae.transform(table), dense.transform(gaps[0]))
 
 
+@pytest.mark.slow
 def test_a_stream_may_have_gaps(gaps):
     ae = AutoencoderTransformer(4, **QUICK)
     for batch in (curved()[:100], gaps[0][100:200], gaps[0][200:], np.full((3, 10), np.nan)):
@@ -203,6 +206,7 @@ def test_a_stream_may_have_gaps(gaps):
     assert np.isfinite(ae.mean_).all()
 
 
+@pytest.mark.slow
 def test_wide_rows_with_gaps_are_filled():
     rng = np.random.default_rng(0)
     X, _ = with_gaps(rng.normal(size=(30, 3)) @ rng.normal(size=(3, 200)))
