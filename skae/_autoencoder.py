@@ -412,7 +412,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         plan = plan_fit(objective, rows, architecture, splits, self._settings(), against_pca, axes)
 
         columns |= {"mean_": table.mean(), "n_samples_seen_": table.n_rows}
-        columns |= {"_had_gaps": table.is_incomplete}
+        columns["_had_gaps"] = table.is_incomplete
         canonical = Canonical(start, bool(self.whiten), subspace)
         conclude = partial(self._conclude, table, plan, canonical, columns)
         # with several splits, there is a run on all rows

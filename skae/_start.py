@@ -126,16 +126,18 @@ class Architecture(NamedTuple):
 
     def sized(self, table, seed):
         """Return the architecture for a table: its effort and the size of its code are chosen."""
-        effort, complete = None, table
+        effort = None
         if table.seen_share() == 0:
             raise ValueError("X has no value at all: all of it is missing.")
         if table.is_incomplete or self.is_imputer:
             effort = filling_effort(table, table.n_features, seed)
-            complete = table.filled(first_filling(table, effort, seed))
         if self.n_components == "auto":
             is_wide = table.n_features > _MAX_AUTO_COMPONENTS
             n_components = max(1, effort.n_components) if is_wide else table.n_features
         else:
+            # a share of the variance is that of filled rows
+            is_share = table.is_incomplete and self.n_components < 1
+            complete = table.filled(first_filling(table, effort, seed)) if is_share else table
             n_components = code_size(complete, self.n_components, seed)
         if self.is_imputer and n_components < effort.n_components:  # which starts in the code
             effort = filling_effort(table, n_components, seed)
