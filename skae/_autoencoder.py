@@ -501,7 +501,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
             "offset_": network.offset,
             "scale_": network.scale,
             "bounds_": network.bounds,
-            "filling_": network.filling._asdict(),
+            "filling_": network.filling.astype(network.offset.dtype)._asdict(),
             "activations_": network.activations,
             "n_components_": network.code_size,
             "_whitened": bool(self.whiten),

@@ -69,6 +69,10 @@ class Filling(NamedTuple):
             rows[index] = np.where(seen, rows[index], filled.clip(-most, most))
         return rows
 
+    def astype(self, dtype):
+        """Return the same model with loadings, its weights, in another float type."""
+        return self._replace(loadings=self.loadings.astype(dtype, copy=False))
+
     def standardised(self, offset, scale):
         """Return the filling of rows from which an offset is subtracted, divided by a scale."""
         return self._replace(mean=(self.mean - offset) / scale, scale=self.scale / scale)

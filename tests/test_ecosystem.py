@@ -185,6 +185,8 @@ def test_a_file_is_hardly_larger_than_the_weights(mnist):
     ae.loss_curve_ = np.zeros(9000)  # as long as it gets with the defaults
     halves = (ae.encoder_, ae.decoder_)
     weights = [w for half in halves for w in (*half["coefs"], *half["intercepts"], half["linear"])]
+    weights.append(ae.filling_["loadings"])
+    assert all(w.dtype == np.float32 for w in weights)
     assert len(pickle.dumps(ae)) < 1.1 * sum(w.nbytes for w in weights)
 
 
