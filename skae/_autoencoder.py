@@ -1,8 +1,7 @@
-"""The estimator: its parameters and their validation, and the stories of fit and partial_fit."""
+"""The estimator: what its parameters mean, and the stories of fit and partial_fit."""
 
 from collections.abc import Sequence
 from functools import partial
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import joblib
@@ -13,7 +12,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from . import _sklearn
-from ._activations import ACTIVATIONS
 from ._canonical import Canonical
 from ._fitting import (
     MIN_HELD_OUT,
@@ -26,11 +24,20 @@ from ._fitting import (
     train,
 )
 from ._objectives import Imputation, Reconstruction
-from ._optimizers import SCHEDULES
+from ._parameters import (
+    CONSTRAINTS,
+    activations,
+    check_combinations,
+    check_same,
+    check_same_network,
+    is_imputer,
+    layer_sizes,
+    settings,
+)
 from ._plan import plan_fit, plan_stream
 from ._progress import Progress
 from ._serving import Rows, ServingMixin
-from ._sklearn import CallbackSupportMixin, Interval, StrOptions, VersionMarkMixin
+from ._sklearn import CallbackSupportMixin, VersionMarkMixin
 from ._start import Architecture, Subspace, first_network, restarted
 from ._stream import Stream
 from ._workers import WorkerLostError, current_workers
@@ -38,9 +45,6 @@ from ._workers import WorkerLostError, current_workers
 # For type checkers.
 _Bound: TypeAlias = float | NDArray[Any] | None
 _Activation: TypeAlias = Literal["identity", "relu", "tanh", "logistic", "elu", "gelu", "silu"]
-
-_POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
-_NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 
 
 class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixin, BaseEstimator):
@@ -280,35 +284,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
     _doc_link_module = "skae"
     _doc_link_template = "https://pypi.org/project/skae/"
 
-    _parameter_constraints: dict = {  # noqa: RUF012
-        "n_components": [
-            _POSITIVE_INTEGER,
-            Interval(Real, 0, 1, closed="neither"),
-            StrOptions({"auto"}),
-        ],
-        "hidden_layer_sizes": ["array-like", _POSITIVE_INTEGER],
-        "activation": [StrOptions(set(ACTIVATIONS))],
-        "init": [StrOptions({"pca", "glorot", "normal"})],
-        "bounds": [StrOptions({"auto"}), tuple, list, None],
-        "whiten": ["boolean"],
-        "code_activation": [StrOptions(set(ACTIVATIONS))],
-        "output_activation": [StrOptions(set(ACTIVATIONS))],
-        "learning_rate": [StrOptions(set(SCHEDULES))],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "batch_size": [_POSITIVE_INTEGER],
-        "max_iter": [StrOptions({"auto"}), _POSITIVE_INTEGER],
-        "max_steps": [_POSITIVE_INTEGER, None],
-        "alpha": [_NOT_NEGATIVE],
-        "corruption": [StrOptions({"gaussian", "missing"})],
-        "noise": [_NOT_NEGATIVE],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "early_stopping": ["boolean"],
-        "n_iter_no_change": [_POSITIVE_INTEGER],
-        "tol": [_NOT_NEGATIVE],
-        "warm_start": ["boolean"],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
+    _parameter_constraints: dict = CONSTRAINTS
 
     def __init__(
         self,
@@ -409,7 +385,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         start = self._start(table, architecture, seed, warm)
         objective = Imputation if architecture.is_imputer else Reconstruction
         objective = objective(architecture.activations)
-        plan = plan_fit(objective, rows, architecture, splits, self._settings(), against_pca, axes)
+        plan = plan_fit(objective, rows, architecture, splits, settings(self), against_pca, axes)
 
         columns |= {"mean_": table.mean(), "n_samples_seen_": table.n_rows}
         columns["_had_gaps"] = table.is_incomplete
@@ -451,14 +427,14 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         """
         first = not hasattr(self, "encoder_")
         if not first:
-            _check_same("whiten", bool(self.whiten), self._whitened)
+            check_same("whiten", bool(self.whiten), self._whitened)
         table, columns, seed, architecture = self._open(X, fitted=not first)
         objective = Reconstruction(architecture.activations)
 
         stream = Stream.of(self)
         network = stream.resumed(self._start(table, architecture, seed, not first)(table))
         error = objective.row_errors(network.with_params_in(np.float32), table).mean()
-        plan = plan_stream(objective, table, architecture, self._settings(), stream.step)
+        plan = plan_stream(objective, table, architecture, settings(self), stream.step)
         rng, state = np.random.default_rng([seed, stream.n_steps]), stream.state(network, plan)
         run = Run(table, all_rows(table.n_rows), network, plan)
         train([run], [rng], state=state)
@@ -513,82 +489,6 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
             vars(self).pop(name, None)
         vars(self).update(state)
 
-    @property
-    def _is_imputer(self):
-        """Whether training hides entries, to restore them."""
-        return self.corruption == "missing" and self.noise > 0
-
-    def _check_combinations(self):
-        """Refuse parameters that are in range but cannot work together."""
-        self._hidden_layer_sizes()
-        for name in ("alpha", "learning_rate_init", "noise", "tol"):
-            try:
-                float(getattr(self, name))
-            except OverflowError:
-                raise ValueError(f"{name} is too large for a float: set it below 1e308.") from None
-        for name in ("code_activation", "output_activation"):
-            if self.init == "pca" and getattr(self, name) != "identity":
-                raise ValueError(
-                    f"init='pca' starts a linear path, so {name} must be 'identity', got "
-                    f"{getattr(self, name)!r}. Set {name}='identity', or init='glorot'."
-                )
-        if self.n_components == "auto" and not self._is_imputer:
-            raise ValueError(
-                "n_components='auto' is for corruption='missing' with noise above 0, got "
-                f"corruption={self.corruption!r} and noise={self.noise!r}. Set a number, or a "
-                "share of the variance such as 0.95."
-            )
-        if self.corruption == "missing" and self.noise > 1:
-            raise ValueError(
-                "With corruption='missing', noise is the largest share of a row that is hidden, at "
-                f"most 1, got {self.noise!r}."
-            )
-        if self.whiten and self.code_activation != "identity":
-            raise ValueError(
-                "whiten=True needs code_activation='identity', got "
-                f"{self.code_activation!r}. Set whiten=False to use the code as it is."
-            )
-        if isinstance(self.bounds, tuple | list) and self.output_activation != "identity":
-            raise ValueError(
-                "bounds are for output_activation='identity', and output_activation="
-                f"{self.output_activation!r} has a range of its own. Set bounds=None."
-            )
-        if self.early_stopping and self.validation_fraction == 0:
-            raise ValueError(
-                "early_stopping=True needs rows to watch, and validation_fraction=0 holds none "
-                "out. Set validation_fraction=0.1, or early_stopping=False."
-            )
-
-    def _hidden_layer_sizes(self):
-        """Return them as Python's integers: the products of NumPy's small ones overflow."""
-        sizes = np.atleast_1d(np.array(self.hidden_layer_sizes, dtype=object))
-        if not all(isinstance(size, Integral) and size >= 1 for size in sizes):
-            raise ValueError(
-                "hidden_layer_sizes must hold the sizes of the encoder's hidden layers, "
-                f"integers from 1 up, got {self.hidden_layer_sizes!r}."
-            )
-        return tuple(map(int, sizes))
-
-    def _settings(self):
-        """Return the parameters with Python's numbers: small ones of NumPy overflow."""
-        params = self.get_params(deep=False).items()
-        return {name: v.item() if isinstance(v, np.generic) else v for name, v in params}
-
-    def _activations(self):
-        return self.activation, self.code_activation, self.output_activation
-
-    def _check_same_network(self):
-        """Refuse to go on training a network that is not the one the parameters describe."""
-        *hidden, n_components = (len(b) for b in self.encoder_["intercepts"])
-        _check_same("hidden_layer_sizes", self._hidden_layer_sizes(), tuple(hidden))
-        _check_same("activations", self._activations(), self.activations_)
-        # without hidden layers the linear path is all there is, whatever the start
-        if hidden and (self.init == "pca") != ("linear" in self.encoder_):
-            _check_same("init", self.init, "glorot or normal" if self.init == "pca" else "pca")
-        if self.n_components != "auto" and self.n_components >= 1:
-            asked = min(self.n_components, self.n_features_in_)
-            _check_same("n_components", asked, n_components)
-
     def _agree(self, table):
         """Return a table, with the workers that train together, and the seed of all.
 
@@ -617,18 +517,18 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         Return the table, the fitted attributes that describe its columns, the seed, and what the
         parameters say of the network.
         """
-        self._check_combinations()
+        check_combinations(self)
         if fitted:
-            self._check_same_network()
+            check_same_network(self)
         table, columns = self._validate(X, reset=not fitted)
         table, seed = self._agree(table)
         architecture = Architecture(
             self.n_components,
-            self._hidden_layer_sizes(),
-            self._activations(),
+            layer_sizes(self.hidden_layer_sizes),
+            activations(self),
             self.init,
             self.bounds,
-            is_imputer=self._is_imputer,
+            is_imputer=is_imputer(self),
         )
         if fitted:
             return table, columns, seed, architecture._replace(n_components=self.n_components_)
@@ -640,15 +540,6 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
             return partial(first_network, architecture=architecture, seed=seed)
         network = restarted(self._network, self.scale_, self.bounds, table)
         return lambda training: network
-
-
-def _check_same(name, asked, fitted):
-    """Refuse a parameter that the fitted network was not made with."""
-    if asked != fitted:
-        raise ValueError(
-            f"The fitted network has {name}={fitted!r} and the parameters ask for "
-            f"{name}={asked!r}. Set it back, or start anew: warm_start=False, or fit on a clone."
-        )
 
 
 _ENDINGS = {

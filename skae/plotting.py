@@ -1,199 +1,28 @@
 """Pictures of autoencoders, in the manner of scikit-learn's displays.
 
-matplotlib is imported when something is drawn.
+Those of rows are in a room of their own. matplotlib is imported when something is drawn.
 """
 
 from numbers import Integral
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.base import clone
 from sklearn.metrics import mean_squared_error
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
-from ._sklearn import check_matplotlib_support
+from ._row_displays import ImputationDisplay, ReconstructionDisplay, axes_or_new, dense_rows
+
+__all__ = [
+    "CodeDisplay",
+    "ComponentsDisplay",
+    "ImputationDisplay",
+    "LossCurveDisplay",
+    "ReconstructionDisplay",
+]
 
 # More classes than colours of the default cycle are drawn along a colour map.
 _MAX_CLASSES = 10
-
-
-def _axes(ax, name, figsize=None):
-    """Return the axes to draw in, and their figure."""
-    check_matplotlib_support(f"{name}.plot")
-    import matplotlib.pyplot as plt
-
-    if ax is None:
-        _, ax = plt.subplots(figsize=figsize, layout="constrained")
-    return ax, ax.figure
-
-
-def _dense(X):
-    X = check_array(X, accept_sparse=True)
-    return X.toarray() if issparse(X) else X
-
-
-class ReconstructionDisplay:
-    """Rows, what is left of them, and what is lost.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n_samples, n_features)
-        What was encoded.
-    reconstructions : dict
-        By name, arrays of the same shape.
-    image_shape : tuple of int, optional
-        Shape of a row as an image, (height, width) or (height, width, channels). Without it, rows
-        are drawn as lines over their features.
-
-    Attributes
-    ----------
-    axes_ : ndarray of shape (n_panels, n_samples)
-        A row of axes for the originals, and two for each reconstruction.
-    figure_ : matplotlib Figure
-        The figure.
-
-    Examples
-    --------
-    >>> import matplotlib.pyplot as plt
-    >>> from sklearn.datasets import load_digits
-    >>> from skae import AutoencoderTransformer
-    >>> from skae.plotting import ReconstructionDisplay
-    >>> X = load_digits().data[:300]
-    >>> ae = AutoencoderTransformer(8, max_steps=20, random_state=0).fit(X)
-    >>> display = ReconstructionDisplay.from_estimator(ae, X, image_shape=(8, 8))
-    >>> display.axes_.shape
-    (3, 8)
-    >>> plt.close(display.figure_)
-    """
-
-    def __init__(self, rows, reconstructions, *, image_shape=None):
-        self.rows = rows
-        self.reconstructions = reconstructions
-        self.image_shape = image_shape
-
-    @classmethod
-    def from_estimator(cls, estimator, X, *, other=None, n_samples=8, image_shape=None, ax=None):
-        """Reconstruct some rows and draw them.
-
-        Parameters
-        ----------
-        estimator : estimator
-            Fitted, with `transform` and `inverse_transform`.
-        X : array-like of shape (n_samples, n_features)
-            Rows, of which the first are drawn.
-        other : estimator, optional
-            Another one to hold beside it, such as PCA.
-        n_samples : int, default=8
-            How many rows, at most.
-        image_shape : tuple of int, optional
-            See the class.
-        ax : matplotlib Axes, optional
-            Where to draw; its area is divided.
-
-        Returns
-        -------
-        display : ReconstructionDisplay
-
-        Raises
-        ------
-        ValueError
-            If `image_shape` is none, or does not hold as many numbers as a row.
-        """
-        rows = (X.tocsr() if issparse(X) else X)[:n_samples]
-        estimators = [estimator] if other is None else [estimator, other]
-        names = [type(e).__name__ for e in estimators]
-        if len(set(names)) < len(names):
-            names = [f"{name} {i}" for i, name in enumerate(names, start=1)]
-        reconstructions = {
-            name: np.asarray(e.inverse_transform(e.transform(rows)))
-            for name, e in zip(names, estimators, strict=True)
-        }
-        return cls(_dense(rows), reconstructions, image_shape=image_shape).plot(ax=ax)
-
-    def plot(self, ax=None):
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw; its area is divided.
-
-        Returns
-        -------
-        self : ReconstructionDisplay
-        """
-        n_samples, n_features = self.rows.shape
-        shape = self.image_shape
-        if shape is not None:
-            _check_image_shape(shape, n_features)
-        panels = {"original": self.rows}
-        for name, rows in self.reconstructions.items():
-            error = mean_squared_error(self.rows, rows)
-            panels[f"{name}\nMSE {error:.3g}"] = rows
-            panels[f"{name}\nminus original"] = rows - self.rows
-        width = 1.0 if shape is not None else 1.6
-        ax, self.figure_ = _axes(
-            ax, type(self).__name__, (1.6 + width * n_samples, 0.3 + 1.05 * len(panels))
-        )
-        self.axes_ = _divide(ax, len(panels), n_samples)
-        values = np.stack(list(panels.values()))
-        originals, errors = self.rows, values[2::2]
-        low, high = originals.min(), originals.max()
-        most = np.abs(errors).max() or 1.0
-        for i, (title, rows) in enumerate(panels.items()):
-            is_error = i > 0 and i % 2 == 0
-            for axes, row in zip(self.axes_[i], rows, strict=True):
-                axes.set(xticks=[], yticks=[])
-                if shape is None:
-                    axes.plot(row, linewidth=1, color="C3" if is_error else "C0")
-                    axes.set_ylim(
-                        (-most, most) if is_error else (values[:2].min(), values[:2].max())
-                    )
-                elif is_error:
-                    image = row.reshape(shape)
-                    image = image.mean(axis=-1) if len(shape) == 3 else image
-                    axes.imshow(image, cmap="RdBu_r", vmin=-most, vmax=most)
-                else:
-                    image = (row.reshape(shape) - low) / ((high - low) or 1.0)
-                    axes.imshow(image.clip(0, 1), cmap="gray", vmin=0, vmax=1)
-            self.axes_[i, 0].set_ylabel(
-                title, rotation=0, ha="right", va="center", fontsize="small", labelpad=6
-            )
-        return self
-
-
-def _divide(ax, n_rows, n_columns):
-    """Return axes in a grid that takes the place of some axes."""
-    ax.set_axis_off()
-    shape_and_gaps = {"nrows": n_rows, "ncols": n_columns, "wspace": 0.05, "hspace": 0.1}
-    if spec := ax.get_subplotspec():
-        grid = spec.subgridspec(**shape_and_gaps)
-    else:  # axes that stand anywhere in their figure
-        (left, bottom), (right, top) = ax.get_position().get_points()
-        box = {"left": left, "bottom": bottom, "right": right, "top": top}
-        grid = ax.figure.add_gridspec(**shape_and_gaps, **box)
-    return grid.subplots(squeeze=False)
-
-
-def _check_image_shape(shape, n_features):
-    """Refuse a shape that is not that of an image with so many numbers."""
-    if not _is_image_shape(shape):
-        raise ValueError(
-            f"image_shape={shape} must be (height, width), or (height, width, channels) with 1, 3 "
-            "or 4 channels."
-        )
-    if np.prod(shape) != n_features:
-        raise ValueError(
-            f"image_shape={shape} holds {np.prod(shape)} numbers, but a row has {n_features}: the "
-            f"product must be {n_features}."
-        )
-
-
-def _is_image_shape(shape):
-    shape = tuple(np.atleast_1d(np.asarray(shape, dtype=object)))
-    sizes = all(isinstance(size, Integral) and size > 0 for size in shape)
-    return sizes and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4)))
 
 
 class LossCurveDisplay:
@@ -283,7 +112,7 @@ class LossCurveDisplay:
         -------
         self : LossCurveDisplay
         """
-        self.ax_, self.figure_ = _axes(ax, type(self).__name__)
+        self.ax_, self.figure_ = axes_or_new(ax, type(self).__name__)
         ax, losses = self.ax_, self.loss_curve
         # a minibatch's loss is noisy: as many means as can be told apart
         size = max(1, len(losses) // 200)
@@ -406,7 +235,7 @@ class CodeDisplay:
         except TypeError:  # of several types, which have no order
             labels = labels.astype(str)
             classes = np.unique(labels)
-        self.ax_, self.figure_ = _axes(ax, type(self).__name__)
+        self.ax_, self.figure_ = axes_or_new(ax, type(self).__name__)
         x, other = (self.codes[:, c] for c in self.components)
         size = float(np.clip(4000 / len(x), 3, 30))
         if labels is None:
@@ -506,7 +335,7 @@ class ComponentsDisplay:
             if len(estimator) < len(several):
                 estimator = {str(e): e for e in several}
         judged = X if X_test is None else X_test
-        originals = _dense(judged)
+        originals = dense_rows(judged)
         errors = {}
         for name, template in estimator.items():
             fitted = [clone(template).set_params(n_components=k).fit(X) for k in n_components]
@@ -530,7 +359,7 @@ class ComponentsDisplay:
         -------
         self : ComponentsDisplay
         """
-        self.ax_, self.figure_ = _axes(ax, type(self).__name__)
+        self.ax_, self.figure_ = axes_or_new(ax, type(self).__name__)
         for name, errors in self.errors.items():
             self.ax_.plot(self.n_components, errors, marker="o", label=name)
         self.ax_.set(

@@ -10,10 +10,18 @@ import pytest
 from scipy.sparse import coo_array, csr_matrix
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from skae import AutoencoderTransformer
-from skae.plotting import CodeDisplay, ComponentsDisplay, LossCurveDisplay, ReconstructionDisplay
+from skae import AutoencoderImputer, AutoencoderTransformer
+from skae.plotting import (
+    CodeDisplay,
+    ComponentsDisplay,
+    ImputationDisplay,
+    LossCurveDisplay,
+    ReconstructionDisplay,
+)
 
 X, y = load_digits(return_X_y=True)
 
@@ -89,6 +97,61 @@ def test_sparse_rows_are_shown(fitted, container):
     pca = PCA(svd_solver="arpack")
     display = ComponentsDisplay.from_estimator(pca, container(X[:90]), n_components=(2, 3))
     assert (display.errors["PCA"] > 0).all()
+
+
+@pytest.fixture(scope="module")
+def incomplete():
+    return np.where(np.random.default_rng(0).random(X.shape) < 0.3, np.nan, X)[:300]
+
+
+def test_an_imputers_rows_are_shown_beside_the_gaps_and_the_truth(incomplete):
+    imputer = AutoencoderImputer(max_steps=20, random_state=0).fit(incomplete)
+    display = ImputationDisplay.from_estimator(
+        imputer, incomplete, truth=X[:300], other=KNNImputer().fit(incomplete), image_shape=(8, 8)
+    )
+    assert display.axes_.shape == (4, 8)
+    given, filled, _, original = (axes[0].images[0].get_array() for axes in display.axes_)
+    np.testing.assert_array_equal(given.mask, np.isnan(incomplete[0]).reshape(8, 8))
+    np.testing.assert_allclose(original * 16, X[0].reshape(8, 8))
+    assert not np.ma.is_masked(filled)
+    np.testing.assert_allclose(filled[~given.mask], original[~given.mask])
+    gaps = np.isnan(incomplete[:8])
+    error = np.sqrt(np.mean((imputer.transform(incomplete)[:8] - X[:8])[gaps] ** 2))
+    titles = [axes.get_ylabel() for axes in display.axes_[:, 0]]
+    assert titles[::3] == ["given", "original"]
+    assert titles[1] == f"AutoencoderImputer\nRMSE {error:.3g}"
+
+
+def test_what_was_filled_into_a_line_is_marked(incomplete):
+    display = ImputationDisplay.from_estimator(
+        SimpleImputer(keep_empty_features=True).fit(incomplete), incomplete, n_samples=2
+    )
+    assert display.axes_.shape == (2, 2)
+    line, dots = display.axes_[1, 0].lines
+    gaps = np.flatnonzero(np.isnan(incomplete[0]))
+    np.testing.assert_array_equal(dots.get_xdata(), gaps)
+    np.testing.assert_array_equal(dots.get_ydata(), line.get_ydata()[gaps])
+
+
+def test_other_marks_of_missing_values_are_gaps():
+    marked = np.where(np.random.default_rng(0).random((30, 12)) < 0.3, -1, 5)
+    display = ImputationDisplay.from_estimator(
+        SimpleImputer(missing_values=-1).fit(marked), marked, image_shape=(2, 2, 3)
+    )
+    pixels = display.axes_[0, 0].images[0].get_array()
+    gaps = (marked[0] == -1).reshape(2, 2, 3).any(axis=2)
+    np.testing.assert_allclose(pixels[gaps], np.tile(mpl.colors.to_rgb("C1"), (gaps.sum(), 1)))
+
+
+def test_rows_that_were_not_just_filled_are_refused(incomplete):
+    with pytest.raises(ValueError, match="the imputer and the rows that reach it"):
+        ImputationDisplay.from_estimator(
+            make_pipeline(StandardScaler(), KNNImputer()).fit(incomplete), incomplete
+        )
+    with pytest.raises(ValueError, match="add_indicator=False"):
+        ImputationDisplay.from_estimator(KNNImputer(add_indicator=True).fit(incomplete), incomplete)
+    with pytest.raises(ValueError, match=r"truth has the shape \(5, 64\)"):
+        ImputationDisplay.from_estimator(KNNImputer().fit(incomplete), incomplete, truth=X[:5])
 
 
 @pytest.mark.parametrize("start", ["fit", "partial_fit"])

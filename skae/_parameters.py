@@ -1,0 +1,134 @@
+"""The parameters of the autoencoder: what each may be, and what they may not be together."""
+
+from numbers import Integral, Real
+
+import numpy as np
+
+from ._activations import ACTIVATIONS
+from ._optimizers import SCHEDULES
+from ._sklearn import Interval, StrOptions
+
+_POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
+_NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
+
+# What validation allows for each parameter by itself.
+CONSTRAINTS = {
+    "n_components": [
+        _POSITIVE_INTEGER,
+        Interval(Real, 0, 1, closed="neither"),
+        StrOptions({"auto"}),
+    ],
+    "hidden_layer_sizes": ["array-like", _POSITIVE_INTEGER],
+    "activation": [StrOptions(set(ACTIVATIONS))],
+    "init": [StrOptions({"pca", "glorot", "normal"})],
+    "bounds": [StrOptions({"auto"}), tuple, list, None],
+    "whiten": ["boolean"],
+    "code_activation": [StrOptions(set(ACTIVATIONS))],
+    "output_activation": [StrOptions(set(ACTIVATIONS))],
+    "learning_rate": [StrOptions(set(SCHEDULES))],
+    "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+    "batch_size": [_POSITIVE_INTEGER],
+    "max_iter": [StrOptions({"auto"}), _POSITIVE_INTEGER],
+    "max_steps": [_POSITIVE_INTEGER, None],
+    "alpha": [_NOT_NEGATIVE],
+    "corruption": [StrOptions({"gaussian", "missing"})],
+    "noise": [_NOT_NEGATIVE],
+    "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+    "early_stopping": ["boolean"],
+    "n_iter_no_change": [_POSITIVE_INTEGER],
+    "tol": [_NOT_NEGATIVE],
+    "warm_start": ["boolean"],
+    "random_state": ["random_state"],
+    "verbose": ["verbose"],
+}
+
+
+def is_imputer(estimator):
+    """Whether training hides entries, to restore them."""
+    return estimator.corruption == "missing" and estimator.noise > 0
+
+
+def check_combinations(estimator):
+    """Refuse parameters that are in range but cannot work together."""
+    layer_sizes(estimator.hidden_layer_sizes)
+    for name in ("alpha", "learning_rate_init", "noise", "tol"):
+        try:
+            float(getattr(estimator, name))
+        except OverflowError:
+            raise ValueError(f"{name} is too large for a float: set it below 1e308.") from None
+    for name in ("code_activation", "output_activation"):
+        if estimator.init == "pca" and getattr(estimator, name) != "identity":
+            raise ValueError(
+                f"init='pca' starts a linear path, so {name} must be 'identity', got "
+                f"{getattr(estimator, name)!r}. Set {name}='identity', or init='glorot'."
+            )
+    if estimator.n_components == "auto" and not is_imputer(estimator):
+        raise ValueError(
+            "n_components='auto' is for corruption='missing' with noise above 0, got "
+            f"corruption={estimator.corruption!r} and noise={estimator.noise!r}. Set a number, or "
+            "a share of the variance such as 0.95."
+        )
+    if estimator.corruption == "missing" and estimator.noise > 1:
+        raise ValueError(
+            "With corruption='missing', noise is the largest share of a row that is hidden, at "
+            f"most 1, got {estimator.noise!r}."
+        )
+    if estimator.whiten and estimator.code_activation != "identity":
+        raise ValueError(
+            "whiten=True needs code_activation='identity', got "
+            f"{estimator.code_activation!r}. Set whiten=False to use the code as it is."
+        )
+    if isinstance(estimator.bounds, tuple | list) and estimator.output_activation != "identity":
+        raise ValueError(
+            "bounds are for output_activation='identity', and output_activation="
+            f"{estimator.output_activation!r} has a range of its own. Set bounds=None."
+        )
+    if estimator.early_stopping and estimator.validation_fraction == 0:
+        raise ValueError(
+            "early_stopping=True needs rows to watch, and validation_fraction=0 holds none "
+            "out. Set validation_fraction=0.1, or early_stopping=False."
+        )
+
+
+def layer_sizes(hidden_layer_sizes):
+    """Return sizes of layers as Python's integers, for products of NumPy's small ones overflow."""
+    sizes = np.atleast_1d(np.array(hidden_layer_sizes, dtype=object))
+    if not all(isinstance(size, Integral) and size >= 1 for size in sizes):
+        raise ValueError(
+            "hidden_layer_sizes must hold the sizes of the encoder's hidden layers, "
+            f"integers from 1 up, got {hidden_layer_sizes!r}."
+        )
+    return tuple(map(int, sizes))
+
+
+def settings(estimator):
+    """Return the parameters with Python's numbers: small ones of NumPy overflow."""
+    params = estimator.get_params(deep=False).items()
+    return {name: v.item() if isinstance(v, np.generic) else v for name, v in params}
+
+
+def activations(estimator):
+    """Return the names of the hidden, code and output activation."""
+    return estimator.activation, estimator.code_activation, estimator.output_activation
+
+
+def check_same_network(estimator):
+    """Refuse to go on training a network that is not the one the parameters describe."""
+    *hidden, n_components = (len(b) for b in estimator.encoder_["intercepts"])
+    check_same("hidden_layer_sizes", layer_sizes(estimator.hidden_layer_sizes), tuple(hidden))
+    check_same("activations", activations(estimator), estimator.activations_)
+    # without hidden layers the linear path is all there is, whatever the start
+    if hidden and (estimator.init == "pca") != ("linear" in estimator.encoder_):
+        check_same("init", estimator.init, "glorot or normal" if estimator.init == "pca" else "pca")
+    if estimator.n_components != "auto" and estimator.n_components >= 1:
+        asked = min(estimator.n_components, estimator.n_features_in_)
+        check_same("n_components", asked, n_components)
+
+
+def check_same(name, asked, fitted):
+    """Refuse a parameter that the fitted network was not made with."""
+    if asked != fitted:
+        raise ValueError(
+            f"The fitted network has {name}={fitted!r} and the parameters ask for "
+            f"{name}={asked!r}. Set it back, or start anew: warm_start=False, or fit on a clone."
+        )
