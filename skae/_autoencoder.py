@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
 
 from . import _sklearn
 from ._canonical import Canonical
@@ -23,7 +24,7 @@ from ._fitting import (
     stacks,
     train,
 )
-from ._objectives import Imputation, Reconstruction
+from ._objectives import Imputation, Reconstruction, Supervised
 from ._parameters import (
     CONSTRAINTS,
     activations,
@@ -40,11 +41,21 @@ from ._serving import Rows, ServingMixin
 from ._sklearn import CallbackSupportMixin, VersionMarkMixin
 from ._start import Architecture, Subspace, first_network, restarted
 from ._stream import Stream
+from ._targets import Target
 from ._workers import WorkerLostError, current_workers
 
 # For type checkers.
 _Bound: TypeAlias = float | NDArray[Any] | None
 _Activation: TypeAlias = Literal["identity", "relu", "tanh", "logistic", "elu", "gelu", "silu"]
+
+
+def _ignores_y(estimator):
+    """Whether y is ignored; an AttributeError says so otherwise."""
+    if estimator.target_weight:
+        raise AttributeError(
+            "partial_fit is for target_weight=0: a batch may lack classes that others have."
+        )
+    return True
 
 
 class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixin, BaseEstimator):
@@ -129,15 +140,25 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         of training rows (in `partial_fit`, of rows seen), is added to the mean squared error of the
         scaled data. The linear path bears none, so large values lead to a linear autoencoder.
 
-    corruption : {"gaussian", "missing"}, default="gaussian"
+    corruption : {"gaussian", "masking", "swap", "missing"}, default="gaussian"
         What is done to the inputs in training, if `noise` is above zero, so that the network learns
-        to undo it (a denoising autoencoder [3]_): Gaussian noise is added, or entries are hidden
-        and filled as missing values are. With "missing", held-out rows are judged by such entries.
+        to undo it (a denoising autoencoder [3]_): Gaussian noise is added; entries are set to the
+        mean of their column, or to zero with an `output_activation`; entries are replaced by those
+        of the same column in another row of the batch; or entries are hidden and filled as missing
+        values are. With "missing", held-out rows are judged by such entries.
 
     noise : float, default=0.0
         Standard deviation of the Gaussian noise, in units of the root mean square of the centred
-        data; or largest share of a row's entries that is hidden, where each row's share is drawn
-        from zero to that.
+        data; probability that an entry is set or replaced; or largest share of a row's entries that
+        is hidden, where each row's share is drawn from zero to that.
+
+    target_weight : float, default=0.0
+        Above zero, the code learns to tell y too: this times the loss of a linear head on the code
+        is added to the mean squared error of the scaled data [5]_. The loss is the cross-entropy of
+        classes, or the squared error of numbers in units of their variance. The head starts at a
+        regularised linear model on the first code, and is dropped after `fit`: `transform` takes no
+        y. The held-out errors, and with them `validation_curve_` and `reconstruction_err_`, are of
+        that sum, in the units of X. Not for `partial_fit`.
 
     validation_fraction : float, default=0.1
         Share of the rows to hold out for choosing the snapshot. 0 holds none out and keeps the last
@@ -263,6 +284,8 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
        ICML 2008, section 2.3.
     .. [4] A. Ilin, T. Raiko. "Practical Approaches to Principal Component Analysis in the Presence
        of Missing Values", JMLR 11, 2010, section 3.
+    .. [5] L. Le, A. Patterson, M. White. "Supervised autoencoders: Improving generalization
+       performance with unsupervised regularizers", NeurIPS 2018, equation 2.
 
     Examples
     --------
@@ -305,6 +328,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         alpha: float = 0.1,
         corruption: Literal["gaussian", "missing"] = "gaussian",
         noise: float = 0.0,
+        target_weight: float = 0.0,
         validation_fraction: float = 0.1,
         early_stopping: bool = False,
         n_iter_no_change: int = 10,
@@ -329,6 +353,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         self.alpha = alpha
         self.corruption = corruption
         self.noise = noise
+        self.target_weight = target_weight
         self.validation_fraction = validation_fraction
         self.early_stopping = early_stopping
         self.n_iter_no_change = n_iter_no_change
@@ -336,6 +361,11 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = self.target_weight > 0
+        return tags
 
     # ---- fitting
 
@@ -355,8 +385,10 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training data.
-        y : Ignored
-            Not used, present for API consistency by convention.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
+            What the code should tell, with `target_weight` above zero; otherwise ignored. Floats
+            are numbers, of which NaN stands for unlabelled. Everything else is classes, in one
+            column, of which -1 stands for unlabelled.
 
         Returns
         -------
@@ -365,6 +397,8 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         """
         warm = self.warm_start and hasattr(self, "encoder_")
         table, columns, seed, architecture = self._open(X, fitted=warm)
+        target = Target.of(y, table.n_rows) if self.target_weight else None
+        table = table._replace(y=target and target.y)
         if len(empty := table.empty_columns()):
             text = f"X has no value in columns {list(map(int, empty))}: they count as zeros."
             _sklearn.warn(text, UserWarning)
@@ -385,6 +419,9 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         start = self._start(table, architecture, seed, warm)
         objective = Imputation if architecture.is_imputer else Reconstruction
         objective = objective(architecture.activations)
+        if target is not None:
+            start = target.with_head(start)
+            objective = Supervised(objective, float(self.target_weight) / target.labelled_share)
         plan = plan_fit(objective, rows, architecture, splits, settings(self), against_pca, axes)
 
         columns |= {"mean_": table.mean(), "n_samples_seen_": table.n_rows}
@@ -402,6 +439,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         _tell(outcome.ending, outcome.error)
         return self
 
+    @available_if(_ignores_y)
     @_sklearn.validating_parameters
     def partial_fit(self, X: Rows, y: object = None) -> Self:
         """Go on training with one pass over the rows of X, the next batch of a stream.

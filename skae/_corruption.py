@@ -17,11 +17,13 @@ class Corruption(NamedTuple):
 
     Attributes
     ----------
-    kind : {"gaussian", "missing"}
-        Gaussian noise is added, or entries are hidden and filled as missing values are.
+    kind : {"gaussian", "masking", "swap", "missing"}
+        Gaussian noise is added; entries are set to zero; entries are replaced by those of the same
+        column in another row; entries are hidden and filled as missing values are.
     noise : float
-        Its standard deviation, or the largest share of a row's entries that is hidden. Each row's
-        share is drawn between zero and that.
+        Standard deviation of the noise; the probability that an entry is set or replaced; the
+        largest share of a row's entries that is hidden. Each row's share is drawn between zero and
+        that.
     """
 
     kind: str = "gaussian"
@@ -74,8 +76,30 @@ class Corruption(NamedTuple):
                 np.float32
             )
             targets = np.where(seen, rows, np.float32(0))
-        if self.kind == "gaussian" and self.noise:
-            noise = rng.standard_normal(shape, dtype=np.float32)[:, share]
-            noise *= np.float32(min(self.noise, 1e30))  # more would overflow all the same
-            inputs = noise + inputs
+        if self.noise and self.kind in _KINDS:
+            inputs = _KINDS[self.kind](inputs, self.noise, shape, share, rng)
         return inputs, targets, weights
+
+
+def _add_noise(rows, noise, shape, share, rng):
+    """Add Gaussian noise."""
+    added = rng.standard_normal(shape, dtype=np.float32)[:, share]
+    added *= np.float32(min(noise, 1e30))  # more would overflow all the same
+    return added + rows
+
+
+def _mask(rows, noise, shape, share, rng):
+    """Set entries to zero, which is the column's mean."""
+    return np.where(rng.random(shape, dtype=np.float32)[:, share] < noise, np.float32(0), rows)
+
+
+def _swap(rows, noise, shape, share, rng):
+    """Put in entries of another row of the batch, of those that this worker has."""
+    n_steps, n_rows = rows.shape[:2]
+    shifts = 1 + rng.integers(max(1, n_rows - 1), size=(n_steps, 1))
+    others = rows[np.arange(n_steps)[:, None], (np.arange(n_rows) + shifts) % n_rows]
+    return np.where(rng.random(shape, dtype=np.float32)[:, share] < noise, others, rows)
+
+
+# Corruptions of what is there, besides "missing".
+_KINDS = {"gaussian": _add_noise, "masking": _mask, "swap": _swap}

@@ -7,6 +7,7 @@ Params are a nest of float arrays::
         intercepts  list of (n_out,), one per layer
         linear      (n_in, n_out), the linear path beside the layers; absent in a plain stack
 
+and, in training alone, where the code is taught a y, ``head``: one layer from the code to that.
 Training and fitted estimators hold them in this form. The forward pass is written once, for NumPy,
 which serves, and TensorFlow, which trains.
 """
@@ -234,6 +235,10 @@ class Autoencoder(NamedTuple):
             encoder["linear"] = encoder["linear"] @ to_code
             decoder["intercepts"][-1] += origin @ decoder["linear"]
             decoder["linear"] = from_code @ decoder["linear"]
+        if "head" in params:
+            head = params["head"]
+            head["intercepts"][0] += origin @ head["coefs"][0]
+            head["coefs"][0] = from_code @ head["coefs"][0]
         return self._replace(params=params)
 
     def rescaled(self, scale):

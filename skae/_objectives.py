@@ -5,11 +5,12 @@ is compiled once for all objectives that compare equal, so that whatever differs
 comes in as an argument: `constants` are a nest of arrays.
 """
 
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._network import reconstruct
+from ._network import clip, forward
 
 # Entries of held-out rows are hidden in so many parts, to judge how they are filled: all of them,
 # or the first ones of more numbers than this.
@@ -36,9 +37,21 @@ class Reconstruction(NamedTuple):
 
     def __call__(self, params, batch, constants):
         """Return the weighted mean over the rows of a batch; of each, if networks are stacked."""
+        return self.loss(params, self.codes(params, batch), batch, constants)
+
+    def codes(self, params, batch):
+        """Return the codes of a batch."""
         import tensorflow as tf
 
-        rows = reconstruct(params, batch.inputs, constants, self.activations, ops=tf)
+        hidden, code, _ = self.activations
+        return forward(params["encoder"], batch.inputs, hidden, code, ops=tf)
+
+    def loss(self, params, codes, batch, constants):
+        """Return the loss of the rows that codes give."""
+        import tensorflow as tf
+
+        hidden, _, output = self.activations
+        rows = clip(forward(params["decoder"], codes, hidden, output, tf), *constants, tf)
         errors, weights = tf.square(rows - batch.targets), batch.weights
         if len(weights.shape) == len(errors.shape):  # of each entry
             return tf.reduce_sum(tf.reduce_mean(weights * errors, axis=-1), axis=-1)
@@ -69,6 +82,66 @@ class Imputation(Reconstruction):
 
         squares, n_hidden = table.map(errors, network.width).reshape(-1, 2).T
         return squares * (network.scale**2 / max(1.0, n_hidden.sum() / max(1, len(squares))))
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """An objective, and the loss of a linear head that reads y from the code.
+
+    Cross-entropy of classes, or squared error of numbers, averaged over what is labelled.
+
+    Attributes
+    ----------
+    reconstruction : Reconstruction
+        The objective.
+    weight : float
+        Of the head's loss, divided by the share of y that is labelled.
+    """
+
+    reconstruction: Reconstruction
+    weight: float = field(compare=False)
+
+    def constants(self, network):
+        """Return those of the objective, and the weight."""
+        return self.reconstruction.constants(network), np.float32(self.weight).reshape(1)
+
+    def __call__(self, params, batch, constants):
+        """Return the weighted sum of the two losses."""
+        import tensorflow as tf
+
+        constants, weight = constants
+        codes = self.reconstruction.codes(params, batch)
+        loss = self.reconstruction.loss(params, codes, batch, constants)
+        outputs, weights = forward(params["head"], codes, "identity", "identity", tf), batch.weights
+        if len(weights.shape) == len(outputs.shape):  # of each entry: on average the row's
+            weights = tf.reduce_mean(weights, axis=-1)
+        errors = head_errors(outputs, batch.y)
+        return loss + weight[..., 0] * tf.reduce_sum(weights * errors, axis=-1)
+
+    def row_errors(self, network, table):
+        """Return the sum of both for each row of a table, in the units of X, squared."""
+        errors = self.reconstruction.row_errors(network, table)
+        if not table.n_rows:
+            return errors
+        head = network.params["head"]
+        outputs = table.map(
+            lambda rows: forward(head, network.encode(rows), "identity", "identity"), network.width
+        )
+        of_head = head_errors(outputs.astype(np.float32), table.take_y()).numpy()
+        return errors + self.weight * network.scale**2 * of_head.astype(np.float64)
+
+
+def head_errors(outputs, y):
+    """Loss of each row's y, given what a head says of it; zero where there is none."""
+    import tensorflow as tf
+
+    if len(y.shape) < len(outputs.shape):  # classes
+        seen = tf.cast(y >= 0, outputs.dtype)
+        labels = tf.maximum(y, 0)
+        return seen * tf.nn.sparse_softmax_cross_entropy_with_logits(labels, outputs)
+    seen = tf.math.is_finite(y)
+    residual = tf.where(seen, outputs, 0) - tf.where(seen, y, 0)
+    return tf.reduce_mean(tf.square(residual), axis=-1)
 
 
 class Resident(NamedTuple):

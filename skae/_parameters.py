@@ -31,8 +31,9 @@ CONSTRAINTS = {
     "max_iter": [StrOptions({"auto"}), _POSITIVE_INTEGER],
     "max_steps": [_POSITIVE_INTEGER, None],
     "alpha": [_NOT_NEGATIVE],
-    "corruption": [StrOptions({"gaussian", "missing"})],
+    "corruption": [StrOptions({"gaussian", "masking", "swap", "missing"})],
     "noise": [_NOT_NEGATIVE],
+    "target_weight": [_NOT_NEGATIVE],
     "validation_fraction": [Interval(Real, 0, 1, closed="left")],
     "early_stopping": ["boolean"],
     "n_iter_no_change": [_POSITIVE_INTEGER],
@@ -51,7 +52,7 @@ def is_imputer(estimator):
 def check_combinations(estimator):
     """Refuse parameters that are in range but cannot work together."""
     layer_sizes(estimator.hidden_layer_sizes)
-    for name in ("alpha", "learning_rate_init", "noise", "tol"):
+    for name in ("alpha", "learning_rate_init", "noise", "target_weight", "tol"):
         try:
             float(getattr(estimator, name))
         except OverflowError:
@@ -68,10 +69,10 @@ def check_combinations(estimator):
             f"corruption={estimator.corruption!r} and noise={estimator.noise!r}. Set a number, or "
             "a share of the variance such as 0.95."
         )
-    if estimator.corruption == "missing" and estimator.noise > 1:
+    if estimator.corruption != "gaussian" and estimator.noise > 1:
         raise ValueError(
-            "With corruption='missing', noise is the largest share of a row that is hidden, at "
-            f"most 1, got {estimator.noise!r}."
+            f"With corruption={estimator.corruption!r}, noise is a share of the entries, at most "
+            f"1, got {estimator.noise!r}."
         )
     if estimator.whiten and estimator.code_activation != "identity":
         raise ValueError(

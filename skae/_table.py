@@ -98,6 +98,10 @@ class Table(NamedTuple):
         """Type in which rows are read and served: float32 stays, all else is float64."""
         return self.X.dtype if self.X.dtype == _FLOAT32 else _FLOAT64
 
+    def take_y(self):
+        """Return the y of the table's rows."""
+        return self.y if self.rows is None else self.y[self.rows]
+
     def select(self, rows):
         """Return the table of some of these rows, given by indices or a slice."""
         return self._replace(rows=self._indices(np.arange(self.n_rows)[rows]))

@@ -53,6 +53,44 @@ def test_noise_comes_on_top_of_what_was_filled(gaps):
     assert np.std(clean.inputs - noisy.inputs) == pytest.approx(0.1, rel=0.2)
 
 
+@pytest.fixture
+def complete():
+    return np.random.default_rng(0).normal(size=(64, 30))
+
+
+def corrupted(X, kind, noise, n_rows=16):
+    table = Table(X).standardised(np.zeros(X.shape[1]), 1.0)
+    rng = np.random.default_rng(0)
+    ((batch, _),) = table.batches([4], (4, n_rows, X.shape[1]), Corruption(kind, noise), rng)
+    return batch
+
+
+@pytest.mark.parametrize("kind", ["masking", "swap"])
+def test_as_many_entries_are_changed_as_was_asked(complete, kind):
+    inputs, targets, *_ = corrupted(complete, kind, 0.3)
+    assert (inputs != targets).mean() == pytest.approx(0.3, abs=0.03)
+    np.testing.assert_array_equal(targets, corrupted(complete, kind, 0.0).targets)
+    inputs, targets, *_ = corrupted(complete, kind, 1.0)
+    assert (inputs != targets).all()
+
+
+def test_masked_entries_are_zero(complete):
+    inputs, targets, *_ = corrupted(complete, "masking", 0.3)
+    np.testing.assert_array_equal(inputs[inputs != targets], 0)
+
+
+def test_swapped_entries_are_of_another_row_of_the_batch_and_the_same_column(complete):
+    inputs, targets, *_ = corrupted(complete, "swap", 0.3)
+    for step in range(4):
+        for column in range(30):
+            assert np.isin(inputs[step, :, column], targets[step, :, column]).all()
+
+
+def test_a_row_alone_is_not_swapped(complete):
+    inputs, targets, *_ = corrupted(complete, "swap", 0.5, n_rows=1)
+    np.testing.assert_array_equal(inputs, targets)
+
+
 def test_workers_hide_together_what_one_hides_alone(gaps):
     rows = gaps[:24].reshape(3, 8, 5).astype("f")
     weights, shape = np.full((3, 8), 1 / 8, "f"), (3, 8, 5)

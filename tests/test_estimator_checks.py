@@ -30,6 +30,9 @@ def test_passes_scikit_learns_checks(estimator, check):
     [
         AutoencoderTransformer(**TUTORIAL, max_steps=60),
         AutoencoderTransformer(init="glorot", hidden_layer_sizes=(32, 16), max_steps=60),
+        AutoencoderTransformer(corruption="masking", noise=0.3, max_steps=30),
+        AutoencoderTransformer(corruption="swap", noise=0.3, max_steps=30),
+        AutoencoderTransformer(hidden_layer_sizes=(), target_weight=0.1, max_steps=30),
         AutoencoderImputer(hidden_layer_sizes=(), max_steps=30),
     ]
 )

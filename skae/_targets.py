@@ -1,0 +1,139 @@
+"""What the code should tell of y: labels or numbers, and the linear head that reads them."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.covariance import ledoit_wolf
+from sklearn.linear_model import Ridge
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
+
+# The head starts at a model of so many rows, at most.
+_MAX_ROWS = 20_000
+# A code that varies less than this, in the units of training, says nothing.
+_FLAT = 1e-6
+
+
+class Target(NamedTuple):
+    """A y that is taught.
+
+    Attributes
+    ----------
+    y : ndarray
+        Of classes, their numbers, of shape (n_samples,), int32, -1 where a row has no label. Of
+        numbers, in units of their standard deviation around their mean, of shape
+        (n_samples, n_columns), float32, NaN where there is none.
+    n_outputs : int
+        Number of classes or of columns.
+    """
+
+    y: Any
+    n_outputs: int
+
+    @property
+    def labelled_share(self):
+        """Share of y that is labelled."""
+        return float(_is_labelled(self.y).mean())
+
+    def with_head(self, start):
+        """Return a function that gives the network with which training starts, with a head.
+
+        Parameters
+        ----------
+        start : callable
+            Returns that network for a table, without one.
+        """
+        return lambda table: _with_head(start(table), table, self.n_outputs)
+
+    @classmethod
+    def of(cls, y, n_samples):
+        """Read what a user gives as y: floats are numbers, and everything else is classes.
+
+        Raises
+        ------
+        ValueError
+            If y has not a row for each of X, has no label or number, or one class only.
+        """
+        if y is None:
+            raise ValueError(
+                "target_weight above 0 requires y to be passed, but the target y is None. Pass y, "
+                "or set target_weight=0."
+            )
+        y = np.asarray(y)
+        check_consistent_length(np.empty(n_samples), y)
+        return cls._of_numbers(y) if y.dtype.kind == "f" else cls._of_classes(y)
+
+    @classmethod
+    def _of_numbers(cls, y):
+        y = y.reshape(len(y), -1) if y.ndim == 1 else y
+        y = check_array(y, dtype=np.float64, ensure_all_finite="allow-nan", input_name="y")
+        if np.isnan(y).all(axis=0).any():
+            raise ValueError("y, or a column of it, has no number: all are NaN, for unlabelled.")
+        y = y - np.nanmean(y, axis=0)
+        scale = np.sqrt(np.nanmean(np.square(y), axis=0))
+        return cls(np.float32(y / np.where(scale > 0, scale, 1)), y.shape[1])
+
+    @classmethod
+    def _of_classes(cls, y):
+        y = column_or_1d(y, warn=True)
+        is_labelled = np.ones(len(y), bool) if y.dtype.kind == "U" else np.not_equal(y, -1)
+        labels = y[is_labelled]
+        try:
+            classes, numbers = np.unique(labels, return_inverse=True)
+        except TypeError:
+            types = ", ".join(sorted({type(label).__name__ for label in labels}))
+            raise ValueError(f"y has labels of several types, {types}: give them one.") from None
+        if len(classes) < 2:
+            raise ValueError(
+                f"y has {len(classes)} class, and at least two must be told apart; -1 stands for "
+                "unlabelled."
+            )
+        y = np.full(len(y), -1, np.int32)
+        y[is_labelled] = numbers
+        return cls(y, len(classes))
+
+
+def _is_labelled(y):
+    """Where y has a label, or a number."""
+    return y >= 0 if y.ndim == 1 else ~np.isnan(y)
+
+
+def _with_head(network, table, n_outputs):
+    """Return a network with a linear head that reads the table's y from its code.
+
+    Linear discriminant analysis of the labelled rows (Hastie, Tibshirani & Friedman, The Elements
+    of Statistical Learning, section 4.3) with the covariance of Ledoit & Wolf (Journal of
+    Multivariate Analysis 88, 2004), whose logits are those of a softmax; or ridge regression.
+    """
+    rows = np.flatnonzero(_is_labelled(table.take_y()).reshape(table.n_rows, -1).any(axis=1))
+    rows = rows[:: -(-len(rows) // _MAX_ROWS) or 1]
+    coef, intercept = np.zeros((network.code_size, n_outputs)), np.zeros(n_outputs)
+    if len(rows) > 1:
+        chosen = table.alone().select(rows)
+        codes = chosen.map(network.encode, network.width).astype(np.float64)
+        mean, std = codes.mean(axis=0), codes.std(axis=0)
+        std[std < _FLAT] = np.inf
+        fit = _discriminants if table.y.ndim == 1 else _ridge
+        coef, intercept = fit((codes - mean) / std, chosen.take_y(), n_outputs)
+        coef /= std[:, None]
+        intercept -= mean @ coef
+    head = {"coefs": [coef.astype(network.dtype)], "intercepts": [intercept.astype(network.dtype)]}
+    return network._replace(params=network.params | {"head": head})
+
+
+def _discriminants(codes, y, n_classes):
+    members = np.eye(n_classes)[y]
+    counts = 1 + members.sum(axis=0)  # with a row at the mean, for a class may be missing
+    means = members.T @ codes / counts[:, None]
+    covariance, _ = ledoit_wolf(codes - means[y], assume_centered=True)
+    coef = np.linalg.lstsq(covariance, means.T)[0]
+    return coef, np.log(counts / counts.sum()) - (means.T * coef).sum(axis=0) / 2
+
+
+def _ridge(codes, y, n_columns):
+    coef, intercept = np.zeros((codes.shape[1], n_columns)), np.zeros(n_columns)
+    for column in range(n_columns):
+        seen = ~np.isnan(y[:, column])
+        if seen.any():
+            model = Ridge().fit(codes[seen], y[seen, column])
+            coef[:, column], intercept[column] = model.coef_, model.intercept_
+    return coef, intercept
