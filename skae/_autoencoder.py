@@ -32,12 +32,14 @@ from ._parameters import (
     check_same,
     check_same_network,
     is_imputer,
+    is_share,
     layer_sizes,
     settings,
 )
 from ._plan import plan_fit, plan_stream
 from ._progress import Progress
 from ._serving import Rows, ServingMixin
+from ._sizing import Sizing
 from ._sklearn import CallbackSupportMixin, VersionMarkMixin
 from ._start import Architecture, Subspace, first_network, restarted
 from ._stream import Stream
@@ -82,8 +84,10 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
     ----------
     n_components : int, float or "auto", default=64
         Size of the code, at most the number of features. A float in (0, 1) means the smallest size
-        at which PCA explains that share of the variance. "auto" is for ``corruption="missing"``,
-        see :class:`AutoencoderImputer`.
+        at which the trained network keeps that share of the variance of held-out rows. PCA's size
+        is tried first, and others by bisection, which takes some three times as long as a fit. For
+        `partial_fit`, and for hiding entries, it is PCA's size. "auto" is for
+        ``corruption="missing"``, see :class:`AutoencoderImputer`.
 
     hidden_layer_sizes : int or tuple of int, default=(256,)
         Sizes of the encoder's hidden layers; the decoder mirrors them. ``()`` with ``init="pca"``
@@ -211,6 +215,9 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         Hidden, code and output activation.
     n_components_ : int
         Size of the code.
+    components_curve_ : ndarray of shape (n_sizes, 2)
+        Sizes of the code that were tried, and mean squared error on the held-out rows of the first
+        split. Only with `n_components` in (0, 1).
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -416,12 +423,17 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
             axes, subspace = subspace.axes, None
         elif subspace is not None:
             rows, architecture = subspace.coordinates(table), architecture._replace(bounds=None)
-        start = self._start(table, architecture, seed, warm)
         objective = Imputation if architecture.is_imputer else Reconstruction
         objective = objective(architecture.activations)
         if target is not None:
-            start = target.with_head(start)
             objective = Supervised(objective, float(self.target_weight) / target.labelled_share)
+        if not warm and is_share(self):
+            sizing = self._sizing(rows, objective, architecture, splits[0], seed, target, axes)
+            largest = min(rows.n_features, len(splits[0][0]))
+            size = sizing.smallest(float(self.n_components), architecture.n_components, largest)
+            architecture = architecture._replace(n_components=size)
+            columns["components_curve_"] = sizing.curve()
+        start = self._start(table, architecture, seed, warm, target)
         plan = plan_fit(objective, rows, architecture, splits, settings(self), against_pca, axes)
 
         columns |= {"mean_": table.mean(), "n_samples_seen_": table.n_rows}
@@ -523,7 +535,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
 
     def _adopt(self, state):
         """Become fitted, all at once."""
-        for name in ("feature_names_in_", "_stream"):  # of a fit before
+        for name in ("feature_names_in_", "components_curve_", "_stream"):  # of a fit before
             vars(self).pop(name, None)
         vars(self).update(state)
 
@@ -572,12 +584,31 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
             return table, columns, seed, architecture._replace(n_components=self.n_components_)
         return table, columns, seed, architecture.sized(table, seed)
 
-    def _start(self, table, architecture, seed, warm):
+    def _start(self, table, architecture, seed, warm, target=None):
         """Return the function that gives the network with which training on a table starts."""
-        if not warm:
-            return partial(first_network, architecture=architecture, seed=seed)
-        network = restarted(self._network, self.scale_, self.bounds, table)
-        return lambda training: network
+        start = partial(first_network, architecture=architecture, seed=seed)
+        if warm:
+            network = restarted(self._network, self.scale_, self.bounds, table)
+            start = lambda training: network  # noqa: E731
+        return start if target is None else target.with_head(start)
+
+    def _sizing(self, table, objective, architecture, split, seed, target, axes):
+        """Return what finds the size of the code."""
+
+        def start(training, size):
+            sized = architecture._replace(n_components=size)
+            return self._start(table, sized, seed, warm=False, target=target)(training)
+
+        def plan(size, share):
+            sized, params = architecture._replace(n_components=size), settings(self)
+            options = (sized, [split], params, self.init == "pca", axes)
+            plan = plan_fit(objective, table, *options)
+            if share == 1:
+                return plan
+            params |= {"max_iter": "auto", "max_steps": max(1, round(share * plan.stop))}
+            return plan_fit(objective, table, *options)
+
+        return Sizing(table, start, plan, split, seed)
 
 
 _ENDINGS = {

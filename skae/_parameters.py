@@ -49,6 +49,12 @@ def is_imputer(estimator):
     return estimator.corruption == "missing" and estimator.noise > 0
 
 
+def is_share(estimator):
+    """Whether the size of the code is given as a share of the variance that it keeps."""
+    n_components = estimator.n_components
+    return n_components != "auto" and n_components < 1 and not is_imputer(estimator)
+
+
 def check_combinations(estimator):
     """Refuse parameters that are in range but cannot work together."""
     layer_sizes(estimator.hidden_layer_sizes)

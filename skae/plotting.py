@@ -309,14 +309,17 @@ class ComponentsDisplay:
         self.errors = errors
 
     @classmethod
-    def from_estimator(cls, estimator, X, X_test=None, *, n_components=(2, 4, 8, 16), ax=None):
+    def from_estimator(cls, estimator, X=None, X_test=None, *, n_components=(2, 4, 8, 16), ax=None):
         """Fit clones with each number of components and draw their errors.
+
+        Without X nothing is fitted, and the errors are those of the sizes that a fit with
+        `n_components` in (0, 1) has tried.
 
         Parameters
         ----------
         estimator : estimator, list or dict of estimators
             With `n_components`, `transform` and `inverse_transform`; of a dict, the keys are names.
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), optional
             Rows to fit.
         X_test : array-like of shape (n_test_samples, n_features), optional
             Rows to judge by; those of X by default.
@@ -328,12 +331,26 @@ class ComponentsDisplay:
         Returns
         -------
         display : ComponentsDisplay
+
+        Raises
+        ------
+        ValueError
+            If there is no X, and the estimator has tried no sizes or there are several.
         """
         if not isinstance(estimator, dict):
             several = estimator if isinstance(estimator, list | tuple) else [estimator]
             estimator = {type(e).__name__: e for e in several}
             if len(estimator) < len(several):
                 estimator = {str(e): e for e in several}
+        if X is None:
+            curves = [getattr(e, "components_curve_", None) for e in estimator.values()]
+            if len(curves) != 1 or curves[0] is None:
+                raise ValueError(
+                    "Without X, give one estimator that was fitted with n_components in (0, 1), "
+                    "and so has components_curve_."
+                )
+            n_components, errors = curves[0].T
+            return cls(n_components.astype(int), dict.fromkeys(estimator, errors)).plot(ax=ax)
         judged = X if X_test is None else X_test
         originals = dense_rows(judged)
         errors = {}

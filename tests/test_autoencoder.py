@@ -210,9 +210,25 @@ def test_the_size_of_the_code_is_capped_by_the_features():
     assert quick(64).fit(gaussian_rows()).n_components_ == 6
 
 
-def test_a_share_of_variance_gives_pcas_size(digits):
+def test_a_share_of_variance_gives_the_smallest_code_that_keeps_it(digits):
     X = digits[0]
-    assert quick(0.9).fit(X).n_components_ == PCA(0.9).fit(X).n_components_
+    ae = quick(0.9, max_steps=200).fit(X)
+    assert 4 < ae.n_components_ < PCA(0.9).fit(X).n_components_ - 4
+    sizes, errors = ae.components_curve_.T
+    kept = 1 - errors / X.var(axis=0).mean()
+    assert ae.n_components_ == sizes[kept >= 0.89].min()
+    assert ae.score(X) > 0.89
+    # and the network is that of a fit with this size
+    same = quick(ae.n_components_, max_steps=200).fit(X)
+    np.testing.assert_array_equal(same.transform(X), ae.transform(X))
+    assert not hasattr(same, "components_curve_")
+    assert not hasattr(ae.set_params(n_components=3).fit(X), "components_curve_")
+
+
+def test_a_share_of_variance_in_a_stream_gives_pcas_size(digits):
+    X = digits[0]
+    ae = quick(0.9).partial_fit(X)
+    assert ae.n_components_ == PCA(0.9).fit(X).n_components_
 
 
 def test_bounds_hold_where_many_rows_sit_on_an_extreme(digits):

@@ -253,6 +253,15 @@ def test_errors_are_shown_against_the_number_of_components():
     assert list(two.errors) == ["PCA()", "PCA(whiten=True)"]
 
 
+def test_sizes_that_a_fit_has_tried_are_shown_without_fitting():
+    ae = AutoencoderTransformer(0.8, max_steps=20, random_state=0).fit(X[:300])
+    display = ComponentsDisplay.from_estimator(ae)
+    np.testing.assert_array_equal(display.ax_.lines[0].get_xydata(), ae.components_curve_)
+    for others in (PCA().fit(X), [ae, PCA()]):
+        with pytest.raises(ValueError, match="Without X, give one estimator"):
+            ComponentsDisplay.from_estimator(others)
+
+
 def test_displays_draw_where_they_are_told(fitted):
     figure, axes = plt.subplots(2, 2)
     for draw, ax in (

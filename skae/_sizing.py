@@ -1,0 +1,112 @@
+"""The smallest code that keeps a share of the variance of held-out rows, found by training."""
+
+from bisect import bisect_left
+
+import numpy as np
+
+from ._canonical import code_sums, moments
+from ._fitting import BROKEN_OFF, Run, train
+from ._objectives import Reconstruction
+
+# A size is tried by so large a part of a fit, from a larger network that was trained.
+_SHARE_OF_STEPS = 0.3
+_SEED = 23
+
+
+class Sizing:
+    """Trains networks of several sizes, and remembers what they keep.
+
+    The largest is trained as a fit is. A smaller one starts as a larger one of which it keeps the
+    first components of the canonical code; the others are silenced, so that all sizes share a
+    compiled loop.
+
+    Parameters
+    ----------
+    table : Table
+        All rows.
+    start : callable
+        ``start(table, size)`` returns the network with which training on a table starts.
+    plan : callable
+        ``plan(size, share)`` returns the plan of that share of a fit to the split's training rows.
+    split : pair of ndarray
+        Training rows and held-out ones; if there are none, the training rows judge.
+    seed : int
+        For the order of minibatches, and noise.
+
+    Attributes
+    ----------
+    errors : dict
+        For each size, mean squared error of the held-out rows.
+    variance : float
+        Their mean squared distance from the mean of the training rows.
+    """
+
+    def __init__(self, table, start, plan, split, seed):
+        self.start, self.plan, self.split, self.seed = start, plan, split, seed
+        self.table, self.errors, self._networks = table, {}, {}
+        self.training = table.select(split[0])
+        self.judge = table.select(split[1]) if len(split[1]) else self.training
+        mean = self.training.mean()
+        (squares,) = self.judge.total(lambda block: [np.nansum((block - mean) ** 2)])
+        self.variance = squares / (self.judge.n_rows * table.n_averaged * self.judge.seen_share())
+
+    def smallest(self, share, size, largest):
+        """Return the smallest size that keeps a share of the variance.
+
+        Parameters
+        ----------
+        share : float
+            The share.
+        size : int
+            Size to begin with. It is doubled if it keeps less, and not passed if it keeps more.
+        largest : int
+            Size that is not passed; it is the answer if none keeps so much.
+        """
+
+        def keeps(size):
+            if size not in self.errors:
+                self._try(size)
+            return self.errors[size] <= (1 - share) * self.variance
+
+        least = 0
+        while not keeps(size) and size < largest:
+            least, size = size, min(2 * size, largest)
+        return least + 1 + bisect_left(range(least + 1, size), True, key=keeps)
+
+    def curve(self):
+        """Return an array of the sizes that were tried, in order, and their errors."""
+        return np.array(sorted(self.errors.items()), dtype=np.float64)
+
+    def _try(self, size):
+        """Train a network of some size."""
+        larger = min((other for other in self._networks if other > size), default=None)
+        share_of_steps = 1.0 if larger is None else _SHARE_OF_STEPS
+        if larger is None:
+            network = self.start(self.training, size)
+        else:
+            network = first_components(self._networks[larger], size, self.training)
+        run = Run(self.table, self.split, network, self.plan(network.code_size, share_of_steps))
+        train([run], [np.random.default_rng([self.seed, _SEED, size])])
+        if run.ending in BROKEN_OFF:
+            raise run.error or KeyboardInterrupt
+        if network.activations[1] == "identity":  # others have no order of components
+            self._networks[size] = run.network
+        errors = Reconstruction(network.activations).row_errors(run.network, self.judge)
+        self.errors[size] = float(errors.mean())
+
+
+def first_components(network, size, table):
+    """Return a network that keeps the first components of its canonical code over a table.
+
+    The others are zero, and stay so in training, for no gradient reaches them.
+    """
+    network = network.with_params_in(np.float64)
+    mean, covariance = moments(table.n_rows, *code_sums(network, table))
+    network = network.recode(*network.whitening(covariance), mean)
+    network = network.rescale_code(1 / network.direction_norms())
+    encoder, decoder = network.params["encoder"], network.params["decoder"]
+    silenced = [encoder["coefs"][-1], encoder["intercepts"][-1], decoder["coefs"][0].T]
+    silenced += [encoder["linear"], decoder["linear"].T] if "linear" in encoder else []
+    for array in silenced:
+        array[..., size:] = 0
+    return network

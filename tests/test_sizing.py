@@ -1,0 +1,82 @@
+"""The size of the code that keeps a share of the variance."""
+
+import numpy as np
+import pytest
+
+from skae import AutoencoderTransformer
+from skae._network import reconstruct
+from skae._sizing import first_components
+from skae._start import Architecture, first_network
+from skae._table import Table
+
+ACTIVATIONS = ("silu", "identity", "identity")
+
+
+def rows(rank, n_rows=400, n_columns=12, noise=0.01):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n_rows, rank)) @ rng.normal(size=(rank, n_columns))
+    return X + noise * rng.normal(size=X.shape)
+
+
+def fitted(X, share, **parameters):
+    ae = AutoencoderTransformer(share, max_steps=60, random_state=0, **parameters)
+    return ae.fit(X)
+
+
+@pytest.mark.parametrize("rank", [1, 3, 6])
+def test_the_rank_of_the_rows_is_found(rank):
+    assert fitted(rows(rank), 0.999).n_components_ == rank
+
+
+def test_a_curve_needs_fewer_numbers_than_pca():
+    angle = np.random.default_rng(0).uniform(0, 3, size=600)
+    X = np.column_stack([np.cos(i * angle) for i in range(1, 6)])
+    ae = AutoencoderTransformer(0.95, max_steps=600, random_state=0).fit(X)
+    assert ae.n_components_ <= 2 < fitted_pca_size(X)
+    assert ae.score(X) > 0.95
+
+
+def fitted_pca_size(X):
+    return AutoencoderTransformer(0.95, max_steps=20).partial_fit(X).n_components_
+
+
+def test_rows_that_are_noise_need_all_columns():
+    X = np.random.default_rng(0).normal(size=(200, 6))
+    assert fitted(X, 0.99).n_components_ == 6
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"validation_fraction": 0},
+        {"init": "glorot", "hidden_layer_sizes": ()},
+        {"init": "glorot", "code_activation": "tanh", "whiten": False},
+        {"noise": 0.1},
+    ],
+)
+def test_a_size_is_found_with_any_parameters(parameters):
+    ae = fitted(rows(3), 0.9, **parameters)
+    assert 1 <= ae.n_components_ <= 12
+    assert (np.diff(ae.components_curve_[:, 0]) > 0).all()
+
+
+def test_a_size_is_found_with_missing_values_and_in_wide_tables():
+    X = rows(3)
+    X[np.random.default_rng(0).random(X.shape) < 0.1] = np.nan
+    assert fitted(X, 0.95).n_components_ <= 4
+    assert fitted(rows(3, 60, 200), 0.95).n_components_ <= 3
+
+
+def test_the_first_components_do_what_they_did_and_the_others_nothing():
+    X = rows(6)
+    table = Table(X)
+    network = first_network(table, Architecture(6, (8,), ACTIVATIONS, "pca", None), 0)
+    fewer = first_components(network, 2, table)
+    codes = fewer.encode(X)
+    assert (codes[:, 2:] == 0).all()
+    pca = first_network(table, Architecture(2, (8,), ACTIVATIONS, "pca", None), 0)
+    np.testing.assert_allclose(fewer.decode(codes), pca.decode(pca.encode(X)), atol=1e-6)
+    bounds = fewer.standardised_bounds(np.float64)
+    standardised = fewer.standardise(X)
+    out = reconstruct(fewer.params, standardised, bounds, ACTIVATIONS)
+    np.testing.assert_allclose(out * fewer.scale + fewer.offset, fewer.decode(codes), atol=1e-9)
