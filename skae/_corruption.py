@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-# What a seen entry counts in the loss beside one that was hidden on purpose: the hidden ones teach,
-# and the others keep the network close to what it is given.
-_SEEN_WEIGHT = 0.3
+# What other entries count in the loss beside those that are hidden, set or replaced, which teach
+# (Vincent et al., JMLR 11, 2010, section 3.5: emphasis); they keep the network close to its input.
+_WEIGHT_OF_OTHERS = 0.3
 
 
 class Corruption(NamedTuple):
@@ -59,47 +59,57 @@ class Corruption(NamedTuple):
         inputs, targets : ndarray of shape (n_steps, n_rows, n_features), float32
             The same array if there is no corruption.
         weights : ndarray of shape (n_steps, n_rows) or (n_steps, n_rows, n_features), float32
-            With missing or hidden entries, of each entry.
+            Of each entry where some are missing, hidden, set or replaced.
         """
         inputs = targets = rows
+        if filling is None and not self.noise:
+            return inputs, targets, weights
+        chosen, seen = self._chosen(shape, rng)[:, share], True
         if filling is not None:
-            seen, hidden, taught = ~np.isnan(rows), np.False_, 1.0
-            if self.hides:
-                shares = rng.uniform(0, min(self.noise, 1.0), (*shape[:2], 1))
-                hidden = (rng.random(shape, dtype=np.float32) < shares)[:, share] & seen
-                mean = min(self.noise, 1.0) / 2
-                taught = mean + (1 - mean) * _SEEN_WEIGHT
+            seen = ~np.isnan(rows)
+            hidden = chosen & seen if self.kind == "missing" else np.False_
             inputs = np.where(hidden, np.float32(np.nan), rows)
             inputs = filling(inputs.reshape(-1, shape[2])).reshape(rows.shape)
-            counts = np.where(hidden, 1.0, _SEEN_WEIGHT if self.hides else 1.0) * seen
-            weights = weights[..., None] * (counts / (taught * (seen_share or 1.0))).astype(
-                np.float32
-            )
             targets = np.where(seen, rows, np.float32(0))
-        if self.noise and self.kind in _KINDS:
-            inputs = _KINDS[self.kind](inputs, self.noise, shape, share, rng)
-        return inputs, targets, weights
+        if self.kind == "masking":
+            inputs = np.where(chosen, np.float32(0), inputs)
+        elif self.kind == "swap":
+            inputs = np.where(chosen, _other_rows(inputs, rng), inputs)
+        elif self.kind == "gaussian" and self.noise:
+            noise = rng.standard_normal(shape, dtype=np.float32)[:, share]
+            noise *= np.float32(min(self.noise, 1e30))  # more would overflow all the same
+            inputs = noise + inputs
+        if self.kind == "gaussian" and filling is None:  # all entries are corrupted
+            return inputs, targets, weights
+        counts = np.where(chosen, 1.0, self._weight_of_others) * seen
+        mean = self._chosen_share + (1 - self._chosen_share) * self._weight_of_others
+        counts = (counts / (mean * (seen_share or 1.0))).astype(np.float32)
+        return inputs, targets, weights[..., None] * counts
+
+    def _chosen(self, shape, rng):
+        """Draw the entries that are hidden, set or replaced."""
+        if self.kind == "gaussian" or not self.noise:
+            return np.zeros((*shape[:2], 1), dtype=bool)
+        share = min(self.noise, 1.0)
+        if self.kind == "missing":
+            share = rng.uniform(0, share, (*shape[:2], 1))
+        return rng.random(shape, dtype=np.float32) < share
+
+    @property
+    def _chosen_share(self):
+        """Share of the entries that are hidden, set or replaced, in the mean."""
+        if self.kind == "gaussian":
+            return 0.0
+        return min(self.noise, 1.0) / (2 if self.kind == "missing" else 1)
+
+    @property
+    def _weight_of_others(self):
+        """What they count in the loss."""
+        return 1.0 if self.kind == "gaussian" or not self.noise else _WEIGHT_OF_OTHERS
 
 
-def _add_noise(rows, noise, shape, share, rng):
-    """Add Gaussian noise."""
-    added = rng.standard_normal(shape, dtype=np.float32)[:, share]
-    added *= np.float32(min(noise, 1e30))  # more would overflow all the same
-    return added + rows
-
-
-def _mask(rows, noise, shape, share, rng):
-    """Set entries to zero, which is the column's mean."""
-    return np.where(rng.random(shape, dtype=np.float32)[:, share] < noise, np.float32(0), rows)
-
-
-def _swap(rows, noise, shape, share, rng):
-    """Put in entries of another row of the batch, of those that this worker has."""
+def _other_rows(rows, rng):
+    """Return another row of the batch for each, of those that this worker has."""
     n_steps, n_rows = rows.shape[:2]
     shifts = 1 + rng.integers(max(1, n_rows - 1), size=(n_steps, 1))
-    others = rows[np.arange(n_steps)[:, None], (np.arange(n_rows) + shifts) % n_rows]
-    return np.where(rng.random(shape, dtype=np.float32)[:, share] < noise, others, rows)
-
-
-# Corruptions of what is there, besides "missing".
-_KINDS = {"gaussian": _add_noise, "masking": _mask, "swap": _swap}
+    return rows[np.arange(n_steps)[:, None], (np.arange(n_rows) + shifts) % n_rows]
