@@ -404,7 +404,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         """
         warm = self.warm_start and hasattr(self, "encoder_")
         table, columns, seed, architecture = self._open(X, fitted=warm)
-        target = Target.of(y, table.n_rows) if self.target_weight else None
+        target = Target.of(y, table) if self.target_weight else None
         table = table._replace(y=target and target.y)
         if len(empty := table.empty_columns()):
             text = f"X has no value in columns {list(map(int, empty))}: they count as zeros."

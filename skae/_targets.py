@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import joblib
 import numpy as np
 from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import Ridge
@@ -45,13 +46,14 @@ class Target(NamedTuple):
         return lambda table: _with_head(start(table), table, self.n_outputs)
 
     @classmethod
-    def of(cls, y, n_samples):
-        """Read what a user gives as y: floats are numbers, and everything else is classes.
+    def of(cls, y, table):
+        """Read what a user gives as y of a table: floats are numbers, all else is classes.
 
         Raises
         ------
         ValueError
-            If y has not a row for each of X, has no label or number, or one class only.
+            If y has not a row for each of X, has no label or number, or one class only; if workers
+            were given different ones.
         """
         if y is None:
             raise ValueError(
@@ -59,8 +61,10 @@ class Target(NamedTuple):
                 "or set target_weight=0."
             )
         y = np.asarray(y)
-        check_consistent_length(np.empty(n_samples), y)
-        return cls._of_numbers(y) if y.dtype.kind == "f" else cls._of_classes(y)
+        check_consistent_length(table.X, y)
+        target = cls._of_numbers(y) if y.dtype.kind == "f" else cls._of_classes(y)
+        table.workers.check_agreement({"the hash of y": joblib.hash(target.y)})
+        return target
 
     @classmethod
     def _of_numbers(cls, y):

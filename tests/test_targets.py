@@ -93,7 +93,7 @@ def test_a_pipeline_hands_y_on():
 def test_the_head_starts_at_discriminant_analysis(started):
     table, network = started
     labels = y[:900].astype(np.int32)
-    network = Target.of(labels, 900).with_head(lambda _: network)(table._replace(y=labels))
+    network = Target.of(labels, table).with_head(lambda _: network)(table._replace(y=labels))
     codes = network.encode(X[:900])
     logits = forward(network.params["head"], codes, "identity", "identity")
     peer = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(codes, labels)
@@ -103,7 +103,7 @@ def test_the_head_starts_at_discriminant_analysis(started):
 def test_a_new_code_takes_its_head_along(started):
     table, network = started
     labels = y[:900].astype(np.int32)
-    network = Target.of(labels, 900).with_head(lambda _: network)(table._replace(y=labels))
+    network = Target.of(labels, table).with_head(lambda _: network)(table._replace(y=labels))
     matrix = np.random.default_rng(0).normal(size=(4, 4))
     other = network.recode(matrix, np.linalg.inv(matrix), np.arange(4.0))
     heads = [

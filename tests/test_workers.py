@@ -21,7 +21,8 @@ from skae._start import Architecture, first_network
 from skae._table import Table
 from skae._workers import ALONE, WorkerLostError, Workers, current_workers
 
-X = load_digits().data[:1000]
+X, y = (part[:1000] for part in load_digits(return_X_y=True))
+TAUGHT = {"corruption": "swap", "noise": 0.3, "target_weight": 0.1, "max_steps": 60}
 SETTINGS = {
     "defaults": {},
     "odd batches": {"batch_size": 101, "noise": 0.1, "max_steps": 60},
@@ -31,7 +32,7 @@ PREAMBLE = """
 import os, pickle, signal, sys, time
 import numpy as np
 import tensorflow as tf
-from tests.test_workers import SETTINGS, X, autoencoder, first_step
+from tests.test_workers import SETTINGS, TAUGHT, X, autoencoder, first_step, y
 from skae import _objectives, _workers
 
 index = int(sys.argv[1])
@@ -121,6 +122,8 @@ for name, params in SETTINGS.items():
     results[name] = autoencoder(**params).fit(X)
     results[name, "state"] = pickle.dumps(vars(results[name]))
 results["stream"] = pickle.dumps(vars(autoencoder().partial_fit(X[:500]).partial_fit(X[500:])))
+results["taught"] = pickle.dumps(vars(autoencoder(**TAUGHT).fit(X, y)))
+results["y"] = error_of(autoencoder(**TAUGHT).fit, X, np.roll(y, index))
 results["no seed"] = pickle.dumps(vars(autoencoder(random_state=None, max_steps=5).fit(X)))
 results["parameters"] = error_of(autoencoder(noise=index / 10).fit, X)
 results["columns"] = error_of(autoencoder().fit, X[:, index:])
@@ -192,7 +195,9 @@ def test_training_follows_that_of_one_process(trained, alone, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*((name, "state") for name in SETTINGS), "stream", "no seed"])
+@pytest.mark.parametrize(
+    "name", [*((name, "state") for name in SETTINGS), "stream", "taught", "no seed"]
+)
 def test_all_workers_end_with_the_same_bits(trained, name):
     chief, other = trained
     assert chief[name] == other[name]
@@ -205,6 +210,7 @@ def test_all_workers_end_with_the_same_bits(trained, name):
         ("parameters", "noise is 0.0 on worker 0 and 0.1 on worker 1"),
         ("columns", "the shape of X is (1000, 64) on worker 0 and (1000, 63) on worker 1"),
         ("rows", "the hash of 100 rows of X is"),
+        ("y", "the hash of y is"),
     ],
 )
 def test_workers_that_differ_are_told_so_before_training(trained, name, match):
