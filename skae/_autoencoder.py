@@ -37,7 +37,7 @@ from ._parameters import (
     settings,
 )
 from ._plan import plan_fit, plan_stream
-from ._progress import Progress
+from ._progress import Progress, print_line
 from ._serving import Rows, ServingMixin
 from ._sizing import Sizing
 from ._sklearn import CallbackSupportMixin, VersionMarkMixin
@@ -428,11 +428,8 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         if target is not None:
             objective = Supervised(objective, float(self.target_weight) / target.labelled_share)
         if not warm and is_share(self):
-            sizing = self._sizing(rows, objective, architecture, splits[0], seed, target, axes)
-            largest = min(rows.n_features, len(splits[0][0]))
-            size = sizing.smallest(float(self.n_components), architecture.n_components, largest)
-            architecture = architecture._replace(n_components=size)
-            columns["components_curve_"] = sizing.curve()
+            where = rows, architecture, objective, splits[0], axes
+            architecture, columns["components_curve_"] = self._sized(*where, seed, target)
         start = self._start(table, architecture, seed, warm, target)
         plan = plan_fit(objective, rows, architecture, splits, settings(self), against_pca, axes)
 
@@ -592,8 +589,11 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
             start = lambda training: network  # noqa: E731
         return start if target is None else target.with_head(start)
 
-    def _sizing(self, table, objective, architecture, split, seed, target, axes):
-        """Return what finds the size of the code."""
+    def _sized(self, table, architecture, objective, split, axes, seed, target):
+        """Return the architecture whose code is the smallest that keeps the share, and the curve.
+
+        The last is what `components_curve_` holds.
+        """
 
         def start(training, size):
             sized = architecture._replace(n_components=size)
@@ -608,7 +608,10 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
             params |= {"max_iter": "auto", "max_steps": max(1, round(share * plan.stop))}
             return plan_fit(objective, table, *options)
 
-        return Sizing(table, start, plan, split, seed)
+        sizing = Sizing(table, start, plan, split, seed, partial(print_line, self))
+        largest = min(table.n_features, len(split[0]))
+        size = sizing.smallest(float(self.n_components), architecture.n_components, largest)
+        return architecture._replace(n_components=size), sizing.curve()
 
 
 _ENDINGS = {

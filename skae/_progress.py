@@ -3,6 +3,12 @@
 from ._fitting import Observer, Outcome
 
 
+def print_line(estimator, text, at_least=1):
+    """Print a line if an estimator is as verbose as that."""
+    if estimator.verbose >= at_least:
+        print(f"[{type(estimator).__name__}] {text}", flush=True)  # noqa: T201
+
+
 class Progress(Observer):
     """Prints a line at each evaluation of a fit, and lets scikit-learn's callbacks see it.
 
@@ -29,8 +35,7 @@ class Progress(Observer):
 
     def print(self, text, at_least=2):
         """Print a line if the estimator is as verbose as that."""
-        if self.estimator.verbose >= at_least:
-            print(f"[{type(self.estimator).__name__}] {text}", flush=True)  # noqa: T201
+        print_line(self.estimator, text, at_least)
 
     def begin(self):
         """Begin a task."""

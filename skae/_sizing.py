@@ -32,6 +32,8 @@ class Sizing:
         Training rows and held-out ones; if there are none, the training rows judge.
     seed : int
         For the order of minibatches, and noise.
+    tell : callable
+        Hears a line of text of each size.
 
     Attributes
     ----------
@@ -41,8 +43,8 @@ class Sizing:
         Their mean squared distance from the mean of the training rows.
     """
 
-    def __init__(self, table, start, plan, split, seed):
-        self.start, self.plan, self.split, self.seed = start, plan, split, seed
+    def __init__(self, table, start, plan, split, seed, tell):
+        self.start, self.plan, self.split, self.seed, self.tell = start, plan, split, seed, tell
         self.table, self.errors, self._networks = table, {}, {}
         self.training = table.select(split[0])
         self.judge = table.select(split[1]) if len(split[1]) else self.training
@@ -68,6 +70,8 @@ class Sizing:
                 self._try(size)
             return self.errors[size] <= (1 - share) * self.variance
 
+        if self.variance == 0:
+            return size
         least = 0
         while not keeps(size) and size < largest:
             least, size = size, min(2 * size, largest)
@@ -75,7 +79,7 @@ class Sizing:
 
     def curve(self):
         """Return an array of the sizes that were tried, in order, and their errors."""
-        return np.array(sorted(self.errors.items()), dtype=np.float64)
+        return np.array(sorted(self.errors.items()), dtype=np.float64).reshape(-1, 2)
 
     def _try(self, size):
         """Train a network of some size."""
@@ -92,7 +96,8 @@ class Sizing:
         if network.activations[1] == "identity":  # others have no order of components
             self._networks[size] = run.network
         errors = Reconstruction(network.activations).row_errors(run.network, self.judge)
-        self.errors[size] = float(errors.mean())
+        self.errors[size] = error = float(errors.mean())
+        self.tell(f"{size} components keep {1 - error / self.variance:.4f} of held-out variance")
 
 
 def first_components(network, size, table):

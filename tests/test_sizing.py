@@ -60,6 +60,17 @@ def test_a_size_is_found_with_any_parameters(parameters):
     assert (np.diff(ae.components_curve_[:, 0]) > 0).all()
 
 
+def test_rows_that_do_not_vary_need_no_search():
+    ae = fitted(np.ones((30, 4)), 0.9)
+    assert ae.components_curve_.shape == (0, 2)
+
+
+def test_each_size_is_told(capsys):
+    ae = fitted(rows(3), 0.9, verbose=1)
+    told = [line for line in capsys.readouterr().out.splitlines() if "components keep" in line]
+    assert len(told) == len(ae.components_curve_)
+
+
 def test_a_size_is_found_with_missing_values_and_in_wide_tables():
     X = rows(3)
     X[np.random.default_rng(0).random(X.shape) < 0.1] = np.nan
