@@ -20,9 +20,9 @@ RandomTreesEmbedding, and TruncatedSVD; NeighborhoodComponentsAnalysis, up to 20
 PLSRegression, unscaled, on a column per class; UMAP and ParametricUMAP, where umap is installed.
 UMAP's first fit compiles, and ParametricUMAP's network does not go by the seed.
 
-Ours: `default`; `swap` and `masking`, plain stacks which denoise (see SWAP below); `with y`, a
-target_weight of 0.1; `with y, cv`, where target_weight is 0 (no y), 0.02, 0.1 or 0.5, whichever
-makes a LogisticRegression most accurate in 3-fold cross-validation on the labelled training rows.
+Ours: `default`; `swap` and `masking`, plain stacks which denoise (see SWAP below); `with y`, taught
+y while Gaussian noise is undone (WITH_Y); `with y, cv`, where target_weight, 0 (no y) included, is
+what makes a LogisticRegression most accurate in 3-fold cross-validation on the training rows.
 
 Seconds of our fits take in compiling, which is done anew for each method (once for a search), and
 leave out importing TensorFlow, for a tiny fit comes first.
@@ -68,11 +68,11 @@ SWAP = {
     "hidden_layer_sizes": (512, 256),
     "corruption": "swap",
     "noise": 0.3,
-    "batch_size": 128,
-    "max_steps": 8000,
 }
 MASKING = SWAP | {"corruption": "masking", "noise": 0.5}
-TARGET_WEIGHT = 0.1
+WITH_Y = {"target_weight": 0.1, "noise": 0.5}
+# Gradient steps where rows are many: denoising goes on where the defaults would end.
+MANY_ROWS, SWAP_STEPS, STEPS_WITH_Y = 20_000, 14_000, 9_000
 TARGET_WEIGHTS = [0.0, 0.02, 0.1, 0.5]  # of the search; of equals the first is taken
 QUICK_STEPS = 50
 
@@ -233,8 +233,10 @@ def parametric_umap(case):
     return umap(case, "umap.parametric_umap", "ParametricUMAP", keras_fit_kwargs={"verbose": 0})
 
 
-def ours(case, **settings):
-    """Fit ours."""
+def ours(case, long_steps=None, **settings):
+    """Fit ours; with so many steps, if they are given, where rows are many."""
+    if long_steps and len(case.X) > MANY_ROWS:
+        settings["max_steps"] = long_steps
     return autoencoder(case, **settings).fit(case.X, case.y)
 
 
@@ -254,7 +256,11 @@ class LabelledLogisticRegression(LogisticRegression):
 def searched(case):
     """Fit ours with the target_weight that serves a classifier best."""
     classifier = LabelledLogisticRegression(max_iter=1000)
-    steps = [("ae", autoencoder(case)), ("scaler", StandardScaler()), ("classifier", classifier)]
+    steps = [
+        ("ae", autoencoder(case, **WITH_Y)),
+        ("scaler", StandardScaler()),
+        ("classifier", classifier),
+    ]
     labelled, hidden = np.flatnonzero(case.y != HIDDEN), np.flatnonzero(case.y == HIDDEN)
     y = case.y[labelled]
     cv = [  # rows without a label help to learn, and cannot judge
@@ -285,9 +291,9 @@ METHODS = {
     "UMAP": Method(umap, "#56B4E9", "p"),
     "ParametricUMAP": Method(parametric_umap, "#F0E442", "h"),
     "default": Method(ours, "#D55E00", "o"),
-    "swap": Method(partial(ours, **SWAP), "#56B4E9", "s"),
-    "masking": Method(partial(ours, **MASKING), "#009E73", "v"),
-    "with y": Method(partial(ours, target_weight=TARGET_WEIGHT), "#CC79A7", "^"),
+    "swap": Method(partial(ours, long_steps=SWAP_STEPS, **SWAP), "#56B4E9", "s"),
+    "masking": Method(partial(ours, long_steps=SWAP_STEPS, **MASKING), "#009E73", "v"),
+    "with y": Method(partial(ours, long_steps=STEPS_WITH_Y, **WITH_Y), "#CC79A7", "^"),
     "with y, cv": Method(searched, "#000000", "*"),
 }
 OURS = ("default", "swap", "masking", "with y", "with y, cv")
@@ -514,6 +520,11 @@ def parse(arguments):
             f"--{name}", nargs="+", choices=choices, metavar="NAME", help=", ".join(choices)
         )
     parser.add_argument("--seeds", type=positive, metavar="N", help="how many (default: 3)")
+    for name, read, default, text in (
+        ("sizes", positive, MNIST_SIZES, "of MNIST's codes"),
+        ("shares", float, SHARES, "of the labels of digits and MNIST"),
+    ):
+        parser.add_argument(f"--{name}", nargs="+", type=read, default=default, help=text)
     parser.add_argument("--quick", action="store_true", help="two tables, one seed, short training")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder to write to")
     options = parser.parse_args(arguments)
@@ -538,9 +549,9 @@ def cases(options, tables):
     plan = [(name, seed) for seed in range(options.seeds) for name in tables if name != "mnist"]
     for name, seed in plan + [("mnist", 0)] * ("mnist" in tables):
         case = case_of(name, tables[name], seed, options.steps)
-        sizes = MNIST_SIZES if name == "mnist" else [max(2, -(-case.X.shape[1] // 4))]
+        sizes = options.sizes if name == "mnist" else [max(2, -(-case.X.shape[1] // 4))]
         for k in sizes:
-            yield name, case._replace(k=k), SHARES if name in FEW_LABELS else [1.0]
+            yield name, case._replace(k=k), options.shares if name in FEW_LABELS else [1.0]
 
 
 def main(arguments=None):
