@@ -210,13 +210,14 @@ class ImputationDisplay(_RowsDisplay):
     --------
     >>> import matplotlib.pyplot as plt
     >>> import numpy as np
-    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.preprocessing import scale
     >>> from skae import AutoencoderImputer
     >>> from skae.plotting import ImputationDisplay
-    >>> X = load_digits().data[:300]
+    >>> X = scale(load_wine().data)
     >>> X_missing = np.where(np.random.default_rng(0).random(X.shape) < 0.3, np.nan, X)
     >>> imputer = AutoencoderImputer(max_steps=20, random_state=0).fit(X_missing)
-    >>> display = ImputationDisplay.from_estimator(imputer, X_missing, truth=X, image_shape=(8, 8))
+    >>> display = ImputationDisplay.from_estimator(imputer, X_missing, truth=X)
     >>> display.axes_.shape
     (3, 8)
     >>> plt.close(display.figure_)

@@ -76,6 +76,7 @@ def test_other_columns_are_refused(kind):
         ae.transform(renamed)
 
 
+@pytest.mark.slow
 def test_missing_values_of_any_frame_are_nan():
     hidden = FRAMES["pandas"] > 15
     expected = autoencoder().fit_transform(np.where(hidden, np.nan, X))

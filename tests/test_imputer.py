@@ -231,5 +231,5 @@ def test_exports_refuse_what_they_would_not_fill(gaps):
 def test_auto_is_for_hidden_entries(gaps):
     with pytest.raises(ValueError, match="n_components='auto'"):
         AutoencoderTransformer("auto").fit(gaps[0])
-    with pytest.raises(ValueError, match="largest share"):
+    with pytest.raises(ValueError, match="a share of the entries"):
         AutoencoderTransformer(corruption="missing", noise=1.5).fit(gaps[0])

@@ -101,28 +101,31 @@ def test_sparse_rows_are_shown(fitted, container):
 
 @pytest.fixture(scope="module")
 def incomplete():
-    return np.where(np.random.default_rng(0).random(X.shape) < 0.3, np.nan, X)[:300]
+    middle = X[:300].reshape(-1, 8, 8)[:, 2:6, 2:6].reshape(-1, 16)
+    return np.where(np.random.default_rng(0).random(middle.shape) < 0.3, np.nan, middle), middle
 
 
 def test_an_imputers_rows_are_shown_beside_the_gaps_and_the_truth(incomplete):
+    incomplete, complete = incomplete
     imputer = AutoencoderImputer(max_steps=20, random_state=0).fit(incomplete)
     display = ImputationDisplay.from_estimator(
-        imputer, incomplete, truth=X[:300], other=KNNImputer().fit(incomplete), image_shape=(8, 8)
+        imputer, incomplete, truth=complete, other=KNNImputer().fit(incomplete), image_shape=(4, 4)
     )
     assert display.axes_.shape == (4, 8)
     given, filled, _, original = (axes[0].images[0].get_array() for axes in display.axes_)
-    np.testing.assert_array_equal(given.mask, np.isnan(incomplete[0]).reshape(8, 8))
-    np.testing.assert_allclose(original * 16, X[0].reshape(8, 8))
+    np.testing.assert_array_equal(given.mask, np.isnan(incomplete[0]).reshape(4, 4))
+    np.testing.assert_allclose(original * complete[:8].max(), complete[0].reshape(4, 4))
     assert not np.ma.is_masked(filled)
     np.testing.assert_allclose(filled[~given.mask], original[~given.mask])
     gaps = np.isnan(incomplete[:8])
-    error = np.sqrt(np.mean((imputer.transform(incomplete)[:8] - X[:8])[gaps] ** 2))
+    error = np.sqrt(np.mean((imputer.transform(incomplete)[:8] - complete[:8])[gaps] ** 2))
     titles = [axes.get_ylabel() for axes in display.axes_[:, 0]]
     assert titles[::3] == ["given", "original"]
     assert titles[1] == f"AutoencoderImputer\nRMSE {error:.3g}"
 
 
 def test_what_was_filled_into_a_line_is_marked(incomplete):
+    incomplete, _ = incomplete
     display = ImputationDisplay.from_estimator(
         SimpleImputer(keep_empty_features=True).fit(incomplete), incomplete, n_samples=2
     )
@@ -144,6 +147,7 @@ def test_other_marks_of_missing_values_are_gaps():
 
 
 def test_rows_that_were_not_just_filled_are_refused(incomplete):
+    incomplete, _ = incomplete
     with pytest.raises(ValueError, match="the imputer and the rows that reach it"):
         ImputationDisplay.from_estimator(
             make_pipeline(StandardScaler(), KNNImputer()).fit(incomplete), incomplete
@@ -254,7 +258,8 @@ def test_errors_are_shown_against_the_number_of_components():
 
 
 def test_sizes_that_a_fit_has_tried_are_shown_without_fitting():
-    ae = AutoencoderTransformer(0.8, max_steps=20, random_state=0).fit(X[:300])
+    settings = {"max_steps": 20, "validation_fraction": 0.4, "random_state": 0}
+    ae = AutoencoderTransformer(0.8, **settings).fit(X[:300])
     display = ComponentsDisplay.from_estimator(ae)
     np.testing.assert_array_equal(display.ax_.lines[0].get_xydata(), ae.components_curve_)
     for others in (PCA().fit(X), [ae, PCA()]):

@@ -19,8 +19,9 @@ def rows(rank, n_rows=400, n_columns=12, noise=0.01):
 
 
 def fitted(X, share, **parameters):
-    ae = AutoencoderTransformer(share, max_steps=60, random_state=0, **parameters)
-    return ae.fit(X)
+    # one split, and so one shape of loops
+    settings = {"max_steps": 60, "validation_fraction": 0.3, "random_state": 0} | parameters
+    return AutoencoderTransformer(share, **settings).fit(X)
 
 
 @pytest.mark.parametrize("rank", [1, 3, 6])
@@ -31,7 +32,7 @@ def test_the_rank_of_the_rows_is_found(rank):
 def test_a_curve_needs_fewer_numbers_than_pca():
     angle = np.random.default_rng(0).uniform(0, 3, size=600)
     X = np.column_stack([np.cos(i * angle) for i in range(1, 6)])
-    ae = AutoencoderTransformer(0.95, max_steps=600, random_state=0).fit(X)
+    ae = fitted(X, 0.95, max_steps=600)
     assert ae.n_components_ <= 2 < fitted_pca_size(X)
     assert ae.score(X) > 0.95
 
@@ -71,6 +72,7 @@ def test_each_size_is_told(capsys):
     assert len(told) == len(ae.components_curve_)
 
 
+@pytest.mark.slow
 def test_a_size_is_found_with_missing_values_and_in_wide_tables():
     X = rows(3)
     X[np.random.default_rng(0).random(X.shape) < 0.1] = np.nan

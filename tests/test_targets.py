@@ -67,7 +67,8 @@ def test_a_code_that_is_taught_numbers_tells_them():
     numbers[::3, 1] = np.nan
 
     def r2(weight):
-        ae = AutoencoderTransformer(2, max_steps=300, random_state=0, target_weight=weight)
+        settings = {"max_steps": 100, "validation_fraction": 0, "random_state": 0}
+        ae = AutoencoderTransformer(2, target_weight=weight, **settings)
         codes = ae.fit(rows, numbers).transform(rows)
         return LinearRegression().fit(codes, disease).score(codes, disease)
 
@@ -77,7 +78,7 @@ def test_a_code_that_is_taught_numbers_tells_them():
 def test_labels_of_any_kind_are_classes():
     names = np.array([f"digit {digit}" for digit in y])
     taught = [
-        AutoencoderTransformer(**PARAMETERS, target_weight=0.1).fit(X[:300], labels[:300])
+        AutoencoderTransformer(4, max_steps=5, random_state=0, target_weight=0.1).fit(X, labels)
         for labels in (y, names, list(names), y[:, None].astype(np.uint8).ravel())
     ]
     for ae in taught[1:]:
@@ -166,7 +167,8 @@ def test_y_is_taught_with_other_parameters_too(settings, untaught):
 
 def test_rows_that_span_a_small_space_are_taught_too():
     wide = X[:60] @ np.random.default_rng(0).normal(size=(64, 300))
-    ae = AutoencoderTransformer(3, max_steps=100, random_state=0, target_weight=1.0)
+    settings = {"max_steps": 50, "validation_fraction": 0, "random_state": 0}
+    ae = AutoencoderTransformer(3, target_weight=1.0, **settings)
     codes = ae.fit(wide, y[:60] > 4).transform(wide)
     assert LogisticRegression().fit(codes, y[:60] > 4).score(codes, y[:60] > 4) > 0.9
 
