@@ -85,9 +85,9 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
     n_components : int, float or "auto", default=64
         Size of the code, at most the number of features. A float in (0, 1) means the smallest size
         at which the trained network keeps that share of the variance of held-out rows. PCA's size
-        is tried first, and others by bisection, which takes some three times as long as a fit. For
-        `partial_fit`, and for hiding entries, it is PCA's size. "auto" is for
-        ``corruption="missing"``, see :class:`AutoencoderImputer`.
+        is tried first, and others by bisection, which takes several times as long as a fit; an
+        interrupt meanwhile is raised. For `partial_fit`, and for hiding entries, it is PCA's size.
+        "auto" is for ``corruption="missing"``, see :class:`AutoencoderImputer`.
 
     hidden_layer_sizes : int or tuple of int, default=(256,)
         Sizes of the encoder's hidden layers; the decoder mirrors them. ``()`` with ``init="pca"``

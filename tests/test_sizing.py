@@ -29,6 +29,7 @@ def test_the_rank_of_the_rows_is_found(rank):
     assert fitted(rows(rank), 0.999).n_components_ == rank
 
 
+@pytest.mark.slow
 def test_a_curve_needs_fewer_numbers_than_pca():
     angle = np.random.default_rng(0).uniform(0, 3, size=600)
     X = np.column_stack([np.cos(i * angle) for i in range(1, 6)])
@@ -46,6 +47,7 @@ def test_rows_that_are_noise_need_all_columns():
     assert fitted(X, 0.99).n_components_ == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "parameters",
     [

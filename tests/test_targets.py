@@ -49,6 +49,7 @@ def test_a_code_that_is_taught_classes_tells_them(untaught):
     assert not hasattr(taught, "head_")
 
 
+@pytest.mark.slow
 def test_the_rows_with_labels_are_told_apart(untaught):
     few = np.where(np.arange(900) % 10, -1, y[:900])
     taught = AutoencoderTransformer(**PARAMETERS, target_weight=1).fit(X[:900], few)
@@ -124,6 +125,7 @@ def test_what_is_not_labelled_has_no_error():
     np.testing.assert_allclose(numbers, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_other_weights_share_a_compiled_loop():
     objectives = {Supervised(Reconstruction(("silu",) * 3), weight) for weight in (0.1, 0.2)}
     assert len(objectives) == 1
@@ -158,6 +160,7 @@ def test_a_stream_is_taught_no_y():
         ae.partial_fit(X, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"init": "glorot"}, {"noise": 0.3, "corruption": "swap"}])
 def test_y_is_taught_with_other_parameters_too(settings, untaught):
     parameters = PARAMETERS | {"n_components": 8, "max_steps": 300} | settings
@@ -165,6 +168,7 @@ def test_y_is_taught_with_other_parameters_too(settings, untaught):
     assert accuracy(taught) > accuracy(untaught)
 
 
+@pytest.mark.slow
 def test_rows_that_span_a_small_space_are_taught_too():
     wide = X[:60] @ np.random.default_rng(0).normal(size=(64, 300))
     settings = {"max_steps": 50, "validation_fraction": 0, "random_state": 0}
@@ -173,6 +177,7 @@ def test_rows_that_span_a_small_space_are_taught_too():
     assert LogisticRegression().fit(codes, y[:60] > 4).score(codes, y[:60] > 4) > 0.9
 
 
+@pytest.mark.slow
 def test_warm_starts_go_on_being_taught(untaught):
     ae = AutoencoderTransformer(**PARAMETERS, target_weight=0.1, warm_start=True)
     first = ae.fit(X[:900], y[:900]).validation_curve_[0, 1]
