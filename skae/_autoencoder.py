@@ -448,7 +448,6 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         _tell(outcome.ending, outcome.error)
         return self
 
-    @available_if(_ignores_y)
     @_sklearn.validating_parameters
     def partial_fit(self, X: Rows, y: object = None) -> Self:
         """Go on training with one pass over the rows of X, the next batch of a stream.
@@ -492,6 +491,9 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
             self._adopt(self._weights(network) | columns | stream.attributes())
         _tell(run.ending, run.error)
         return self
+
+    if not TYPE_CHECKING:  # to which a method that may be missing has no type
+        partial_fit = available_if(_ignores_y)(partial_fit)
 
     def _conclude(self, table, plan, canonical, known, outcome):
         """Return the fitted attributes of a fit that has come to this outcome."""
