@@ -1,6 +1,7 @@
 """What the benchmarks share: data sets, the machine's name, and errors in one line."""
 
 import argparse
+import json
 import os
 import platform
 import sys
@@ -225,6 +226,13 @@ def timed(fit):
     start = time.perf_counter()
     estimator = fit()
     return estimator, time.perf_counter() - start
+
+
+def save(report, path):
+    """Write a report, whole or not at all."""
+    new = path.with_suffix(".json.new")
+    new.write_text(json.dumps(report, indent=1) + "\n")
+    new.replace(path)
 
 
 def environment():

@@ -31,7 +31,6 @@ Run ``python benchmarks/features.py`` (hours; ``--quick``: two tables, one seed,
 Writes features.json, after each figure, and features.png below benchmarks/results/ or --output.
 """
 
-import json
 import os
 import sys
 import time
@@ -46,7 +45,7 @@ from statistics import geometric_mean, mean, median
 from typing import NamedTuple
 
 import numpy as np
-from _common import RESULTS, OneLineParser, environment, load, positive, timed
+from _common import RESULTS, OneLineParser, environment, load, positive, save, timed
 from matplotlib.figure import Figure
 from sklearn import datasets
 from sklearn.cross_decomposition import PLSRegression
@@ -583,13 +582,6 @@ def main(arguments=None):
     case = case_of(name, tables[name], 0, options.steps)
     draw(report["results"], name, case.y_test, dict(views(case, options.methods)), png_path)
     print(f"Wrote {json_path} and {png_path}.")
-
-
-def save(report, path):
-    """Write a report, whole or not at all."""
-    new = path.with_suffix(".json.new")
-    new.write_text(json.dumps(report, indent=1) + "\n")
-    new.replace(path)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,6 @@ or --output. MNIST, 5000 of its training rows, where SKAE_MNIST is set or --tabl
 with the first seed alone, for it takes a quarter of an hour.
 """
 
-import json
 import os
 import sys
 import time
@@ -42,7 +41,7 @@ from statistics import geometric_mean, mean, median
 from typing import NamedTuple
 
 import numpy as np
-from _common import RESULTS, OneLineParser, environment, load, positive, timed
+from _common import RESULTS, OneLineParser, environment, load, positive, save, timed
 from matplotlib.figure import Figure
 from scipy.stats import rankdata
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
@@ -461,13 +460,6 @@ def main(arguments=None):
     show(report["results"], report["summary"])
     draw(report["results"], png_path)
     print(f"Wrote {json_path} and {png_path}.")
-
-
-def save(report, path):
-    """Write a report, whole or not at all."""
-    new = path.with_suffix(".json.new")
-    new.write_text(json.dumps(report, indent=1) + "\n")
-    new.replace(path)
 
 
 if __name__ == "__main__":
