@@ -3,22 +3,21 @@
 from bisect import bisect_left
 
 import numpy as np
+import optree
 
-from ._canonical import code_sums, moments
 from ._fitting import BROKEN_OFF, Run, train
 from ._objectives import Reconstruction
 
-# A size is tried by so large a part of a fit, from a larger network that was trained.
-_SHARE_OF_STEPS = 0.3
+# A size below that which was trained as in a fit is tried by so large a part of a fit.
+_SHARE_OF_STEPS = 0.5
 _SEED = 23
 
 
 class Sizing:
     """Trains networks of several sizes, and remembers what they keep.
 
-    The largest is trained as a fit is. A smaller one starts as a larger one of which it keeps the
-    first components of the canonical code; the others are silenced, so that all sizes share a
-    compiled loop.
+    The largest is trained as a fit is. A smaller one has the same start, of whose code the later
+    components are silenced, so that all sizes share a compiled loop.
 
     Parameters
     ----------
@@ -45,7 +44,7 @@ class Sizing:
 
     def __init__(self, table, start, plan, split, seed, tell):
         self.start, self.plan, self.split, self.seed, self.tell = start, plan, split, seed, tell
-        self.table, self.errors, self._networks = table, {}, {}
+        self.table, self.errors, self._starts = table, {}, {}
         self.training = table.select(split[0])
         self.judge = table.select(split[1]) if len(split[1]) else self.training
         mean = self.training.mean()
@@ -83,32 +82,29 @@ class Sizing:
 
     def _try(self, size):
         """Train a network of some size."""
-        larger = min((other for other in self._networks if other > size), default=None)
+        larger = min((other for other in self._starts if other > size), default=None)
         share_of_steps = 1.0 if larger is None else _SHARE_OF_STEPS
         if larger is None:
             network = self.start(self.training, size)
+            if network.activations[1] == "identity":  # of others, a component of zero may speak
+                self._starts[size] = network
         else:
-            network = first_components(self._networks[larger], size, self.training)
+            network = first_components(self._starts[larger], size)
         run = Run(self.table, self.split, network, self.plan(network.code_size, share_of_steps))
         train([run], [np.random.default_rng([self.seed, _SEED, size])])
         if run.ending in BROKEN_OFF:
             raise run.error or KeyboardInterrupt
-        if network.activations[1] == "identity":  # others have no order of components
-            self._networks[size] = run.network
         errors = Reconstruction(network.activations).row_errors(run.network, self.judge)
         self.errors[size] = error = float(errors.mean())
         self.tell(f"{size} components keep {1 - error / self.variance:.4f} of held-out variance")
 
 
-def first_components(network, size, table):
-    """Return a network that keeps the first components of its canonical code over a table.
+def first_components(network, size):
+    """Return a network whose code has so many components; the others are zero.
 
-    The others are zero, and stay so in training, for no gradient reaches them.
+    They stay so in training, for no gradient reaches them.
     """
-    network = network.with_params_in(np.float64)
-    mean, covariance = moments(table.n_rows, *code_sums(network, table))
-    network = network.recode(*network.whitening(covariance), mean)
-    network = network.rescale_code(1 / network.direction_norms())
+    network = network._replace(params=optree.tree_map(np.copy, network.params))
     encoder, decoder = network.params["encoder"], network.params["decoder"]
     silenced = [encoder["coefs"][-1], encoder["intercepts"][-1], decoder["coefs"][0].T]
     silenced += [encoder["linear"], decoder["linear"].T] if "linear" in encoder else []

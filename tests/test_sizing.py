@@ -86,7 +86,7 @@ def test_the_first_components_do_what_they_did_and_the_others_nothing():
     X = rows(6)
     table = Table(X)
     network = first_network(table, Architecture(6, (8,), ACTIVATIONS, "pca", None), 0)
-    fewer = first_components(network, 2, table)
+    fewer = first_components(network, 2)
     codes = fewer.encode(X)
     assert (codes[:, 2:] == 0).all()
     pca = first_network(table, Architecture(2, (8,), ACTIVATIONS, "pca", None), 0)
