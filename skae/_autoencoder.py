@@ -333,7 +333,7 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         max_iter: int | Literal["auto"] = "auto",
         max_steps: int | None = None,
         alpha: float = 0.1,
-        corruption: Literal["gaussian", "missing"] = "gaussian",
+        corruption: Literal["gaussian", "masking", "swap", "missing"] = "gaussian",
         noise: float = 0.0,
         target_weight: float = 0.0,
         validation_fraction: float = 0.1,
@@ -428,8 +428,9 @@ class AutoencoderTransformer(CallbackSupportMixin, VersionMarkMixin, ServingMixi
         if target is not None:
             objective = Supervised(objective, float(self.target_weight) / target.labelled_share)
         if not warm and is_share(self):
-            where = rows, architecture, objective, splits[0], axes
-            architecture, columns["components_curve_"] = self._sized(*where, seed, target)
+            architecture, columns["components_curve_"] = self._sized(
+                rows, architecture, objective, splits[0], axes, seed, target
+            )
         start = self._start(table, architecture, seed, warm, target)
         plan = plan_fit(objective, rows, architecture, splits, settings(self), against_pca, axes)
 

@@ -90,7 +90,7 @@ class Corruption(NamedTuple):
         """Draw the entries that are hidden, set or replaced."""
         if self.kind == "gaussian" or not self.noise:
             return np.zeros((*shape[:2], 1), dtype=bool)
-        share = min(self.noise, 1.0)
+        share = self.noise
         if self.kind == "missing":
             share = rng.uniform(0, share, (*shape[:2], 1))
         return rng.random(shape, dtype=np.float32) < share
@@ -100,7 +100,7 @@ class Corruption(NamedTuple):
         """Share of the entries that are hidden, set or replaced, in the mean."""
         if self.kind == "gaussian":
             return 0.0
-        return min(self.noise, 1.0) / (2 if self.kind == "missing" else 1)
+        return self.noise / (2 if self.kind == "missing" else 1)
 
     @property
     def _weight_of_others(self):

@@ -72,8 +72,18 @@ def clip(rows, low, high, ops=np):
 
 def reconstruct(params, rows, bounds, activations, ops=np):
     """Encode and decode rows that are centred and scaled, in NumPy or TensorFlow."""
-    hidden, code, output = activations
-    codes = forward(params["encoder"], rows, hidden, code, ops)
+    return decode(params, encode(params, rows, activations, ops), bounds, activations, ops)
+
+
+def encode(params, rows, activations, ops=np):
+    """Codes of rows that are centred and scaled."""
+    hidden, code, _ = activations
+    return forward(params["encoder"], rows, hidden, code, ops)
+
+
+def decode(params, codes, bounds, activations, ops=np):
+    """Rows of codes, centred and scaled, within bounds in that unit."""
+    hidden, _, output = activations
     return clip(forward(params["decoder"], codes, hidden, output, ops), *bounds, ops)
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._network import clip, forward
+from ._network import decode, encode, forward
 
 # Entries of held-out rows are hidden in so many parts, to judge how they are filled: all of them,
 # or the first ones of more numbers than this.
@@ -43,15 +43,13 @@ class Reconstruction(NamedTuple):
         """Return the codes of a batch."""
         import tensorflow as tf
 
-        hidden, code, _ = self.activations
-        return forward(params["encoder"], batch.inputs, hidden, code, ops=tf)
+        return encode(params, batch.inputs, self.activations, ops=tf)
 
     def loss(self, params, codes, batch, constants):
         """Return the loss of the rows that codes give."""
         import tensorflow as tf
 
-        hidden, _, output = self.activations
-        rows = clip(forward(params["decoder"], codes, hidden, output, tf), *constants, tf)
+        rows = decode(params, codes, constants, self.activations, ops=tf)
         errors, weights = tf.square(rows - batch.targets), batch.weights
         if len(weights.shape) == len(errors.shape):  # of each entry
             return tf.reduce_sum(tf.reduce_mean(weights * errors, axis=-1), axis=-1)

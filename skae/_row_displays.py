@@ -35,7 +35,7 @@ def dense_rows(X):
 class _RowsDisplay:
     """A grid of axes, with a panel of rows beside each title."""
 
-    def _divide(self, ax, titles, n_samples):
+    def _make_panels(self, ax, titles, n_samples):
         """Make the axes of the panels, each with its title."""
         width = 1.0 if self.image_shape is not None else 1.6
         figsize = (1.6 + width * n_samples, 0.3 + 1.05 * len(titles))
@@ -168,7 +168,7 @@ class ReconstructionDisplay(_RowsDisplay):
             error = mean_squared_error(self.rows, rows)
             titles += [f"{name}\nMSE {error:.3g}", f"{name}\nminus original"]
             drawn += [rows, rows - self.rows]
-        self._divide(ax, titles, len(self.rows))
+        self._make_panels(ax, titles, len(self.rows))
         # an image shows the range of the originals, and lines may leave it
         shown = drawn[:1] if self.image_shape is not None else drawn[:2]
         limits = np.min(shown), np.max(shown)
@@ -303,7 +303,7 @@ class ImputationDisplay(_RowsDisplay):
             panels[title] = rows
         if self.truth is not None:
             panels["original"] = self.truth
-        self._divide(ax, panels, len(self.rows))
+        self._make_panels(ax, panels, len(self.rows))
         limits = [np.nanmin([*panels.values()]), np.nanmax([*panels.values()])]
         for i, rows in enumerate(panels.values()):
             for axes, row, gaps in zip(self.axes_[i], rows, missing, strict=True):
