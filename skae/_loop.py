@@ -157,7 +157,10 @@ class _Compiled:
     def _trace(self, tf, arguments, jit_compile):
         # Once and for good: a tf.function that is called would complain of other fits' shapes.
         function = tf.function(self.function, jit_compile=jit_compile, autograph=False)
-        return function.get_concrete_function(*arguments)
+        # Python raises KeyboardInterrupt in the main thread alone. Amid a trace, TensorFlow's C
+        # code would lose it or raise another error, so the trace has a thread of its own.
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="skae-trace") as pool:
+            return pool.submit(function.get_concrete_function, *arguments).result()
 
 
 def _cannot_compile(tf, error):
