@@ -74,7 +74,8 @@ def train(state, chunks, rates, *, objective, constants, optimizer, workers=ALON
         The objective at each step, before the step.
     """
     tf = import_tensorflow()
-    *ours, constants = tf.nest.map_structure(tf.convert_to_tensor, (*state[:2], constants))
+    nests = (*state[:2], constants)
+    *ours, constants = _in_thread(tf.nest.map_structure, tf.convert_to_tensor, nests)
     shapes = repr(tf.nest.map_structure(lambda tensor: tensor.shape, (ours, constants)))
     ours = workers.per_replica([tuple(ours)] * len(workers.replicas))
     step, rates = state.step, np.asarray(rates, dtype=np.float32)
@@ -114,6 +115,15 @@ def prefetch(iterator):
         while (item := upcoming.result()) is not None:
             upcoming = pool.submit(next, iterator, None)
             yield item
+
+
+def _in_thread(function, *arguments):
+    """Call a function in a thread, so that an interrupt does not come amid TensorFlow's C code.
+
+    That would lose it, or raise another error. Python interrupts the main thread alone.
+    """
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="skae-tensorflow") as pool:
+        return pool.submit(function, *arguments).result()
 
 
 @lru_cache(maxsize=32)
@@ -157,10 +167,7 @@ class _Compiled:
     def _trace(self, tf, arguments, jit_compile):
         # Once and for good: a tf.function that is called would complain of other fits' shapes.
         function = tf.function(self.function, jit_compile=jit_compile, autograph=False)
-        # Python raises KeyboardInterrupt in the main thread alone. Amid a trace, TensorFlow's C
-        # code would lose it or raise another error, so the trace has a thread of its own.
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="skae-trace") as pool:
-            return pool.submit(function.get_concrete_function, *arguments).result()
+        return _in_thread(function.get_concrete_function, *arguments)
 
 
 def _cannot_compile(tf, error):

@@ -253,14 +253,17 @@ print([str(w.message) for w in caught], ae.n_steps_ < 10**6, np.isfinite(ae.tran
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
-@pytest.mark.parametrize(("hidden", "epochs"), [((16,), 10**5), ((2048, 2048), 1000)])
-def test_ctrl_c_stops_training_and_keeps_what_was_learnt(hidden, epochs):
+@pytest.mark.parametrize(
+    ("hidden", "epochs", "seconds"),  # at once, where TensorFlow converts, traces or compiles
+    [((16,), 10**5, 0), ((16,), 10**5, 0.5), ((16,), 10**5, 3), ((2048, 2048), 1000, 0.5)],
+)
+def test_ctrl_c_stops_training_and_keeps_what_was_learnt(hidden, epochs, seconds):
     program = INTERRUPTED.format(hidden=hidden, epochs=epochs)
     process = subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout.readline() == "training\n"
-    time.sleep(0.5)
+    time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)  # where all of it would take hours
     assert process.returncode == 0, errors
