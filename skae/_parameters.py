@@ -64,7 +64,8 @@ def check_combinations(estimator):
         except OverflowError:
             raise ValueError(f"{name} is too large for a float: set it below 1e308.") from None
     for name in ("code_activation", "output_activation"):
-        if estimator.init == "pca" and getattr(estimator, name) != "identity":
+        is_given = estimator.init == "pca" and name in estimator.get_params(deep=False)
+        if is_given and getattr(estimator, name) != "identity":
             raise ValueError(
                 f"init='pca' starts a linear path, so {name} must be 'identity', got "
                 f"{getattr(estimator, name)!r}. Set {name}='identity', or init='glorot'."
@@ -110,8 +111,8 @@ def layer_sizes(hidden_layer_sizes):
 
 def settings(estimator):
     """Return the parameters with Python's numbers: small ones of NumPy overflow."""
-    params = estimator.get_params(deep=False).items()
-    return {name: v.item() if isinstance(v, np.generic) else v for name, v in params}
+    values = ((name, getattr(estimator, name)) for name in CONSTRAINTS)
+    return {name: v.item() if isinstance(v, np.generic) else v for name, v in values}
 
 
 def activations(estimator):

@@ -1,0 +1,265 @@
+"""The stories of fit and partial_fit, which the autoencoders share."""
+
+from functools import partial
+
+import joblib
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+
+from . import _sklearn
+from ._canonical import Canonical
+from ._fitting import (
+    MIN_HELD_OUT,
+    Run,
+    all_rows,
+    concluded,
+    held_out_splits,
+    run_fit,
+    stacks,
+    train,
+)
+from ._parameters import (
+    activations,
+    check_combinations,
+    check_same,
+    check_same_network,
+    is_imputer,
+    is_share,
+    layer_sizes,
+    settings,
+)
+from ._plan import plan_fit, plan_stream
+from ._progress import Progress, print_line
+from ._sizing import Sizing
+from ._start import Architecture, Subspace, first_network, restarted
+from ._stream import Stream
+from ._targets import Target
+from ._workers import WorkerLostError, current_workers
+
+
+class TrainingMixin:
+    """Trains a network, and keeps what it has come to as fitted attributes.
+
+    An estimator has all of `_parameters.CONSTRAINTS` as parameters or as attributes of its class,
+    and says by `_objective` what is minimised.
+    """
+
+    def _fit(self, X, y):
+        """Train, and return the fitted estimator."""
+        warm = self.warm_start and hasattr(self, "encoder_")
+        table, columns, seed, architecture = self._open(X, fitted=warm)
+        target = Target.of(y, table) if self.target_weight else None
+        table = table._replace(y=target and target.y)
+        if len(empty := table.empty_columns()):
+            text = f"X has no value in columns {list(map(int, empty))}: they count as zeros."
+            _sklearn.warn(text, UserWarning)
+        against_pca = self.init == "pca" and not warm
+        splits = held_out_splits(
+            table.n_rows,
+            float(self.validation_fraction),
+            MIN_HELD_OUT[architecture.is_imputer] if against_pca else 1,
+            np.random.default_rng(seed),
+        )
+        rows, subspace, axes = table, None, None
+        if not (warm or self.noise):
+            subspace = Subspace.of(table, architecture, len(splits[0][0]))
+        if subspace is not None and subspace.is_bounded:
+            axes, subspace = subspace.axes, None
+        elif subspace is not None:
+            rows, architecture = subspace.coordinates(table), architecture._replace(bounds=None)
+        objective = self._objective(architecture, target)
+        if not warm and is_share(self):
+            architecture, columns["components_curve_"] = self._sized(
+                rows, architecture, objective, splits[0], axes, seed, target
+            )
+        start = self._start(table, architecture, seed, warm, target)
+        plan = plan_fit(objective, rows, architecture, splits, settings(self), against_pca, axes)
+
+        columns |= {"mean_": table.mean(), "n_samples_seen_": table.n_rows}
+        columns["_had_gaps"] = table.is_incomplete
+        canonical = Canonical(start, bool(self.whiten), subspace)
+        conclude = partial(self._conclude, table, plan, canonical, columns)
+        # with several splits, there is a run on all rows
+        n_runs = len(stacks(splits, plan.n_stacked)) + (len(splits) > 1)
+        progress = Progress(self, table.X, y, n_runs * plan.n_evaluations, conclude)
+        outcome = run_fit(rows, start, plan, splits, seed, progress)
+        outcome, state = concluded(outcome, conclude, table.workers)
+        self._adopt(state)
+        progress.print(f"kept step {self.best_step_}, MSE {self.reconstruction_err_:.4g}")
+        progress.end_fit()
+        _tell(outcome.ending, outcome.error)
+        return self
+
+    def _partial_fit(self, X):
+        """Go on training with the next rows of a stream, and return the estimator."""
+        first = not hasattr(self, "encoder_")
+        if not first:
+            check_same("whiten", bool(self.whiten), self._whitened)
+        table, columns, seed, architecture = self._open(X, fitted=not first)
+        objective = self._objective(architecture)
+
+        stream = Stream.of(self)
+        network = stream.resumed(self._start(table, architecture, seed, not first)(table))
+        error = objective.row_errors(network.with_params_in(np.float32), table).mean()
+        plan = plan_stream(objective, table, architecture, settings(self), stream.step)
+        rng, state = np.random.default_rng([seed, stream.n_steps]), stream.state(network, plan)
+        run = Run(table, all_rows(table.n_rows), network, plan)
+        train([run], [rng], state=state)
+        if run.ending != "diverged" or first:  # such rows taught nothing, and would spoil the code
+            table = table.alone() if run.ending == "lost" else table
+            network, stream = stream.after(run, error, table, bool(self.whiten))
+            columns |= {"_had_gaps": table.is_incomplete or getattr(self, "_had_gaps", False)}
+            self._adopt(self._weights(network) | columns | stream.attributes())
+        _tell(run.ending, run.error)
+        return self
+
+    def _conclude(self, table, plan, canonical, known, outcome):
+        """Return the fitted attributes of a fit that has come to this outcome."""
+        table = table.alone() if outcome.ending == "lost" else table
+        network = canonical(outcome, table)
+        if len(outcome.curve):
+            error = outcome.curve[outcome.curve[:, 0] == outcome.step, 1].item()
+        else:
+            error = plan.objective.row_errors(network, table).mean()
+        n_steps = len(outcome.losses)
+        return {
+            **known,
+            **self._weights(network),
+            "n_steps_": n_steps,
+            "n_iter_": max(1, -(-n_steps // plan.steps_per_epoch)),
+            "best_step_": outcome.step,
+            "loss_curve_": outcome.losses,
+            "validation_curve_": outcome.curve,
+            "reconstruction_err_": float(error),
+        }
+
+    def _weights(self, network):
+        """Return the fitted attributes that hold a network."""
+        if self.init == "pca" and not self.whiten:  # a code in the units of X, as PCA's
+            network = network.rescale_code(np.full(network.code_size, network.scale))
+        params = network.rescaled(1.0).with_params_in(network.offset.dtype).params
+        return {
+            "encoder_": params["encoder"],
+            "decoder_": params["decoder"],
+            "offset_": network.offset,
+            "scale_": network.scale,
+            "bounds_": network.bounds,
+            "filling_": network.filling.astype(network.offset.dtype)._asdict(),
+            "activations_": network.activations,
+            "n_components_": network.code_size,
+            "_whitened": bool(self.whiten),
+        }
+
+    def _adopt(self, state):
+        """Become fitted, all at once."""
+        for name in ("feature_names_in_", "components_curve_", "_stream"):  # of a fit before
+            vars(self).pop(name, None)
+        vars(self).update(state)
+
+    def _agree(self, table):
+        """Return a table, with the workers that train together, and the seed of all.
+
+        Raises
+        ------
+        ValueError
+            If workers were given different parameters, tables or networks.
+        """
+        table = table._replace(workers=current_workers())
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        if table.workers.n_workers > 1:
+            facts = {name: repr(value) for name, value in self.get_params().items()}
+            facts["the callbacks"] = repr(_sklearn.callback_names(self))
+            facts["random_state"] = "None" if self.random_state is None else f"seed {seed}"
+            facts["the shape of X"] = str(table.X.shape)
+            facts["the type of X"] = str(table.X.dtype)
+            sample = np.arange(table.n_rows)[:: max(1, table.n_rows // 100)]
+            facts["the hash of 100 rows of X"] = joblib.hash(table.take(sample))
+            facts["the hash of the fitted network"] = joblib.hash(getattr(self, "encoder_", None))
+            table.workers.check_agreement(facts)
+        return table, table.workers.broadcast_object(seed)
+
+    def _open(self, X, *, fitted):
+        """Check parameters and rows, which must suit the network if there is a fitted one.
+
+        Return the table, the fitted attributes that describe its columns, the seed, and what the
+        parameters say of the network.
+        """
+        check_combinations(self)
+        if fitted:
+            check_same_network(self)
+        table, columns = self._validate(X, reset=not fitted)
+        table, seed = self._agree(table)
+        architecture = self._architecture()
+        if fitted:
+            return table, columns, seed, architecture._replace(n_components=self.n_components_)
+        return table, columns, seed, architecture.sized(table, seed)
+
+    def _architecture(self):
+        """Return what the parameters say of the network."""
+        return Architecture(
+            self.n_components,
+            layer_sizes(self.hidden_layer_sizes),
+            activations(self),
+            self.init,
+            self.bounds,
+            is_imputer=is_imputer(self),
+        )
+
+    def _start(self, table, architecture, seed, warm, target=None):
+        """Return the function that gives the network with which training on a table starts."""
+        start = partial(self._first_network, architecture=architecture, seed=seed)
+        if warm:
+            network = restarted(self._trained_network, self.scale_, self.bounds, table)
+            start = lambda training: network  # noqa: E731
+        return start if target is None else target.with_head(start)
+
+    _first_network = staticmethod(first_network)
+
+    @property
+    def _trained_network(self):
+        """The fitted network, with all that is trained."""
+        return self._network
+
+    def _sized(self, table, architecture, objective, split, axes, seed, target):
+        """Return the architecture whose code is the smallest that keeps the share, and the curve.
+
+        The last is what `components_curve_` holds.
+        """
+
+        def start(training, size):
+            sized = architecture._replace(n_components=size)
+            return self._start(table, sized, seed, warm=False, target=target)(training)
+
+        def plan(size, share):
+            sized, params = architecture._replace(n_components=size), settings(self)
+            options = (sized, [split], params, self.init == "pca", axes)
+            plan = plan_fit(objective, table, *options)
+            if share == 1:
+                return plan
+            params |= {"max_iter": "auto", "max_steps": max(1, round(share * plan.stop))}
+            return plan_fit(objective, table, *options)
+
+        sizing = Sizing(table, start, plan, split, seed, partial(print_line, self))
+        largest = min(table.n_features, len(split[0]))
+        size = sizing.smallest(float(self.n_components), architecture.n_components, largest)
+        return architecture._replace(n_components=size), sizing.curve()
+
+
+_ENDINGS = {
+    "diverged": "Training diverged: the loss exploded, or the loss or the weights stopped being "
+    "finite. The best network before that is kept. Lower learning_rate_init, alpha or noise, or "
+    "scale the data.",
+    "interrupted": "Training was interrupted. The best network up to then is kept.",
+}
+
+
+def _tell(ending, error):
+    """Say what ended training before its time, if it was not early stopping."""
+    if ending in _ENDINGS:
+        _sklearn.warn(_ENDINGS[ending], ConvergenceWarning)
+    if ending == "lost":
+        raise WorkerLostError(
+            f"{error} The best network up to then is kept in this estimator: save it, and go on "
+            "from it with warm_start=True."
+        ) from error
