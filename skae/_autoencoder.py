@@ -409,3 +409,8 @@ class AutoencoderTransformer(
         if target is None:
             return objective
         return Supervised(objective, float(self.target_weight) / target.labelled_share)
+
+    def _weights(self, network):
+        if self.init == "pca" and not self.whiten:  # a code in the units of X, as PCA's
+            network = network.rescale_code(np.full(network.code_size, network.scale))
+        return super()._weights(network)

@@ -93,11 +93,12 @@ class Run:
     def __init__(self, table, split, start, plan):
         self.training, self.held_out = map(table.select, split)
         self.start, self.plan, self.network, self.state = start, plan, start, None
-        self.unit = start.scale**2 * (table.n_features / table.n_averaged)
+        self.unit = plan.objective.unit(start, table)
         row_errors, first = plan.objective.row_errors, start.with_params_in(np.float32)
         errors = row_errors(first.without_bounds() if plan.against_pca else first, self.held_out)
         sample = self.training.select(slice(None, None, max(1, self.training.n_rows // 1000)))
-        is_exact = row_errors(first, sample).mean() <= _EXACT * self.unit
+        rest = row_errors(first, sample).mean() - plan.objective.least
+        is_exact = rest <= _EXACT * self.unit
         self.steps, self.errors, self.error = [0], [errors], None
         self.ending = "exact" if is_exact else "done"
         self._losses, self._latest, self._stale, self._worst = [], None, 0, 0.0
@@ -253,7 +254,12 @@ def _minimised(runs, tables, plan):
 def _stacked_batches(tables, plan, rngs):
     chunks = [
         table.batches(
-            plan.chunk_lengths(), plan.shape, plan.corruption, rng, plan.n_resident is not None
+            plan.chunk_lengths(),
+            plan.shape,
+            plan.corruption,
+            rng,
+            is_resident=plan.n_resident is not None,
+            n_draws=plan.objective.n_draws,
         )
         for table, rng in zip(tables, rngs, strict=True)
     ]
@@ -333,7 +339,7 @@ def clearly_lower(errors, baseline, significance):
     n_rows = len(errors)
     if n_rows < 2 or not np.isfinite(baseline).all():
         return False
-    gains = (baseline - errors) / (baseline.mean() or 1.0)  # so that their squares are numbers
+    gains = (baseline - errors) / (abs(baseline.mean()) or 1.0)  # so that their squares are numbers
     standard_error = gains.std(ddof=1) / np.sqrt(n_rows)
     return bool(gains.mean() > stdtrit(n_rows - 1, 1 - significance) * standard_error)
 

@@ -338,10 +338,15 @@ class Autoencoder(NamedTuple):
         """Return a network with each code column multiplied by its factor."""
         return self.recode(np.diag(factors), np.diag(1 / factors), np.zeros_like(factors))
 
+    def as_started(self):
+        """Return a network with a code of the size that PCA starts with, and the same output."""
+        return self.rescale_code(1 / self.direction_norms())
+
     @property
     def width(self):
         """Numbers that a row takes in the widest layer."""
-        return max(len(b) for half in self.params.values() for b in half["intercepts"])
+        halves = [half for half in self.params.values() if isinstance(half, dict)]
+        return max(len(b) for half in halves for b in half["intercepts"])
 
     @property
     def code_size(self):

@@ -6,27 +6,35 @@ comes in as an argument: `constants` are a nest of arrays.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from ._network import decode, encode, forward
+from ._variational import negative_log_likelihoods, posterior
 
 # Entries of held-out rows are hidden in so many parts, to judge how they are filled: all of them,
 # or the first ones of more numbers than this.
 _PARTS, _MAX_JUDGED, _JUDGE_SEED = 5, 2**18, 17
 
 
-class Reconstruction(NamedTuple):
+@dataclass(frozen=True)
+class Reconstruction:
     """Mean squared error of the clipped reconstruction, in units of scale².
 
     Attributes
     ----------
     activations : tuple of str
         Hidden, code and output activation of the network.
+    least : float
+        The least that errors can be; a start that is there is exact.
+    n_draws : int
+        Random numbers that a row of a batch takes.
     """
 
     activations: tuple
+    least: ClassVar[float] = 0.0
+    n_draws: ClassVar[int] = 0
 
     def constants(self, network):
         """Return the bounds of standardised rows, finite: `tf.debugging` complains of others.
@@ -54,6 +62,15 @@ class Reconstruction(NamedTuple):
         if len(weights.shape) == len(errors.shape):  # of each entry
             return tf.reduce_sum(tf.reduce_mean(weights * errors, axis=-1), axis=-1)
         return tf.reduce_sum(weights * tf.reduce_mean(errors, axis=-1), axis=-1)
+
+    def unit(self, network, table):
+        """Return what a loss of one is in the errors of rows: the data's variance."""
+        return network.scale**2 * (table.n_features / table.n_averaged)
+
+    def described(self, error, unit=None):
+        """Say what an error is; with the unit, also as a share of the variance."""
+        text = f"MSE {error:.4g}"
+        return text if unit is None else f"{text} (R² {1 - error / unit:.4f})"
 
     def row_errors(self, network, table):
         """Mean squared error of each row of a table, in the units of X."""
@@ -98,6 +115,16 @@ class Supervised:
 
     reconstruction: Reconstruction
     weight: float = field(compare=False)
+    least: ClassVar[float] = 0.0
+    n_draws: ClassVar[int] = 0
+
+    def unit(self, network, table):
+        """Return the unit of the objective."""
+        return self.reconstruction.unit(network, table)
+
+    def described(self, error, unit=None):
+        """Say what an error is, as the objective does."""
+        return self.reconstruction.described(error, unit)
 
     def constants(self, network):
         """Return those of the objective, and the weight."""
@@ -140,6 +167,86 @@ def head_errors(outputs, y):
     seen = tf.math.is_finite(y)
     residual = tf.where(seen, outputs, 0) - tf.where(seen, y, 0)
     return tf.reduce_mean(tf.square(residual), axis=-1)
+
+
+@dataclass(frozen=True)
+class Elbo:
+    """The negated evidence lower bound, in nats (Kingma & Welling, ICLR 2014, equation 10).
+
+    Its batches carry a draw of the code of each row.
+
+    Attributes
+    ----------
+    activations : tuple of str
+        Hidden, code and output activation of the network.
+    n_draws : int
+        Size of the code.
+    contamination : float
+        Share of the rows of each batch, those with the highest losses, that do not count.
+    beta : float
+        Weight of the divergence of the posterior from the prior.
+    """
+
+    activations: tuple
+    n_draws: int
+    contamination: float = 0.0
+    beta: float = field(default=1.0, compare=False)
+    least: ClassVar[float] = -np.inf
+
+    def unit(self, _, table):
+        """Return what a loss of one is in the errors of rows: losses are per feature."""
+        return table.n_features
+
+    def described(self, error, unit=None):
+        """Say what an error is."""
+        return f"bound of the log-likelihood {-error:.4g}"
+
+    def constants(self, network):
+        """Return the bounds of standardised rows, the logarithm of the scale, and beta."""
+        bounds = tuple(np.nan_to_num(network.standardised_bounds(np.float32))[:, None])
+        log_scale = np.log(network.scale, dtype=np.float32)
+        return bounds, np.reshape(log_scale, 1), np.float32(self.beta).reshape(1)
+
+    def __call__(self, params, batch, constants):
+        """Return the weighted mean over the rows of a batch; of each, if networks are stacked."""
+        import tensorflow as tf
+
+        bounds, log_scale, beta = constants
+        mean, log_variance = posterior(params, batch.inputs, self.activations[0], tf)
+        codes = mean + tf.exp(log_variance / 2) * batch.draws
+        parts = (codes, batch.targets, bounds, self.activations, tf)
+        errors, weights = negative_log_likelihoods(params, *parts), batch.weights
+        divergence = tf.square(mean) + tf.exp(log_variance) - 1 - log_variance
+        divergence = tf.reduce_sum(divergence, axis=-1) / (2 * errors.shape[-1])
+        if len(weights.shape) == len(errors.shape):  # of each entry: on average the row's
+            errors, weights = weights * errors, tf.reduce_mean(weights, axis=-1)
+        else:
+            errors = weights[..., None] * errors
+        losses = tf.reduce_mean(errors, axis=-1) + weights * (beta * divergence + log_scale)
+        return tf.reduce_sum(self._without_outliers(losses, weights), axis=-1)
+
+    def _without_outliers(self, losses, weights):
+        """Set the highest losses to zero, and scale the others up."""
+        import tensorflow as tf
+
+        n_outliers = int(self.contamination * losses.shape[-1])
+        if not n_outliers:
+            return losses
+        each = tf.where(weights > 0, losses / weights, losses.dtype.min)
+        least = tf.math.top_k(tf.stop_gradient(each), n_outliers).values[..., -1:]
+        kept = tf.where(each < least, weights, 0)
+        share = tf.reduce_sum(kept, axis=-1, keepdims=True)
+        return tf.where(each < least, losses, 0) / tf.maximum(share, 1e-6)
+
+    def row_errors(self, network, table):
+        """Return the negated bound of each row's log-likelihood, in the units of X."""
+        rng = np.random.default_rng(_JUDGE_SEED)
+
+        def errors(rows):
+            draws = rng.standard_normal((len(rows), self.n_draws))
+            return -network.log_weights(rows, draws, self.beta)
+
+        return table.map(errors, network.width)
 
 
 class Resident(NamedTuple):

@@ -122,7 +122,7 @@ def activations(estimator):
 
 def check_same_network(estimator):
     """Refuse to go on training a network that is not the one the parameters describe."""
-    *hidden, n_components = (len(b) for b in estimator.encoder_["intercepts"])
+    *hidden, _ = (len(b) for b in estimator.encoder_["intercepts"])
     check_same("hidden_layer_sizes", layer_sizes(estimator.hidden_layer_sizes), tuple(hidden))
     check_same("activations", activations(estimator), estimator.activations_)
     # without hidden layers the linear path is all there is, whatever the start
@@ -130,7 +130,7 @@ def check_same_network(estimator):
         check_same("init", estimator.init, "glorot or normal" if estimator.init == "pca" else "pca")
     if estimator.n_components != "auto" and estimator.n_components >= 1:
         asked = min(estimator.n_components, estimator.n_features_in_)
-        check_same("n_components", asked, n_components)
+        check_same("n_components", asked, estimator.n_components_)
 
 
 def check_same(name, asked, fitted):

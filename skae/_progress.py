@@ -44,12 +44,11 @@ class Progress(Observer):
 
     def end(self, run, seconds_left):
         """Print a line and end the task; return whether a callback asks to stop."""
-        n_new = run.steps[-1] - run.steps[-2]
+        n_new, described = run.steps[-1] - run.steps[-2], run.plan.objective.described
         text = f"step {run.step}/{run.plan.stop}, epoch {run.step / run.plan.steps_per_epoch:.4g}"
-        text += f", training MSE {run.losses[-n_new:].mean():.4g}"
+        text += f", training {described(run.losses[-n_new:].mean())}"
         if len(run.errors[-1]):
-            error, variance = run.errors[-1].mean(), run.unit
-            text += f", held-out MSE {error:.4g} (R² {1 - error / variance:.4f})"
+            text += f", held-out {described(run.errors[-1].mean(), run.unit)}"
         self.print(f"{text}, {seconds_left:.0f} s left", at_least=1)
         return self.close(run)
 

@@ -216,11 +216,11 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         names = ("n_features_in_", "feature_names_in_")
         return table, {name: vars(checked)[name] for name in names if name in vars(checked)}
 
-    def _prepare(self, X):
-        """Return the fitted network in the float type of X, and X as a table."""
+    def _prepare(self, X, network=None):
+        """Return the fitted network, or another, in the float type of X, and X as a table."""
         check_is_fitted(self)
         table, _ = self._validate(X, reset=False)
-        network = self._network.astype(table.dtype)
+        network = (network or self._network).astype(table.dtype)
         return network if table.is_incomplete else network._replace(filling=None), table
 
     def __sklearn_tags__(self):

@@ -14,7 +14,7 @@ from sklearn.impute._base import _BaseImputer as BaseImputer
 from sklearn.utils._mask import _get_mask as get_mask
 from sklearn.utils._missing import is_scalar_nan
 from sklearn.utils._optional_dependencies import check_matplotlib_support
-from sklearn.utils._param_validation import Interval, MissingValues, StrOptions
+from sklearn.utils._param_validation import Interval, MissingValues, StrOptions, validate_params
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
 
 from . import __version__

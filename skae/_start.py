@@ -66,7 +66,7 @@ class Subspace(NamedTuple):
         arbitrary. In the subspace they would be those of the held-out rows, so they lie outside,
         where there is room.
         """
-        if table.is_incomplete or architecture.is_imputer:
+        if table.is_incomplete or architecture.is_imputer or architecture.likelihood:
             return None
         is_wide = 1 < table.n_rows <= min(_MAX_SUBSPACE_ROWS, table.n_features)
         is_small = table.n_rows * table.n_features <= _MAX_SUBSPACE_NUMBERS
@@ -114,6 +114,8 @@ class Architecture(NamedTuple):
         How closely the model that fills missing values is fitted; None where it is PCA's.
     is_imputer : bool
         Whether training starts at that model, and not at PCA.
+    likelihood : {"gaussian", "bernoulli"} or None
+        Of a variational network; see `VariationalAutoencoder`.
     """
 
     n_components: int
@@ -123,6 +125,7 @@ class Architecture(NamedTuple):
     bounds: object
     effort: Any = None
     is_imputer: bool = False
+    likelihood: str | None = None
 
     def sized(self, table, seed):
         """Return the architecture for a table: its effort and the size of its code are chosen."""
@@ -272,8 +275,7 @@ def restarted(network, scale, bounds, table):
     ValueError
         If their squares overflow.
     """
-    network = network.rescaled(scale)
-    network = network.rescale_code(1 / network.direction_norms())
+    network = network.rescaled(scale).as_started()
     least, most = table.extremes()
     with np.errstate(over="ignore"):
         distances = abs(np.stack([least, most]) - network.offset)

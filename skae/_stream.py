@@ -64,7 +64,6 @@ class Stream(NamedTuple):
         n_public = len(_PUBLIC)
         return dict(zip(_PUBLIC, self, strict=False)) | {
             "best_step_": self.n_steps,
-            "reconstruction_err_": float(self.curve[-1, 1]),
             "_stream": dict(zip(self._fields[n_public:], self[n_public:], strict=True)),
         }
 

@@ -37,12 +37,15 @@ class Batch(NamedTuple):
         are missing or hidden, one for each entry, on average the row's.
     y : ndarray of shape (n_rows, ...) or tuple
         The rows' y; an empty tuple where the table has none.
+    draws : ndarray of shape (n_rows, n_draws), float32, or tuple
+        Standard normal numbers; an empty tuple where none are asked for.
     """
 
     inputs: Any
     targets: Any
     weights: Any
     y: Any = ()
+    draws: Any = ()
 
 
 class Table(NamedTuple):
@@ -259,7 +262,7 @@ class Table(NamedTuple):
         self._gather(np.arange(self.n_rows), rows)
         return rows
 
-    def batches(self, lengths, shape, corruption, rng, is_resident=False):
+    def batches(self, lengths, shape, corruption, rng, *, is_resident=False, n_draws=0):
         """Yield the shuffled minibatches of training, a chunk of steps at a time.
 
         Parameters
@@ -272,10 +275,12 @@ class Table(NamedTuple):
         corruption : Corruption
             What is done to the inputs.
         rng : numpy.random.Generator
-            Shuffles, and corrupts.
+            Shuffles, corrupts and draws.
         is_resident : bool
             Whether to give the indices of the rows instead; there must be no corruption then, and
             nothing missing.
+        n_draws : int
+            How many random numbers each row of a batch gets.
 
         Yields
         ------
@@ -310,7 +315,10 @@ class Table(NamedTuple):
                 parts = (shape, share, rng, filling, seen_share)
                 inputs, targets, weights = corruption(targets, weights, *parts)
             y = () if self.y is None else self.y[self._indices(read)]
-            yield Batch(inputs, targets, weights, y), n_steps
+            draws = ()
+            if n_draws:  # for all workers, so that they draw alike
+                draws = rng.standard_normal((max_steps, batch_size, n_draws), np.float32)[:, share]
+            yield Batch(inputs, targets, weights, y, draws), n_steps
 
     def _gather(self, indices, out):
         """Write rows, given by indices, to the first rows of an array."""

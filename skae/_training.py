@@ -86,7 +86,8 @@ class TrainingMixin:
         outcome = run_fit(rows, start, plan, splits, seed, progress)
         outcome, state = concluded(outcome, conclude, table.workers)
         self._adopt(state)
-        progress.print(f"kept step {self.best_step_}, MSE {self.reconstruction_err_:.4g}")
+        kept = objective.described(state[self._error_name])
+        progress.print(f"kept step {self.best_step_}, {kept}")
         progress.end_fit()
         _tell(outcome.ending, outcome.error)
         return self
@@ -110,6 +111,7 @@ class TrainingMixin:
             table = table.alone() if run.ending == "lost" else table
             network, stream = stream.after(run, error, table, bool(self.whiten))
             columns |= {"_had_gaps": table.is_incomplete or getattr(self, "_had_gaps", False)}
+            columns[self._error_name] = float(stream.curve[-1, 1])
             self._adopt(self._weights(network) | columns | stream.attributes())
         _tell(run.ending, run.error)
         return self
@@ -131,13 +133,11 @@ class TrainingMixin:
             "best_step_": outcome.step,
             "loss_curve_": outcome.losses,
             "validation_curve_": outcome.curve,
-            "reconstruction_err_": float(error),
+            self._error_name: float(error),
         }
 
     def _weights(self, network):
         """Return the fitted attributes that hold a network."""
-        if self.init == "pca" and not self.whiten:  # a code in the units of X, as PCA's
-            network = network.rescale_code(np.full(network.code_size, network.scale))
         params = network.rescaled(1.0).with_params_in(network.offset.dtype).params
         return {
             "encoder_": params["encoder"],
@@ -214,6 +214,8 @@ class TrainingMixin:
             start = lambda training: network  # noqa: E731
         return start if target is None else target.with_head(start)
 
+    # the attribute that holds the error of what was kept
+    _error_name = "reconstruction_err_"
     _first_network = staticmethod(first_network)
 
     @property

@@ -1,0 +1,232 @@
+"""The variational network: a code that is a distribution, and the likelihood of rows.
+
+It starts at probabilistic PCA (Tipping & Bishop, Journal of the Royal Statistical Society B 61,
+1999): a row is ``W z + mean + noise`` with a standard normal code z. Given the row, the code is
+normal too, with independent components in the principal axes, so that the encoder can hold this
+posterior exactly, and the bound of Kingma & Welling (ICLR 2014) is the likelihood itself (Lucas et
+al., NeurIPS 2019).
+
+Beside what a network has, its params are::
+
+    encoder             its last layer, and its linear path, give the means and the log variances
+    log_noise_variance  (1,) or (n_features,), in the units of training; of a Gaussian likelihood
+
+An output activation of "logistic" says that the likelihood is Bernoulli.
+"""
+
+from functools import partial
+
+import numpy as np
+from scipy.special import logit, logsumexp
+
+from ._canonical import code_sums, moments
+from ._incomplete import LEAST_NOISE
+from ._network import Autoencoder, clip, forward
+
+# Log variances of the code leave this range for absurd rows alone.
+_LOG_VARIANCES = (-20.0, 20.0)
+# A Bernoulli likelihood starts at probabilities no nearer to zero and one than this.
+_LEAST_PROBABILITY = 0.01
+_LOG_2PI = float(np.log(2 * np.pi))
+
+
+def posterior(params, rows, hidden, ops=np):
+    """Means and log variances of the codes of rows that are centred and scaled."""
+    out = forward(params["encoder"], rows, hidden, "identity", ops)
+    size = out.shape[-1] // 2
+    clipped = ops.minimum(ops.maximum(out[..., size:], _LOG_VARIANCES[0]), _LOG_VARIANCES[1])
+    return out[..., :size], clipped
+
+
+def negative_log_likelihoods(params, codes, targets, bounds, activations, ops=np):
+    """Of each entry of rows, in nats, given codes.
+
+    Parameters
+    ----------
+    params : dict
+        See the module's docstring.
+    codes, targets : ndarray or tensor of shape (n_rows, n_components) and (n_rows, n_features)
+        Codes, and rows that are centred and scaled.
+    bounds : tuple of ndarray or tensor
+        Of the mean, in that unit.
+    activations : tuple of str
+        Hidden, code and output activation.
+    ops : module, default=numpy
+        `numpy` or `tensorflow`.
+    """
+    hidden, _, output = activations
+    out = forward(params["decoder"], codes, hidden, "identity", ops)
+    if output == "logistic":
+        softplus = partial(np.logaddexp, 0) if ops is np else ops.nn.softplus
+        return softplus(out) - targets * out
+    log_noise = params["log_noise_variance"][..., None, :]
+    squares = ops.square(clip(out, *bounds, ops) - targets)
+    return (_LOG_2PI + log_noise + squares * ops.exp(-log_noise)) / 2
+
+
+class Variational(Autoencoder):
+    """A network whose code is a distribution."""
+
+    __slots__ = ()
+
+    @property
+    def code_size(self):
+        """Number of code columns."""
+        return super().code_size // 2
+
+    @property
+    def mean_path(self):
+        """The ordinary network that encodes rows as the means of their codes."""
+        return Autoencoder(*self)._replace(params=_halved(self.params, slice(self.code_size)))
+
+    def encode(self, X):
+        """Means of the codes of dense rows."""
+        return self.mean_path.encode(X)
+
+    def code_variances(self, X):
+        """Variances of the codes of dense rows."""
+        rows = self.standardise(self.completed(X))
+        return np.exp(posterior(self.params, rows, self.activations[0])[1])
+
+    def rescaled(self, scale):
+        """Return the same network with another scale; see `Autoencoder.rescaled`."""
+        network = super().rescaled(scale)
+        if "log_noise_variance" in network.params:
+            network.params["log_noise_variance"] += 2 * np.log(self.scale / scale)
+        return network
+
+    def as_started(self):
+        """Return the same network: its code has the unit of the prior."""
+        return self
+
+    def log_weights(self, X, draws, beta=1.0):
+        """Return importance weights of draws from the posteriors, whose means are likelihoods.
+
+        ``log p(x, z) - log q(z | x)`` is on average a lower bound of ``log p(x)``, and all the same
+        for each draw where the posterior is exact.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            Dense rows; what is NaN does not count.
+        draws : ndarray of shape (n_samples or 1, n_components)
+            Standard normal numbers.
+        beta : float, default=1.0
+            Weight of ``log p(z) - log q(z | x)``, one in a likelihood.
+
+        Returns
+        -------
+        log_weights : ndarray of shape (n_samples,), float64
+            In nats, with densities in the units of X; minus infinity where numbers overflow.
+        """
+        rows = self.standardise(self.completed(X))
+        mean, log_variance = posterior(self.params, rows, self.activations[0])
+        with np.errstate(over="ignore", invalid="ignore"):
+            codes = mean + np.exp(log_variance / 2) * draws.astype(self.dtype)
+            bounds = self.standardised_bounds(self.dtype)
+            parts = negative_log_likelihoods(self.params, codes, rows, bounds, self.activations)
+            if self.activations[-1] != "logistic":
+                parts += np.log(self.scale).astype(self.dtype)
+            parts = np.where(np.isnan(X), 0, parts) if self.filling is not None else parts
+            prior = np.square(codes, dtype=np.float64) - np.square(draws) - log_variance
+            result = -parts.sum(axis=1, dtype=np.float64) - beta * prior.sum(axis=1) / 2
+        return np.nan_to_num(result, nan=-np.inf, posinf=-np.inf, neginf=-np.inf)
+
+    def log_likelihoods(self, X, draws):
+        """Return the importance-weighted lower bound of each row's log-likelihood.
+
+        Burda, Grosse & Salakhutdinov (ICLR 2016), equation 8; of which more draws give higher ones.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            Dense rows.
+        draws : ndarray of shape (n_draws, n_components)
+            Standard normal numbers, the same for all rows.
+        """
+        weights = [self.log_weights(X, draw[None]) for draw in draws]
+        with np.errstate(invalid="ignore"):
+            return np.nan_to_num(logsumexp(weights, axis=0), nan=-np.inf) - np.log(len(draws))
+
+
+def _halved(params, columns):
+    """Return params whose encoder gives some columns alone, and no noise."""
+    encoder = params["encoder"]
+    *coefs, last_coefs = encoder["coefs"]
+    *intercepts, last_intercepts = encoder["intercepts"]
+    half = {
+        "coefs": [*coefs, last_coefs[:, columns]],
+        "intercepts": [*intercepts, last_intercepts[columns]],
+    }
+    if "linear" in encoder:
+        half["linear"] = encoder["linear"][:, columns]
+    return {"encoder": half, "decoder": params["decoder"]}
+
+
+def at_probabilistic_pca(network, table, output, *, per_feature):
+    """Return the variational network that is the probabilistic PCA of a table.
+
+    Of Tipping & Bishop, equations 7 and 8.
+
+    Parameters
+    ----------
+    network : Autoencoder
+        Starts at PCA.
+    table : Table
+        The rows.
+    output : {"identity", "logistic"}
+        Says whether the likelihood is Gaussian or Bernoulli. A Bernoulli one starts with
+        probabilities that are, to first order around their means, the Gaussian's means.
+    per_feature : bool
+        Whether each feature gets a noise variance.
+
+    Returns
+    -------
+    Variational
+    """
+    n_rows, n_features, size = table.n_rows, table.n_features, network.code_size
+    _, covariance = moments(n_rows, *code_sums(network, table))
+    variance = np.diag(covariance).copy()
+    variance[n_features - 1 :] = 0  # the last one is the noise
+    total = n_features * n_rows / max(1, n_rows - 1) * variance.any()
+    n_others = max(1, n_features - min(size, n_features - 1))
+    noise = max((total - variance.sum()) / n_others, LEAST_NOISE)
+    variance = variance.clip(min=noise)
+    signal = np.sqrt(variance - noise)
+
+    params = network._params_in_double_precision()
+    encoder, decoder = params["encoder"], params["decoder"]
+    _last(encoder)[...] *= signal / variance
+    _last(decoder)[...] *= signal[:, None]
+    for key in ("coefs", "intercepts"):
+        last = encoder[key][-1]
+        encoder[key][-1] = np.concatenate([last, np.zeros_like(last)], axis=-1)
+    encoder["intercepts"][-1][size:] = np.log(noise / variance)
+    if "linear" in encoder:
+        encoder["linear"] = np.hstack([encoder["linear"], np.zeros_like(encoder["linear"])])
+        decoder["coefs"][0] *= np.sqrt(covariance.trace() / size) or 1.0
+    params["log_noise_variance"] = np.full(n_features if per_feature else 1, np.log(noise))
+    network = Variational(*network._replace(params=params))
+    network = _bernoulli(network) if output == "logistic" else network
+    return table.workers.broadcast_object(network.astype(table.dtype))
+
+
+def _last(half):
+    """Return the linear path of a half that starts at PCA, which may be its only layer."""
+    return half["linear"] if "linear" in half else half["coefs"][0]
+
+
+def _bernoulli(network):
+    """Return the network of probabilities that starts where a Gaussian one does."""
+    mean = network.offset.astype(np.float64)
+    network = network.rescaled(1.0)
+    encoder, decoder = network.params["encoder"], network.params["decoder"]
+    del network.params["log_noise_variance"]
+    encoder["intercepts"][0] -= mean @ encoder["coefs"][0]
+    if "linear" in encoder:
+        encoder["intercepts"][-1] -= mean @ encoder["linear"]
+    probability = mean.clip(_LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+    _last(decoder)[...] /= probability * (1 - probability)
+    decoder["intercepts"][-1] += logit(probability)
+    activations = (*network.activations[:-1], "logistic")
+    return network.without_bounds()._replace(offset=np.zeros_like(mean), activations=activations)
