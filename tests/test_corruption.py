@@ -24,7 +24,7 @@ def batch(X, corruption, seed=0):
 
 
 def test_what_is_missing_is_filled_and_teaches_nothing(gaps):
-    inputs, targets, weights, _ = batch(gaps, Corruption())
+    inputs, targets, weights, *_ = batch(gaps, Corruption())
     np.testing.assert_array_equal(weights > 0, targets != 0)
     np.testing.assert_array_equal(inputs, targets)  # both are zero where something is missing
     assert np.isfinite(inputs).all()
@@ -38,7 +38,7 @@ def test_what_is_seen_weighs_one_in_the_mean(gaps):
 
 
 def test_hidden_entries_are_filled_and_teach_most(gaps):
-    inputs, targets, weights, _ = batch(gaps, Corruption("missing", 0.6))
+    inputs, targets, weights, *_ = batch(gaps, Corruption("missing", 0.6))
     hidden = (inputs != targets) & (targets != 0)
     assert 0.1 < hidden.sum() / (targets != 0).sum() < 0.5
     np.testing.assert_array_equal(inputs[hidden], 0)

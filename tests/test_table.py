@@ -300,22 +300,22 @@ def test_nothing_is_made_of_no_rows(numbers):
     assert Table(numbers).select(slice(0, 0)).map(lambda rows: rows.sum(axis=1)).shape == (0,)
 
 
-def batches(X, noise=0.0, seed=0, **attributes):
+def batches(X, noise=0.0, seed=0, n_draws=0, **attributes):
     """Chunks of three and of two batches of four rows: of every second one of X."""
     offset = np.linspace(-1, 1, X.shape[1])
     table = Table(X, **attributes).select(slice(None, None, 2)).standardised(offset, 2.0)
     rng = np.random.default_rng(seed)
     corruption = Corruption(noise=noise)
-    return list(table.batches([3, 2], (3, 4, X.shape[1]), corruption, rng))
+    return list(table.batches([3, 2], (3, 4, X.shape[1]), corruption, rng, n_draws=n_draws))
 
 
 def test_chunks_hold_centred_scaled_rows_and_say_which_are_padding(numbers):
     scaled = ((numbers[::2] - np.linspace(-1, 1, 5)) / 2).astype(np.float32)
     for (batch, n_steps), expected in zip(batches(numbers), (3, 2), strict=True):
-        inputs, targets, weights, y = batch
+        inputs, targets, weights, y, draws = batch
         assert n_steps == expected
         assert inputs is targets
-        assert y == ()
+        assert y == draws == ()
         assert inputs.dtype == np.float32
         assert weights.dtype == np.float32
         assert inputs.shape == (3, 4, 5)
@@ -352,7 +352,9 @@ def test_a_resident_table_has_the_rows_of_the_batches(numbers, selected):
     assert len(resident) == 24
     assert not resident[table.n_rows :].any()
     streams = (
-        table.batches([3, 2], shape, Corruption(), np.random.default_rng(0), is_resident)
+        table.batches(
+            [3, 2], shape, Corruption(), np.random.default_rng(0), is_resident=is_resident
+        )
         for is_resident in (True, False)
     )
     for (indices, n_steps), (rows, _) in zip(*streams, strict=True):
@@ -394,15 +396,26 @@ def test_rows_of_a_batch_come_with_their_y(container, contained):
 @pytest.mark.parametrize("n_workers", [2, 3, 5])
 def test_workers_share_each_batch(numbers, n_workers, noise):
     y = np.arange(20)
-    alone = batches(numbers, noise=noise, y=y)
+    parts = {"noise": noise, "y": y, "n_draws": 2}
+    alone = batches(numbers, **parts)
     everyone = [
-        batches(numbers, noise=noise, y=y, workers=Workers(None, range(i, i + 1), n_workers))
+        batches(numbers, **parts, workers=Workers(None, range(i, i + 1), n_workers))
         for i in range(n_workers)
     ]
     for (batch, n_steps), *theirs in zip(alone, *everyone, strict=True):
         assert all(their_steps == n_steps for _, their_steps in theirs)
         for ours, *parts in zip(batch, *(other for other, _ in theirs), strict=True):
             np.testing.assert_array_equal(np.concatenate(parts, axis=1), ours)
+
+
+def test_each_row_of_a_batch_gets_standard_normal_draws_of_its_own():
+    draws = [batch.draws for batch, _ in batches(np.zeros((400, 5)), n_draws=300)]
+    assert [part.shape for part in draws] == [(3, 4, 300)] * 2
+    draws = np.concatenate(draws).reshape(-1, 300)
+    assert draws.dtype == np.float32
+    assert abs(draws.mean()) < 0.05
+    assert abs(draws.std() - 1) < 0.05
+    assert abs(np.corrcoef(draws) - np.eye(len(draws))).max() < 0.3
 
 
 def test_batches_are_gathered_in_blocks_of_any_size(numbers):
