@@ -30,11 +30,14 @@ class Reconstruction:
         The least that errors can be; a start that is there is exact.
     n_draws : int
         Random numbers that a row of a batch takes.
+    min_steps : int
+        How many gradient steps a short table takes, if nobody says.
     """
 
     activations: tuple
     least: ClassVar[float] = 0.0
     n_draws: ClassVar[int] = 0
+    min_steps: ClassVar[int] = 600
 
     def constants(self, network):
         """Return the bounds of standardised rows, finite: `tf.debugging` complains of others.
@@ -115,8 +118,9 @@ class Supervised:
 
     reconstruction: Reconstruction
     weight: float = field(compare=False)
-    least: ClassVar[float] = 0.0
-    n_draws: ClassVar[int] = 0
+    least: ClassVar[float] = Reconstruction.least
+    n_draws: ClassVar[int] = Reconstruction.n_draws
+    min_steps: ClassVar[int] = Reconstruction.min_steps
 
     def unit(self, network, table):
         """Return the unit of the objective."""
@@ -192,6 +196,7 @@ class Elbo:
     contamination: float = 0.0
     beta: float = field(default=1.0, compare=False)
     least: ClassVar[float] = -np.inf
+    min_steps: ClassVar[int] = 1200
 
     def unit(self, _, table):
         """Return what a loss of one is in the errors of rows: losses are per feature."""
@@ -239,14 +244,20 @@ class Elbo:
         return tf.where(each < least, losses, 0) / tf.maximum(share, 1e-6)
 
     def row_errors(self, network, table):
-        """Return the negated bound of each row's log-likelihood, in the units of X."""
+        """Return the negated bound of each row's log-likelihood, in the units of X.
+
+        Those of outliers count as that of the least likely other row.
+        """
         rng = np.random.default_rng(_JUDGE_SEED)
 
         def errors(rows):
             draws = rng.standard_normal((len(rows), self.n_draws))
             return -network.log_weights(rows, draws, self.beta)
 
-        return table.map(errors, network.width)
+        found = table.map(errors, network.width)
+        if not (self.contamination and len(found)):
+            return found
+        return np.minimum(found, np.quantile(found, 1 - self.contamination, method="lower"))
 
 
 class Resident(NamedTuple):

@@ -11,8 +11,9 @@ from ._loop import TrainState
 from ._network import with_inputs
 from ._optimizers import SCHEDULES, Adam, warm_up
 
-# How max_iter="auto" trades time for error, in epochs and in gradient steps.
-_AUTO_EPOCHS, _AUTO_MIN_STEPS, _AUTO_MAX_STEPS = 100, 600, 2400
+# How max_iter="auto" trades time for error, in epochs and in gradient steps at most; an objective
+# says how many at least.
+_AUTO_EPOCHS, _AUTO_MAX_STEPS = 100, 2400
 # It also ends a run whose held-out error has fallen no more for this share of the steps, and is
 # above that of the start.
 _AUTO_PATIENCE = 0.25
@@ -159,7 +160,7 @@ def plan_fit(objective, table, architecture, splits, settings, against_pca, axes
     n_rows = batch_rows(settings["batch_size"], n_training, table.n_rows)
     steps_per_epoch = -(-n_training // n_rows)
     max_iter, max_steps = settings["max_iter"], settings["max_steps"]
-    auto = np.clip(_AUTO_EPOCHS * steps_per_epoch, _AUTO_MIN_STEPS, _AUTO_MAX_STEPS)
+    auto = np.clip(_AUTO_EPOCHS * steps_per_epoch, objective.min_steps, _AUTO_MAX_STEPS)
     n_steps = int(max_steps or auto) if max_iter == "auto" else int(max_iter) * steps_per_epoch
     n_steps = min(n_steps, int(max_steps or n_steps))
     if n_steps > _MOST_STEPS:

@@ -70,9 +70,13 @@ class VariationalAutoencoder(
         tighter bound, in proportionally more time.
 
     hidden_layer_sizes, activation, bounds, learning_rate, learning_rate_init, batch_size, \
-max_iter, max_steps, alpha, validation_fraction, early_stopping, n_iter_no_change, tol, \
-warm_start, verbose
-        As in :class:`AutoencoderTransformer`. The bounds are those of the mean.
+max_iter, max_steps, validation_fraction, early_stopping, n_iter_no_change, tol, warm_start, verbose
+        As in :class:`AutoencoderTransformer`. The bounds are those of the mean. With "auto",
+        `max_iter` makes at least 1200 steps: the noise variance has far to go.
+
+    alpha : float, default=1.0
+        L2 penalty, as there: this times half the sum of squares of the layers' coefs, divided by
+        the number of training rows, is added to the bound per feature.
 
     random_state : int, RandomState instance or None, default=None
         For the hidden layers, the held-out rows, the order of minibatches and the draws. An int

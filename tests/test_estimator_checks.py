@@ -3,7 +3,7 @@
 import pytest
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
-from skae import AutoencoderImputer, AutoencoderTransformer
+from skae import AutoencoderImputer, AutoencoderTransformer, VariationalAutoencoder
 
 TUTORIAL = {
     "hidden_layer_sizes": (128,),
@@ -34,6 +34,7 @@ def test_passes_scikit_learns_checks(estimator, check):
         AutoencoderTransformer(corruption="swap", noise=0.3, max_steps=30),
         AutoencoderTransformer(hidden_layer_sizes=(), target_weight=0.1, max_steps=30),
         AutoencoderImputer(hidden_layer_sizes=(), max_steps=30),
+        VariationalAutoencoder(hidden_layer_sizes=(), noise_variance="scalar", max_steps=30),
     ]
 )
 def test_passes_scikit_learns_checks_in_other_forms(estimator, check):
@@ -41,7 +42,10 @@ def test_passes_scikit_learns_checks_in_other_forms(estimator, check):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("estimator", [AutoencoderTransformer(), AutoencoderImputer(max_steps=30)])
+@pytest.mark.parametrize(
+    "estimator",
+    [AutoencoderTransformer(), AutoencoderImputer(max_steps=30), VariationalAutoencoder()],
+)
 def test_with_defaults_fails_no_check_and_skips_only_the_array_api(estimator):
     results = check_estimator(estimator, on_skip=None)
     not_passed = {r["check_name"]: r["status"] for r in results if r["status"] != "passed"}

@@ -9,11 +9,13 @@ from sklearn import config_context
 from skae import AutoencoderTransformer
 from skae._fitting import all_rows
 from skae._network import Autoencoder, forward
+from skae._objectives import Reconstruction
 from skae._plan import Plan, batch_rows, chunk_shape, plan_fit, plan_stream
 from skae._start import Architecture, start_at_pca, start_at_random
 from skae._table import Table
 
 ARCHITECTURE = Architecture(2, (4,), ("silu", "identity", "identity"), "pca", "auto")
+OBJECTIVE = Reconstruction(ARCHITECTURE.activations)
 
 
 def planned(n_training=1000, against_pca=True, **params):
@@ -21,12 +23,12 @@ def planned(n_training=1000, against_pca=True, **params):
     settings = AutoencoderTransformer(**{"batch_size": 100} | params).get_params()
     table = Table(np.empty((n_training, 7)))
     splits = [(np.arange(n_training), np.arange(0))]
-    return plan_fit("objective", table, ARCHITECTURE, splits, settings, against_pca=against_pca)
+    return plan_fit(OBJECTIVE, table, ARCHITECTURE, splits, settings, against_pca=against_pca)
 
 
 def planned_stream(n_rows=1000, step=0, **params):
     settings = AutoencoderTransformer(**{"batch_size": 100} | params).get_params()
-    return plan_stream("objective", Table(np.empty((n_rows, 7))), ARCHITECTURE, settings, step)
+    return plan_stream(OBJECTIVE, Table(np.empty((n_rows, 7))), ARCHITECTURE, settings, step)
 
 
 def network():
@@ -107,10 +109,10 @@ def test_a_long_table_is_resident_where_it_is_read_again_and_fits(
     table = Table(np.broadcast_to(np.float32(0), (n_rows, 7)))
     settings = AutoencoderTransformer(batch_size=100, **params).get_params()
     with config_context(working_memory=budget):
-        plan = plan_fit(None, table, ARCHITECTURE, [all_rows(n_rows)], settings, True)
+        plan = plan_fit(OBJECTIVE, table, ARCHITECTURE, [all_rows(n_rows)], settings, True)
     assert plan.n_resident == (40_960 if is_resident else None)
     several = table._replace(workers=table.workers._replace(strategy="a strategy"))
-    plan = plan_fit(None, several, ARCHITECTURE, [all_rows(n_rows)], settings, True)
+    plan = plan_fit(OBJECTIVE, several, ARCHITECTURE, [all_rows(n_rows)], settings, True)
     assert plan.n_resident is None
 
 
@@ -119,7 +121,7 @@ def test_encoders_train_along_given_axes_where_the_table_may_be_resident(budget)
     axes = np.linalg.qr(np.random.default_rng(0).normal(size=(7, 5)))[0].T
     table, settings = Table(np.zeros((100, 7))), AutoencoderTransformer().get_params()
     with config_context(working_memory=budget):
-        plan = plan_fit(None, table, ARCHITECTURE, [all_rows(100)], settings, True, axes)
+        plan = plan_fit(OBJECTIVE, table, ARCHITECTURE, [all_rows(100)], settings, True, axes)
     assert plan.n_resident == (128 if budget else None)
     params = start_at_pca(axes[:2], np.ones(2), [7, 4, 2], np.random.default_rng(0))
     inner = plan.inner_params(params)
@@ -149,10 +151,10 @@ def test_runs_over_several_splits_are_made_together_as_far_as_memory_goes(n_hidd
     table, settings = Table(np.empty((50, 7))), AutoencoderTransformer().get_params()
     architecture = ARCHITECTURE._replace(hidden_layer_sizes=(n_hidden,))
     splits = 5 * [(np.arange(45), np.arange(45, 50))]
-    assert plan_fit(None, table, architecture, splits, settings, True).n_stacked == n_stacked
+    assert plan_fit(OBJECTIVE, table, architecture, splits, settings, True).n_stacked == n_stacked
     workers = table.workers._replace(strategy="a strategy")
     table = table._replace(workers=workers)
-    assert plan_fit(None, table, architecture, splits, settings, True).n_stacked == 1
+    assert plan_fit(OBJECTIVE, table, architecture, splits, settings, True).n_stacked == 1
 
 
 @given(st.integers(0, 3000), st.integers(1, 500), st.integers(1, 128))
@@ -193,7 +195,7 @@ def test_a_fit_is_as_long_as_asked_for_or_as_the_table_needs(n_training, params,
     assert plan.stop == len(plan.rates) == n_steps
     assert isinstance(plan.stop, int)
     assert plan.steps_per_epoch == -(-n_training // 100)
-    assert (plan.objective, plan.shape[1:], plan.n_training) == ("objective", (100, 7), n_training)
+    assert (plan.objective, plan.shape[1:], plan.n_training) == (OBJECTIVE, (100, 7), n_training)
     assert list(planned(n_training, **params).chunk_lengths()) == list(plan.chunk_lengths())
 
 

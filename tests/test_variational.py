@@ -1,6 +1,5 @@
 """The variational network: its start, its likelihoods, and the objective that raises them."""
 
-
 import numpy as np
 import optree
 import pytest
