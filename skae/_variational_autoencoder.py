@@ -52,10 +52,10 @@ class VariationalAutoencoder(
         the mean, for features that are 0 or 1. Values between are taken as probabilities
         themselves.
 
-    noise_variance : {"feature", "scalar"}, default="feature"
-        Whether the Gaussian noise has a variance for each feature, as in
-        :class:`~sklearn.decomposition.FactorAnalysis`, or one for all, as in PCA. All start at
-        PCA's.
+    noise_variance : {"scalar", "feature"}, default="scalar"
+        Whether the Gaussian noise has one variance for all features, as in PCA, or one for each, as
+        in :class:`~sklearn.decomposition.FactorAnalysis`, which start at PCA's. The latter is more
+        likely wherever features differ in how well the others tell them.
 
     beta : float, default=1.0
         Weight of the divergence of the posterior from the prior; with one, what is maximised is a
@@ -160,7 +160,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         n_components: int = 16,
         *,
         likelihood: Literal["gaussian", "bernoulli"] = "gaussian",
-        noise_variance: Literal["feature", "scalar"] = "feature",
+        noise_variance: Literal["scalar", "feature"] = "scalar",
         beta: float = 1.0,
         contamination: float = 0.0,
         n_draws: int = 20,
