@@ -476,7 +476,7 @@ def named(method):
 
 def draw(results, name, y, pictures, path):
     """Draw codes of two numbers, and accuracies by table below."""
-    figure = Figure(figsize=(13, 8), layout="constrained", dpi=110)
+    figure = Figure(figsize=(13, 8), layout="constrained", dpi=80)
     top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.5))
     top.suptitle(f"{name}: new rows as two numbers; in brackets, accuracy of 5 neighbours")
     grid = top.subplots(1, len(pictures), squeeze=False)[0]

@@ -214,8 +214,8 @@ class TrainingMixin:
             start = lambda training: network  # noqa: E731
         return start if target is None else target.with_head(start)
 
-    # the attribute that holds the error of what was kept
-    _error_name = "reconstruction_err_"
+    # what is minimised, and the attribute that holds that of what was kept
+    _loss_name, _error_name = "mean squared error", "reconstruction_err_"
     _first_network = staticmethod(first_network)
 
     @property

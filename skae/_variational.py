@@ -123,14 +123,25 @@ class Variational(Autoencoder):
         mean, log_variance = posterior(self.params, rows, self.activations[0])
         with np.errstate(over="ignore", invalid="ignore"):
             codes = mean + np.exp(log_variance / 2) * draws.astype(self.dtype)
-            bounds = self.standardised_bounds(self.dtype)
-            parts = negative_log_likelihoods(self.params, codes, rows, bounds, self.activations)
-            if self.activations[-1] != "logistic":
-                parts += np.log(self.scale).astype(self.dtype)
-            parts = np.where(np.isnan(X), 0, parts) if self.filling is not None else parts
+            parts = self._log_likelihoods_of_entries(X, rows, codes)
             prior = np.square(codes, dtype=np.float64) - np.square(draws) - log_variance
-            result = -parts.sum(axis=1, dtype=np.float64) - beta * prior.sum(axis=1) / 2
+            result = parts.sum(axis=1, dtype=np.float64) - beta * prior.sum(axis=1) / 2
         return np.nan_to_num(result, nan=-np.inf, posinf=-np.inf, neginf=-np.inf)
+
+    def entry_log_likelihoods(self, X):
+        """Log-likelihoods of the entries of dense rows, given the means of their codes."""
+        rows = self.standardise(self.completed(X))
+        mean, _ = posterior(self.params, rows, self.activations[0])
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._log_likelihoods_of_entries(X, rows, mean)
+
+    def _log_likelihoods_of_entries(self, X, rows, codes):
+        """Return those of standardised rows, in the units of X; zero where X is NaN."""
+        bounds = self.standardised_bounds(self.dtype)
+        parts = -negative_log_likelihoods(self.params, codes, rows, bounds, self.activations)
+        if self.activations[-1] != "logistic":
+            parts -= np.log(self.scale).astype(self.dtype)
+        return parts if self.filling is None else np.where(np.isnan(X), 0, parts)
 
     def log_likelihoods(self, X, draws):
         """Return the importance-weighted lower bound of each row's log-likelihood.

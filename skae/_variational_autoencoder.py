@@ -294,7 +294,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
             weights["noise_variance_"] = noise if self.noise_variance == "feature" else noise[0]
         return weights
 
-    _error_name = "_negated_bound"
+    _loss_name, _error_name = "negated log-likelihood bound, nats", "_negated_bound"
 
     @property
     def lower_bound_(self) -> float:
@@ -328,6 +328,26 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         draws = draws.standard_normal((self.n_draws, self.n_components_))
         network = network.rescaled(self.scale_).astype(table.dtype)
         return table.map(lambda rows: network.log_likelihoods(rows, draws), network.width)
+
+    def score_features(self, X: Rows) -> NDArray[Any]:
+        """Log-likelihood of each entry given the mean code of its row.
+
+        Where a row scores low, the lowest of these say which features do not fit the others; what
+        they leave of its score is that its code is unusual.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples, n_features_in_)
+            In nats, zero where something is missing; float32 for float32 rows, else float64.
+        """
+        network, table = self._prepare(X, self._trained_network)
+        network = network.rescaled(self.scale_).astype(table.dtype)
+        return table.map(network.entry_log_likelihoods, network.width)
 
     def score(self, X: Rows, y: object = None) -> float:
         """Mean log-likelihood of the rows, comparable with that of `PCA.score`.

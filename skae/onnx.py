@@ -1,9 +1,9 @@
 """Fitted autoencoders as ONNX graphs: importing this module teaches skl2onnx the estimator.
 
-After ``import skae.onnx``, `skl2onnx.to_onnx` converts `AutoencoderTransformer`, alone or in a
-pipeline. The option "method" says what becomes of it in the graph: "transform", the default,
-"inverse_transform" or "reconstruct". As every converter's option it is given for the estimator
-itself, for a step of a pipeline, or for the class::
+After ``import skae.onnx``, `skl2onnx.to_onnx` converts `AutoencoderTransformer`, and the means of
+`VariationalAutoencoder`, alone or in a pipeline. The option "method" says what becomes of it in the
+graph: "transform", the default, "inverse_transform" or "reconstruct". As every converter's option
+it is given for the estimator itself, for a step of a pipeline, or for the class::
 
     to_onnx(ae, X[:1], options={"method": "reconstruct"})
     to_onnx(pipe, X[:1], options={"ae__method": "reconstruct"})
@@ -38,6 +38,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._autoencoder import AutoencoderTransformer
 from ._imputer import AutoencoderImputer
+from ._variational_autoencoder import VariationalAutoencoder
 
 try:
     from onnx import TensorProto
@@ -169,10 +170,11 @@ update_registered_converter(
     _refuse,
     lambda scope, operator, container: _refuse(operator),
 )
-update_registered_converter(
-    AutoencoderTransformer,
-    "SkaeAutoencoderTransformer",
-    _calculate_output_shape,
-    _convert,
-    options={"method": ["transform", "inverse_transform", "reconstruct"]},
-)
+for _estimator in (AutoencoderTransformer, VariationalAutoencoder):
+    update_registered_converter(
+        _estimator,
+        f"Skae{_estimator.__name__}",
+        _calculate_output_shape,
+        _convert,
+        options={"method": ["transform", "inverse_transform", "reconstruct"]},
+    )

@@ -38,6 +38,8 @@ class LossCurveDisplay:
         Which was kept.
     start_name : str, default="PCA"
         What training started from.
+    loss_name : str, default="mean squared error"
+        What is minimised.
 
     Attributes
     ----------
@@ -60,11 +62,20 @@ class LossCurveDisplay:
     >>> plt.close(display.figure_)
     """
 
-    def __init__(self, loss_curve, validation_curve, best_step, *, start_name="PCA"):
+    def __init__(
+        self,
+        loss_curve,
+        validation_curve,
+        best_step,
+        *,
+        start_name="PCA",
+        loss_name="mean squared error",
+    ):
         self.loss_curve = loss_curve
         self.validation_curve = validation_curve
         self.best_step = best_step
         self.start_name = start_name
+        self.loss_name = loss_name
 
     @classmethod
     def from_estimator(cls, estimator, *, ax=None):
@@ -72,7 +83,7 @@ class LossCurveDisplay:
 
         Parameters
         ----------
-        estimator : AutoencoderTransformer
+        estimator : AutoencoderTransformer or VariationalAutoencoder
             The fitted estimator.
         ax : matplotlib Axes, optional
             Where to draw.
@@ -98,6 +109,7 @@ class LossCurveDisplay:
             estimator.validation_curve_,
             estimator.best_step_,
             start_name="PCA" if is_pca else "start",
+            loss_name=estimator._loss_name,
         ).plot(ax=ax)
 
     def plot(self, ax=None):
@@ -136,7 +148,10 @@ class LossCurveDisplay:
                     markersize=7,
                     label=f"kept: step {self.best_step}",
                 )
-        ax.set(xlabel="gradient step", ylabel="mean squared error", yscale="log")
+        # a negated log-likelihood can be below zero
+        is_positive = min(losses.min(initial=1), self.validation_curve[:, 1:].min(initial=1)) > 0
+        scale = "log" if is_positive else "linear"
+        ax.set(xlabel="gradient step", ylabel=self.loss_name, yscale=scale)
         if ax.lines:
             ax.legend(fontsize="small")
         return self

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import warnings
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import skops.io
@@ -18,8 +19,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skae import VariationalAutoencoder
+from skae.plotting import LossCurveDisplay
 
-QUICK = {"hidden_layer_sizes": (32,), "learning_rate_init": 0.02, "random_state": 0}
+QUICK = {
+    "noise_variance": "feature",
+    "hidden_layer_sizes": (32,),
+    "learning_rate_init": 0.02,
+    "random_state": 0,
+}
 
 
 def curved(n_rows=400, seed=0):
@@ -169,6 +176,39 @@ def test_unusual_rows_score_low(fitted):
     shuffled = np.column_stack([rng.permutation(column) for column in X.T])
     assert np.mean(fitted.score_samples(shuffled) < np.median(fitted.score_samples(X))) > 0.95
     assert fitted.score_samples(1e6 + X[:3]).max() < -1e6
+
+
+def test_the_feature_that_does_not_fit_has_the_lowest_score(fitted):
+    X = curved(seed=1)[:50]
+    for column in (2, 4):
+        odd = X.copy()
+        odd[:, column] += 15
+        assert np.mean(fitted.score_features(odd).argmin(axis=1) == column) > 0.8
+    total = fitted.score_features(X).sum(axis=1)
+    assert np.corrcoef(total, fitted.score_samples(X))[0, 1] > 0.7
+    X[:, 3] = np.nan
+    assert (fitted.score_features(X)[:, 3] == 0).all()
+
+
+def test_its_curves_are_drawn(fitted):
+    display = LossCurveDisplay.from_estimator(fitted)
+    assert display.ax_.get_ylabel() == "negated log-likelihood bound, nats"
+    plt.close(display.figure_)
+
+
+@pytest.mark.slow
+def test_exports_compute_the_means(fitted):
+    X = curved()[:20].astype("f")
+    model = fitted.to_keras()
+    np.testing.assert_allclose(model.predict(X, verbose=0), fitted.reconstruct(X), atol=1e-4)
+    pytest.importorskip("skl2onnx")
+    from onnxruntime import InferenceSession
+    from skl2onnx import to_onnx
+
+    import skae.onnx  # noqa: F401
+
+    session = InferenceSession(to_onnx(fitted, X[:1]).SerializeToString())
+    np.testing.assert_allclose(session.run(None, {"X": X})[0], fitted.transform(X), atol=1e-4)
 
 
 def test_rows_are_scored_alike_alone_and_together(fitted):
