@@ -1,0 +1,226 @@
+"""Unusual rows: how well scores tell them from the others, as the area under the ROC curve.
+
+`one class`: for each class of digits, of MNIST (10 000 rows of its training set) and of
+breast_cancer, a model learns from half of its rows and judges the other half of the table, where
+the other classes are unusual. `planted`: of a table's rows, 5 % are replaced, and a model learns
+from all rows and judges them. Four kinds of replacements (after Han et al., ADBench, NeurIPS 2022,
+section 3.3): `global`, uniform between the extremes of each column; `local`, drawn around a row
+with the columns' standard deviations; `dependency`, each column's entry from another row;
+`cluster`, a clump beyond the extremes of a few columns. Columns are standardised by the training
+rows, but for images.
+
+Methods: PCA's likelihood, IsolationForest, LocalOutlierFactor (20 neighbours), the mean distance to
+5 neighbours, EllipticEnvelope (where rows are at least five times the columns), PyOD's AutoEncoder
+where it is installed; ours: the squared error of AutoencoderTransformer, and VariationalAutoencoder
+with one noise variance, one for each feature, and, planted, with contamination=0.05. k is a quarter
+of the columns, 32 of MNIST.
+
+Run ``python benchmarks/anomalies.py`` (``--tables``, ``--seeds`` of what is planted, ``--quick``).
+Writes anomalies.json and anomalies.png below benchmarks/results/ or --output.
+"""
+
+import sys
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+from _common import RESULTS, OneLineParser, environment, load, positive, save, timed
+from density import curved, mixture
+from matplotlib.figure import Figure
+from sklearn import datasets
+from sklearn.covariance import EllipticEnvelope
+from sklearn.decomposition import PCA
+from sklearn.ensemble import IsolationForest
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import train_test_split
+from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
+from sklearn.preprocessing import StandardScaler
+
+from skae import AutoencoderTransformer, VariationalAutoencoder
+
+SHARE, MNIST_ROWS, QUICK_STEPS = 0.05, 10_000, 20
+
+
+def few_of_mnist():
+    """Rows of MNIST's training set."""
+    data = load("mnist")
+    rows = np.random.default_rng(0).permutation(len(data.X_train))[:MNIST_ROWS]
+    return data.X_train[rows].astype("f"), data.y_train[rows]
+
+
+CLASSES = {
+    "digits": lambda: datasets.load_digits(return_X_y=True),
+    "breast_cancer": lambda: datasets.load_breast_cancer(return_X_y=True),
+    "mnist": few_of_mnist,
+}
+ROWS = {
+    "digits": lambda: datasets.load_digits().data,
+    "breast_cancer": lambda: datasets.load_breast_cancer().data,
+    "curved": curved,
+    "mixture": mixture,
+}
+IMAGES = ("digits", "mnist")
+KINDS = ("global", "local", "dependency", "cluster")
+
+
+class Neighbours(NearestNeighbors):
+    """Score by the mean distance to five neighbours, of which a training row is one itself."""
+
+    def score_samples(self, X):
+        """Return the negated distances."""
+        return -self.kneighbors(X, 6)[0].mean(axis=1)
+
+
+class PyOD:
+    """PyOD's autoencoder, with scikit-learn's sign."""
+
+    def fit(self, X):
+        """Fit."""
+        from pyod.models.auto_encoder import AutoEncoder
+
+        self.model = AutoEncoder(verbose=0).fit(X)
+        return self
+
+    def score_samples(self, X):
+        """Return the negated scores."""
+        return -self.model.decision_function(X)
+
+
+def planted(X, kind, rng):
+    """Return rows of which some are replaced, and which."""
+    n_rows, n_features = X.shape
+    chosen = rng.choice(n_rows, max(2, round(SHARE * n_rows)), replace=False)
+    size, least, most = (len(chosen), n_features), X.min(axis=0), X.max(axis=0)
+    X = X.copy()
+    if kind == "global":
+        X[chosen] = rng.uniform(least, most, size=size)
+    elif kind == "local":
+        X[chosen] = (X[chosen] + X.std(axis=0) * rng.normal(size=size)).clip(least, most)
+    elif kind == "dependency":
+        X[chosen] = X[rng.integers(n_rows, size=size), np.arange(n_features)]
+    else:
+        columns = rng.choice(n_features, max(1, n_features // 10), replace=False)
+        X[np.ix_(chosen, columns)] = (1.2 * most - 0.2 * least)[columns]
+    return X, np.isin(np.arange(n_rows), chosen)
+
+
+def methods(X, k, seed, steps, is_planted):
+    """Models, not yet fitted."""
+    ours = {"random_state": seed} | steps
+    found = {
+        "PCA's likelihood": PCA(k, random_state=seed),
+        "IsolationForest": IsolationForest(random_state=seed),
+        "LocalOutlierFactor": LocalOutlierFactor(novelty=True),
+        "5 neighbours": Neighbours(),
+    }
+    if len(X) >= 5 * X.shape[1]:
+        found["EllipticEnvelope"] = EllipticEnvelope(random_state=seed)
+    if find_spec("pyod"):
+        found["PyOD's AutoEncoder"] = PyOD()
+    found["ours, squared error"] = AutoencoderTransformer(k, **ours)
+    found["ours, likelihood"] = VariationalAutoencoder(k, **ours)
+    found["ours, by feature"] = VariationalAutoencoder(k, noise_variance="feature", **ours)
+    if is_planted:
+        found["ours, robust"] = VariationalAutoencoder(k, contamination=SHARE, **ours)
+    return found
+
+
+def judged(models, X, X_new, is_unusual):
+    """Yield the figures of each method."""
+    for method, model in models.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _, seconds = timed(lambda model=model: model.fit(X))
+            scores = np.nan_to_num(model.score_samples(X_new), neginf=np.finfo(float).min)
+        auc = float(roc_auc_score(~is_unusual, scores))
+        yield {"method": method, "auc": auc, "fit_seconds": seconds}
+
+
+def tables(names, seeds):
+    """Yield what is measured: a description, training rows, judged rows and which are unusual."""
+    for name in (name for name in CLASSES if name in names):
+        X, y = CLASSES[name]()
+        parts = train_test_split(X, y, test_size=0.5, random_state=0, stratify=y)
+        for label in np.unique(y):
+            known = parts[0][parts[2] == label]
+            where = {"setting": "one class", "table": name, "kind": str(label)}
+            yield where, known, parts[1], parts[3] != label
+    for name in (name for name in ROWS if name in names):
+        for seed in range(seeds):
+            for kind in KINDS:
+                X, is_unusual = planted(ROWS[name](), kind, np.random.default_rng(seed))
+                where = {"setting": "planted", "table": name, "kind": kind, "seed": seed}
+                yield where, X, X, is_unusual
+
+
+def means(results):
+    """Mean area by setting, table and method."""
+    cells = {}
+    for row in results:
+        cell = cells.setdefault((row["setting"], row["table"]), {})
+        cell.setdefault(row["method"], []).append(row["auc"])
+    return {cell: {m: mean(v) for m, v in of.items()} for cell, of in cells.items()}
+
+
+def show(results):
+    """Print a table of means."""
+    found = means(results)
+    names = list(dict.fromkeys(row["method"] for row in results))
+    print(f"\n{'':20}" + "".join(f"{f'{s}, {t}':>26}" for s, t in found))
+    for name in names:
+        texts = [f"{of[name]:.3f}" if name in of else "" for of in found.values()]
+        print(f"{name:20}" + "".join(f"{text:>26}" for text in texts))
+
+
+def draw(results, path):
+    """Draw the means."""
+    found = means(results)
+    figure = Figure(figsize=(10, 4.5), layout="constrained", dpi=100)
+    axes = figure.subplots()
+    names = list(dict.fromkeys(row["method"] for row in results))
+    for i, name in enumerate(names):
+        x = [j + 0.07 * (i - len(names) / 2) for j, of in enumerate(found.values()) if name in of]
+        y = [of[name] for of in found.values() if name in of]
+        marker = "o" if name.startswith("ours") else "v"
+        axes.plot(x, y, marker, ms=6, color=f"C{i}", label=name)
+    axes.set_xticks(range(len(found)), [f"{setting}\n{table}" for setting, table in found])
+    axes.set(ylabel="area under the ROC curve, mean")
+    axes.grid(axis="y", alpha=0.3)
+    figure.legend(loc="outside right upper")
+    figure.savefig(path)
+
+
+def main(arguments=None):
+    """Measure all."""
+    parser = OneLineParser(prog="anomalies.py", description=__doc__.splitlines()[0])
+    known = list(dict.fromkeys([*CLASSES, *ROWS]))
+    parser.add_argument("--tables", nargs="+", choices=known, metavar="NAME", default=known)
+    parser.add_argument("--seeds", type=positive, default=3, help="how many (default: 3)")
+    parser.add_argument("--quick", action="store_true", help="short training, no MNIST")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder to write to")
+    options = parser.parse_args(arguments)
+    steps = {"max_steps": QUICK_STEPS} if options.quick else {}
+    names = [name for name in options.tables if not (options.quick and name == "mnist")]
+    options.output.mkdir(parents=True, exist_ok=True)
+    report = {"environment": environment(), "results": []}
+    try:
+        for where, X, X_new, is_unusual in tables(names, 1 if options.quick else options.seeds):
+            if where["table"] not in IMAGES:
+                scaler = StandardScaler().fit(X)
+                X, X_new = scaler.transform(X), scaler.transform(X_new)
+            k = 32 if where["table"] == "mnist" else max(1, X.shape[1] // 4)
+            models = methods(X, k, 0, steps, where["setting"] == "planted")
+            for row in judged(models, X, X_new, is_unusual):
+                report["results"].append(where | row)
+            save(report, options.output / "anomalies.json")
+            print(", ".join(map(str, where.values())), flush=True)
+    except ValueError as error:
+        parser.error(" ".join(str(error).split()))
+    show(report["results"])
+    draw(report["results"], options.output / "anomalies.png")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
