@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import _sklearn
 from ._objectives import Elbo
-from ._parameters import CONSTRAINTS
+from ._parameters import CONSTRAINTS, check_same
 from ._serving import Rows, ServingMixin
 from ._sklearn import CallbackSupportMixin, Interval, StrOptions, VersionMarkMixin
 from ._start import first_network
@@ -152,8 +152,11 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
     }
 
     # What the autoencoder leaves open and this one does not.
-    init, whiten, code_activation, output_activation = "pca", False, "identity", "identity"
+    init, whiten, code_activation = "pca", False, "identity"
     corruption, noise, target_weight = "gaussian", 0.0, 0.0
+    output_activation = property(
+        lambda self: "logistic" if self.likelihood == "bernoulli" else "identity"
+    )
 
     def __init__(
         self,
@@ -248,6 +251,9 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
 
     def _open(self, X, *, fitted):
         table, columns, seed, architecture = super()._open(X, fitted=fitted)
+        if fitted and self.likelihood == "gaussian":
+            kind = "feature" if np.ndim(self.noise_variance_) else "scalar"
+            check_same("noise_variance", self.noise_variance, kind)
         if self.likelihood == "bernoulli":
             least, most = table.extremes()
             for column in np.flatnonzero((least < 0) | (most > 1))[:1]:
@@ -262,26 +268,25 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         return super()._architecture()._replace(likelihood=self.likelihood)
 
     def _objective(self, architecture, target=None):
-        hidden, code, output = architecture.activations
-        output = "logistic" if self.likelihood == "bernoulli" else output
         return Elbo(
-            (hidden, code, output),
+            architecture.activations,
             architecture.n_components,
             float(self.contamination),
             float(self.beta),
         )
 
     def _first_network(self, table, architecture, seed):
-        network = first_network(table, architecture, seed)
-        output = "logistic" if architecture.likelihood == "bernoulli" else "identity"
+        hidden, code, output = architecture.activations
+        architecture = architecture._replace(activations=(hidden, code, "identity"))
         per_feature = self.noise_variance == "feature"
+        network = first_network(table, architecture, seed)
         return at_probabilistic_pca(network, table, output, per_feature=per_feature)
 
     @property
     def _trained_network(self):
         network = super()._network
         params = {"encoder": self.encoder_, "decoder": self.decoder_}
-        if self.likelihood == "gaussian":
+        if network.activations[-1] == "identity":
             log_noise = np.atleast_1d(np.log(self.noise_variance_))
             params["log_noise_variance"] = log_noise.astype(network.offset.dtype)
         return Variational(*network._replace(params=params))
@@ -307,6 +312,11 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
     def _network(self):
         return self._trained_network.mean_path
 
+    def _prepare_density(self, X):
+        """Return the whole network in the float type of X and the unit of training, and a table."""
+        network, table = self._prepare(X, self._trained_network)
+        return network.rescaled(self.scale_).astype(table.dtype), table
+
     def score_samples(self, X: Rows) -> NDArray[Any]:
         """Log-likelihood of each row, so that unusual rows score low.
 
@@ -323,10 +333,9 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         scores : ndarray of shape (n_samples,)
             In nats, float64; minus infinity where numbers overflow.
         """
-        network, table = self._prepare(X, self._trained_network)
+        network, table = self._prepare_density(X)
         draws = np.random.default_rng(_DRAW_SEED)
         draws = draws.standard_normal((self.n_draws, self.n_components_))
-        network = network.rescaled(self.scale_).astype(table.dtype)
         return table.map(lambda rows: network.log_likelihoods(rows, draws), network.width)
 
     def score_features(self, X: Rows) -> NDArray[Any]:
@@ -345,8 +354,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         scores : ndarray of shape (n_samples, n_features_in_)
             In nats, zero where something is missing; float32 for float32 rows, else float64.
         """
-        network, table = self._prepare(X, self._trained_network)
-        network = network.rescaled(self.scale_).astype(table.dtype)
+        network, table = self._prepare_density(X)
         return table.map(network.entry_log_likelihoods, network.width)
 
     def score(self, X: Rows, y: object = None) -> float:
@@ -380,7 +388,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
             One where a row says nothing of a component, and less otherwise; float32 for float32
             rows, else float64.
         """
-        network, table = self._prepare(X, self._trained_network)
+        network, table = self._prepare_density(X)
         return table.map(network.code_variances, network.width)
 
     @_sklearn.validate_params(
@@ -413,7 +421,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         rng, dtype = check_random_state(random_state), self.offset_.dtype
         codes = rng.standard_normal((n_samples, self.n_components_)).astype(dtype)
         rows = self.inverse_transform(codes)
-        if self.likelihood == "bernoulli":
+        if self.activations_[-1] == "logistic":
             return (rng.uniform(size=rows.shape) < rows).astype(dtype)
         noise = rng.standard_normal(rows.shape) * np.sqrt(self.noise_variance_)
         return rows + noise.astype(dtype)

@@ -276,6 +276,19 @@ def test_goes_on_where_it_ended_with_warm_start(fitted):
     assert ae.score(new) > before + 0.5
 
 
+@pytest.mark.parametrize("params", [{"likelihood": "bernoulli"}, {"noise_variance": "scalar"}])
+def test_goes_on_with_the_same_model_and_no_other(params):
+    X, ae = coins(), vae(warm_start=True, **params).fit(coins())
+    before = ae.score(X)
+    assert ae.fit(X).score(X) > before - 0.1
+    assert ae.partial_fit(X).score(X) > before - 0.3
+    ae.set_params(likelihood="gaussian", noise_variance="feature")
+    codes = ae.transform(X)  # of what was fitted
+    with pytest.raises(ValueError, match="fitted network has"):
+        ae.fit(X)
+    np.testing.assert_array_equal(ae.transform(X), codes)
+
+
 def test_a_stream_of_batches_is_learnt():
     X, new = curved(2000), curved(seed=1)
     ae = vae()
