@@ -76,7 +76,8 @@ max_iter, max_steps, validation_fraction, early_stopping, n_iter_no_change, tol,
 
     alpha : float, default=1.0
         L2 penalty, as there: this times half the sum of squares of the layers' coefs, divided by
-        the number of training rows, is added to the bound per feature.
+        the number of training rows, is added to the bound per feature. A Bernoulli likelihood of
+        many rows wants less, such as 0.05.
 
     random_state : int, RandomState instance or None, default=None
         For the hidden layers, the held-out rows, the order of minibatches and the draws. An int
