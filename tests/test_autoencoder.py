@@ -169,6 +169,7 @@ def test_one_row_and_constant_rows_are_reconstructed():
 # ---- the tutorial recipe
 
 
+@pytest.mark.slow
 def test_the_tutorial_recipe_is_one_constructor_call(mnist):
     X = mnist[0].astype(np.float32)
     ae = AutoencoderTransformer(64, **TUTORIAL, max_steps=1000, random_state=0).fit(X)
@@ -195,7 +196,14 @@ def test_a_plain_stack_learns_and_keeps_the_data_where_they_are(digits):
 # ---- parameters
 
 
-@pytest.mark.parametrize("name", ["identity", "relu", "tanh", "logistic", "elu", "gelu", "silu"])
+@pytest.mark.parametrize(
+    "name",
+    ["relu", "silu"]
+    + [
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("identity", "tanh", "logistic", "elu", "gelu")
+    ],
+)
 @pytest.mark.parametrize(
     "hidden", [(12, 7), *(pytest.param(h, marks=pytest.mark.slow) for h in ((12,), 12))]
 )
@@ -210,6 +218,7 @@ def test_the_size_of_the_code_is_capped_by_the_features():
     assert quick(64).fit(gaussian_rows()).n_components_ == 6
 
 
+@pytest.mark.slow
 def test_a_share_of_variance_gives_the_smallest_code_that_keeps_it(digits):
     X = digits[0]
     ae = quick(0.9, max_steps=200).fit(X)

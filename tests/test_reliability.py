@@ -156,7 +156,7 @@ def test_numbers_whose_squares_overflow_are_refused_by_name():
         assert pickle.dumps(ae) == before
 
 
-@pytest.mark.parametrize("init", ["pca", "glorot"])
+@pytest.mark.parametrize("init", ["pca", pytest.param("glorot", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("X", [NORMAL * 1e-42, NORMAL[:20] * 2e37], ids=["small", "large"])
 def test_float32_numbers_at_the_limits_are_refused_by_name(X, init):
     with pytest.raises(ValueError, match="type, float32: convert it to float64"):
