@@ -100,6 +100,7 @@ def test_is_never_less_likely_than_probabilistic_pca(load, noise_variance):
     assert np.median(gains) > -1e-6
 
 
+@pytest.mark.slow
 def test_noise_has_a_variance_for_each_feature_or_one_for_all():
     rng = np.random.default_rng(0)
     noise = np.array([0.1, 0.2, 0.5, 1, 2, 0.3])
@@ -225,6 +226,7 @@ def test_float32_rows_have_the_scores_of_float64_ones(fitted):
     assert fitted.transform(X.astype("f")).dtype == np.float32
 
 
+@pytest.mark.slow
 def test_outliers_among_the_rows_teach_nothing_where_they_are_expected():
     rng, X = np.random.default_rng(0), curved(1000)
     X[:50] = rng.uniform(-12, 12, size=(50, 7))
@@ -235,6 +237,7 @@ def test_outliers_among_the_rows_teach_nothing_where_they_are_expected():
     assert scores[0.05] > scores[0] + 0.5
 
 
+@pytest.mark.slow
 def test_beta_trades_what_the_code_keeps_for_its_distance_from_the_prior():
     X, kept = curved(), []
     for beta in (1.0, 30.0):
@@ -276,7 +279,13 @@ def test_goes_on_where_it_ended_with_warm_start(fitted):
     assert ae.score(new) > before + 0.5
 
 
-@pytest.mark.parametrize("params", [{"likelihood": "bernoulli"}, {"noise_variance": "scalar"}])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"likelihood": "bernoulli"},
+        pytest.param({"noise_variance": "scalar"}, marks=pytest.mark.slow),
+    ],
+)
 def test_goes_on_with_the_same_model_and_no_other(params):
     X, ae = coins(), vae(warm_start=True, **params).fit(coins())
     before = ae.score(X)
