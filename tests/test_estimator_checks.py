@@ -44,7 +44,11 @@ def test_passes_scikit_learns_checks_in_other_forms(estimator, check):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "estimator",
-    [AutoencoderTransformer(), AutoencoderImputer(max_steps=30), VariationalAutoencoder()],
+    [
+        AutoencoderTransformer(),
+        AutoencoderImputer(max_steps=30),
+        VariationalAutoencoder(max_steps=30),
+    ],
 )
 def test_with_defaults_fails_no_check_and_skips_only_the_array_api(estimator):
     results = check_estimator(estimator, on_skip=None)
