@@ -218,7 +218,7 @@ def test_no_parameters_lead_below_pca(params, recwarn):
 @pytest.mark.parametrize(
     "params", [{"learning_rate_init": 1e3}, {"learning_rate_init": 1e30}, {"noise": 1e300}], ids=str
 )
-@pytest.mark.parametrize("init", ["pca", "glorot"])
+@pytest.mark.parametrize("init", ["pca", pytest.param("glorot", marks=pytest.mark.slow)])
 def test_divergence_ends_training_with_one_warning(params, init):
     ae = autoencoder(8, init=init, validation_fraction=0, **{"max_steps": 500} | params)
     with pytest.warns(

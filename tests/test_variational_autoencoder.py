@@ -121,6 +121,7 @@ def test_the_likelihood_of_coins_is_a_probability(of_coins):
     assert of_coins.score(coins(seed=1)) > 0.4 - entropy.sum()
 
 
+@pytest.mark.slow
 def test_the_density_integrates_to_one():
     rng = np.random.default_rng(0)
     t = rng.normal(size=(500, 1))
@@ -246,6 +247,7 @@ def test_beta_trades_what_the_code_keeps_for_its_distance_from_the_prior():
     assert kept[0] < 0.5 * kept[1]
 
 
+@pytest.mark.slow
 def test_missing_values_are_left_out_of_the_score(fitted):
     X = curved(seed=1)
     X[::2, 3] = np.nan
