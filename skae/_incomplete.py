@@ -26,6 +26,16 @@ _STEPS = (3, 5, 8, 12, 18, 27, 40, 60, 90)
 _BLOCK = 2**20
 
 
+def probabilistic_pca(variance, total, n_features):
+    """Variance of the noise, and lengths of the loadings, of complete rows.
+
+    Tipping & Bishop, equations 7 and 8: the noise is what the first principal axes leave of the
+    total variance, shared among the other columns.
+    """
+    noise = max((total - variance.sum()) / max(1, n_features - len(variance)), LEAST_NOISE)
+    return float(noise), np.sqrt((variance - noise).clip(min=0))
+
+
 class Filling(NamedTuple):
     """Probabilistic PCA, called with rows to fill what they miss.
 

@@ -18,6 +18,10 @@ from ._variational import negative_log_likelihoods, posterior
 _PARTS, _MAX_JUDGED, _JUDGE_SEED = 5, 2**18, 17
 
 
+def _finite_bounds(network):
+    return tuple(np.nan_to_num(network.standardised_bounds(np.float32))[:, None])
+
+
 @dataclass(frozen=True)
 class Reconstruction:
     """Mean squared error of the clipped reconstruction, in units of scale².
@@ -44,7 +48,7 @@ class Reconstruction:
 
         Of shape (1, n_features), so that those of several networks can be stacked.
         """
-        return tuple(np.nan_to_num(network.standardised_bounds(np.float32))[:, None])
+        return _finite_bounds(network)
 
     def __call__(self, params, batch, constants):
         """Return the weighted mean over the rows of a batch; of each, if networks are stacked."""
@@ -208,9 +212,8 @@ class Elbo:
 
     def constants(self, network):
         """Return the bounds of standardised rows, the logarithm of the scale, and beta."""
-        bounds = tuple(np.nan_to_num(network.standardised_bounds(np.float32))[:, None])
         log_scale = np.log(network.scale, dtype=np.float32)
-        return bounds, np.reshape(log_scale, 1), np.float32(self.beta).reshape(1)
+        return _finite_bounds(network), np.reshape(log_scale, 1), np.float32(self.beta).reshape(1)
 
     def __call__(self, params, batch, constants):
         """Return the weighted mean over the rows of a batch; of each, if networks are stacked."""

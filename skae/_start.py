@@ -8,7 +8,7 @@ from scipy.linalg import eigh
 from sklearn.decomposition import PCA
 from sklearn.utils.extmath import svd_flip
 
-from ._incomplete import LEAST_NOISE, Filling, choose_effort, fit_filling
+from ._incomplete import Filling, choose_effort, fit_filling, probabilistic_pca
 from ._network import FLAT, Autoencoder
 
 # Up to here the covariance and its eigenvectors cost less than a few passes of training.
@@ -204,17 +204,13 @@ def mean_filling(table):
 
 
 def pca_filling(components, std, offset, scale):
-    """Return the probabilistic PCA of complete rows, from the first principal axes.
-
-    Tipping & Bishop (Journal of the Royal Statistical Society B 61, 1999), equations 7 and 8.
-    """
+    """Return the probabilistic PCA of complete rows, from the first principal axes."""
     n_features = components.shape[1]
     size = min(len(components), _MAX_FILLING_COMPONENTS, n_features - 1)
     variance = np.square(std[:size].astype(np.float64))
     # the rows are standardised
-    noise_variance = max((n_features - variance.sum()) / max(1, n_features - size), LEAST_NOISE)
-    loadings = components[:size].T * np.sqrt((variance - noise_variance).clip(min=0))
-    return Filling(offset, scale, loadings, float(noise_variance))
+    noise_variance, lengths = probabilistic_pca(variance, n_features, n_features)
+    return Filling(offset, scale, components[:size].T * lengths, noise_variance)
 
 
 def first_filling(table, effort, seed):

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.special import logit, logsumexp
 
 from ._canonical import code_sums, moments
-from ._incomplete import LEAST_NOISE
+from ._incomplete import probabilistic_pca
 from ._network import Autoencoder, clip, forward
 
 # Log variances of the code leave this range for absurd rows alone.
@@ -77,7 +77,7 @@ class Variational(Autoencoder):
     @property
     def mean_path(self):
         """The ordinary network that encodes rows as the means of their codes."""
-        return Autoencoder(*self)._replace(params=_halved(self.params, slice(self.code_size)))
+        return Autoencoder(*self)._replace(params=_halved(self.params, self.code_size))
 
     def encode(self, X):
         """Means of the codes of dense rows."""
@@ -85,8 +85,7 @@ class Variational(Autoencoder):
 
     def code_variances(self, X):
         """Variances of the codes of dense rows."""
-        rows = self.standardise(self.completed(X))
-        return np.exp(posterior(self.params, rows, self.activations[0])[1])
+        return np.exp(self._posterior(X)[-1])
 
     def rescaled(self, scale):
         """Return the same network with another scale; see `Autoencoder.rescaled`."""
@@ -119,8 +118,15 @@ class Variational(Autoencoder):
         log_weights : ndarray of shape (n_samples,), float64
             In nats, with densities in the units of X; minus infinity where numbers overflow.
         """
+        return self._log_weights(X, *self._posterior(X), draws, beta)
+
+    def _posterior(self, X):
+        """Return dense rows, standardised, and the means and log variances of their codes."""
         rows = self.standardise(self.completed(X))
-        mean, log_variance = posterior(self.params, rows, self.activations[0])
+        return rows, *posterior(self.params, rows, self.activations[0])
+
+    def _log_weights(self, X, rows, mean, log_variance, draws, beta=1.0):
+        """Return the weights of draws from posteriors that are known; see `log_weights`."""
         with np.errstate(over="ignore", invalid="ignore"):
             codes = mean + np.exp(log_variance / 2) * draws.astype(self.dtype)
             parts = self._log_likelihoods_of_entries(X, rows, codes)
@@ -130,8 +136,7 @@ class Variational(Autoencoder):
 
     def entry_log_likelihoods(self, X):
         """Log-likelihoods of the entries of dense rows, given the means of their codes."""
-        rows = self.standardise(self.completed(X))
-        mean, _ = posterior(self.params, rows, self.activations[0])
+        rows, mean, _ = self._posterior(X)
         with np.errstate(over="ignore", invalid="ignore"):
             return self._log_likelihoods_of_entries(X, rows, mean)
 
@@ -155,29 +160,28 @@ class Variational(Autoencoder):
         draws : ndarray of shape (n_draws, n_components)
             Standard normal numbers, the same for all rows.
         """
-        weights = [self.log_weights(X, draw[None]) for draw in draws]
+        known = self._posterior(X)
+        weights = [self._log_weights(X, *known, draw[None]) for draw in draws]
         with np.errstate(invalid="ignore"):
             return np.nan_to_num(logsumexp(weights, axis=0), nan=-np.inf) - np.log(len(draws))
 
 
-def _halved(params, columns):
-    """Return params whose encoder gives some columns alone, and no noise."""
+def _halved(params, size):
+    """Return params whose encoder gives the first columns alone, and no noise."""
     encoder = params["encoder"]
     *coefs, last_coefs = encoder["coefs"]
     *intercepts, last_intercepts = encoder["intercepts"]
     half = {
-        "coefs": [*coefs, last_coefs[:, columns]],
-        "intercepts": [*intercepts, last_intercepts[columns]],
+        "coefs": [*coefs, last_coefs[:, :size]],
+        "intercepts": [*intercepts, last_intercepts[:size]],
     }
     if "linear" in encoder:
-        half["linear"] = encoder["linear"][:, columns]
+        half["linear"] = encoder["linear"][:, :size]
     return {"encoder": half, "decoder": params["decoder"]}
 
 
 def at_probabilistic_pca(network, table, output, *, per_feature):
     """Return the variational network that is the probabilistic PCA of a table.
-
-    Of Tipping & Bishop, equations 7 and 8.
 
     Parameters
     ----------
@@ -197,13 +201,11 @@ def at_probabilistic_pca(network, table, output, *, per_feature):
     """
     n_rows, n_features, size = table.n_rows, table.n_features, network.code_size
     _, covariance = moments(n_rows, *code_sums(network, table))
-    variance = np.diag(covariance).copy()
-    variance[n_features - 1 :] = 0  # the last one is the noise
+    variance, signal = np.diag(covariance), np.zeros(size)
     total = n_features * n_rows / max(1, n_rows - 1) * variance.any()
-    n_others = max(1, n_features - min(size, n_features - 1))
-    noise = max((total - variance.sum()) / n_others, LEAST_NOISE)
-    variance = variance.clip(min=noise)
-    signal = np.sqrt(variance - noise)
+    noise, lengths = probabilistic_pca(variance[: n_features - 1], total, n_features)
+    signal[: len(lengths)] = lengths
+    variance = np.square(signal) + noise
 
     params = network._params_in_double_precision()
     encoder, decoder = params["encoder"], params["decoder"]
@@ -240,4 +242,4 @@ def _bernoulli(network):
     _last(decoder)[...] /= probability * (1 - probability)
     decoder["intercepts"][-1] += logit(probability)
     activations = (*network.activations[:-1], "logistic")
-    return network.without_bounds()._replace(offset=np.zeros_like(mean), activations=activations)
+    return network._replace(offset=np.zeros_like(mean), activations=activations)

@@ -279,6 +279,8 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
     def _first_network(self, table, architecture, seed):
         hidden, code, output = architecture.activations
         architecture = architecture._replace(activations=(hidden, code, "identity"))
+        if output == "logistic":  # which has a range of its own
+            architecture = architecture._replace(bounds=None)
         per_feature = self.noise_variance == "feature"
         network = first_network(table, architecture, seed)
         return at_probabilistic_pca(network, table, output, per_feature=per_feature)
@@ -295,8 +297,8 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
     def _weights(self, network):
         weights = super()._weights(network)
         if self.likelihood == "gaussian":
-            noise = network.rescaled(1.0).params["log_noise_variance"]
-            noise = np.exp(noise.astype(np.float64))
+            noise = network.params["log_noise_variance"].astype(np.float64)
+            noise = np.exp(noise + 2 * np.log(network.scale))
             weights["noise_variance_"] = noise if self.noise_variance == "feature" else noise[0]
         return weights
 
