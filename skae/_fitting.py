@@ -227,8 +227,10 @@ def train(runs, rngs, observer=None, state=None):
         ending, error = "lost", lost
     for run in runs:
         run.ending, run.error = ending, error
-        if ending in BROKEN_OFF and run.step > run.steps[-1]:
-            run.held_out = run.held_out.alone()
+        held_out = run.held_out
+        others_hold_some = held_out.shards is not None and held_out.n_rows > 0
+        if ending in BROKEN_OFF and run.step > run.steps[-1] and not others_hold_some:
+            run.held_out = held_out.alone()
             run.evaluate()
     observer.close(runs[0])
 
@@ -425,7 +427,7 @@ def run_fit(table, start, plan, splits, seed, observer):
     Outcome
     """
 
-    def run(splits, plan, number):
+    def make(splits, plan, number):
         observer.print(f"{len(splits)} x {len(splits[0][0])} rows to train on")
         starts = [start(table.select(training)) for training, _ in splits]
         plan = plan._replace(n_training=len(splits[0][0]))
@@ -438,17 +440,20 @@ def run_fit(table, start, plan, splits, seed, observer):
     runs = []
     try:
         for group in stacks(splits, plan.n_stacked):
-            latest = run(group, plan, len(runs))
+            latest = make(group, plan, len(runs))
             if not runs:
                 observer.outcome = Outcome.of(latest[:1], plan.against_pca)
             if latest[0].ending in BROKEN_OFF:
-                return observer.outcome._replace(ending=latest[0].ending, error=latest[0].error)
+                outcome, run = observer.outcome, latest[0]
+                if outcome.network is None and table.shards is not None:  # rows for PCA are lost
+                    outcome = outcome._replace(network=run.start.without_bounds())
+                return outcome._replace(ending=run.ending, error=run.error)
             runs += latest
             plan = plan._replace(stop=runs[0].steps[-1])  # the others run as long as the first
         together = Outcome.of(runs, plan.against_pca)
         if len(runs) == 1 or together.network is None:
             return together
-        (last,) = run([all_rows(table.n_rows)], plan._replace(stop=together.step), len(runs))
+        (last,) = make([all_rows(table.n_rows)], plan._replace(stop=together.step), len(runs))
         if last.ending == "done":
             return together._replace(network=last.network)
         return observer.outcome._replace(ending=last.ending, error=last.error)

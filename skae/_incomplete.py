@@ -258,7 +258,7 @@ def _subset(table, n_components, seed, max_products):
     """Return random rows, as many as EM may read, in double precision."""
     n_rows = max_products // (table.n_features * max(1, n_components**2))
     order = np.random.default_rng(seed).permutation(table.n_rows)
-    return table.take(np.sort(order[: max(n_rows, _MIN_ROWS)])).astype(np.float64)
+    return table.collect(np.sort(order[: max(n_rows, _MIN_ROWS)])).astype(np.float64)
 
 
 def _expectation_maximisation(rows, n_components):

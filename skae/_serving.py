@@ -192,7 +192,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
                 "instance, and fit and export what comes after it."
             )
 
-    def _validate(self, X, *, reset):
+    def _validate(self, X, *, reset, min_samples=1):
         """Check rows; arrays of numbers are left as they are, in memory or on disk.
 
         Return their table, and the fitted attributes that describe their columns. This estimator
@@ -205,6 +205,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             "accept_sparse": "csr",
             "dtype": None if as_it_is else [np.float64, np.float32],
             "reset": reset,
+            "ensure_min_samples": min_samples,
         }
         try:
             table = Table(validate_data(checked, X, **options))

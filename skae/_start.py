@@ -68,6 +68,8 @@ class Subspace(NamedTuple):
         """
         if table.is_incomplete or architecture.is_imputer or architecture.likelihood:
             return None
+        if table.shards is not None:  # no worker has all rows
+            return None
         is_wide = 1 < table.n_rows <= min(_MAX_SUBSPACE_ROWS, table.n_features)
         is_small = table.n_rows * table.n_features <= _MAX_SUBSPACE_NUMBERS
         n_open = architecture.n_components - (n_training - 1)
@@ -316,7 +318,7 @@ def location_and_scale(table):
     """
     # Sums of distances from a row of the table, so that large means cost no digits of the variance
     # (Chan, Golub & LeVeque, The American Statistician 37, 1983, section 3: shifted data).
-    shift = table.take(slice(0, 1))[0].astype(np.float64)
+    shift = table.collect(slice(0, 1))[0].astype(np.float64)
 
     def sums(block):
         distances = block - shift
@@ -475,7 +477,8 @@ def _axes_of_rows(table, n_components, seed):
     """
     n_rows, n_features, is_share = table.n_rows, table.n_features, n_components < 1
     size = min(n_rows, max(_MAX_PCA_NUMBERS // n_features, 2 if is_share else 2 * n_components))
-    rows = table.take(np.sort(np.random.default_rng(seed).choice(n_rows, size, replace=False)))
+    chosen = np.random.default_rng(seed).choice(n_rows, size, replace=False)
+    rows = table.collect(np.sort(chosen))
     pca = PCA(None if is_share else min(n_components, *rows.shape), copy=False, random_state=seed)
     with np.errstate(invalid="ignore"):  # shares of a variance that is zero
         pca.fit(rows)

@@ -2,9 +2,11 @@
 
 X stays as it was given (array, memmap or CSR). Its rows are read as floats, block by block, and
 whatever is computed over all of them is a call of `Table`: a sum, the extremes, a result for each
-row, the minibatches of training. `Table` also knows which rows each of several workers reads.
+row, the minibatches of training. `Table` also knows which rows each of several workers reads, or
+which of them it holds.
 """
 
+from dataclasses import dataclass
 from functools import reduce
 from itertools import chain, islice
 from typing import Any, NamedTuple
@@ -48,17 +50,45 @@ class Batch(NamedTuple):
     draws: Any = ()
 
 
+@dataclass(frozen=True)
+class Shard:
+    """The rows that this worker holds of a table, where each worker holds others.
+
+    Give it to `fit` or `partial_fit` in the scope of a `tf.distribute` strategy, in every worker,
+    in place of X. The table is that of all shards, in the order of the workers. Every row counts
+    the same, wherever it lies: a worker with more rows has more to do in each step.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_held, n_features)
+        This worker's rows, perhaps none; of the same columns and type in all.
+
+    Examples
+    --------
+    Where there is no other worker, its rows are all.
+
+    >>> from sklearn.datasets import load_iris
+    >>> from skae import AutoencoderTransformer, Shard
+    >>> X, _ = load_iris(return_X_y=True)
+    >>> AutoencoderTransformer(2, max_steps=20).fit(Shard(X)).n_samples_seen_
+    150
+    """
+
+    X: Any
+
+
 class Table(NamedTuple):
     """Rows of X, as they are or standardised, and the workers that share them.
 
     Attributes
     ----------
     X : array, memmap or CSR of shape (n_samples, n_features)
-        The data.
+        The data; of a table in shards, the rows that this worker holds.
     y : ndarray of shape (n_samples, ...) or None
-        What belongs to each row.
+        What belongs to each row, also to those that others hold.
     rows : ndarray of int, or None
-        Indices of the rows of X that belong to this table; None means all of them.
+        Indices of the rows of X that belong to this table; None means all of them. Sorted where the
+        table is in shards, whose rows are numbered in the order of the workers.
     offset, scale : ndarray of shape (n_features,) and float, or None
         Rows are read with the first subtracted, divided by the second. None reads them as they are.
     workers : Workers
@@ -69,6 +99,8 @@ class Table(NamedTuple):
         Whether X has missing values, which are NaN.
     filling : Filling or None
         Fills the missing values of rows, before they are standardised.
+    shards : ndarray of shape (n_workers + 1,), or None
+        Where the shard of each worker begins, and the last one ends. None where X has all rows.
     """
 
     X: Any
@@ -80,11 +112,41 @@ class Table(NamedTuple):
     n_embedding: int | None = None
     is_incomplete: bool = False
     filling: Any = None
+    shards: NDArray[Any] | None = None
+
+    def in_shards(self, workers):
+        """Return the table of which X is the shard of this one of several workers.
+
+        Raises
+        ------
+        ValueError
+            If no worker has a row.
+        """
+        facts = workers.all_gather_object((self.X.shape[0], self.is_incomplete))
+        counts, incomplete = zip(*facts, strict=True)
+        if not any(counts):
+            raise ValueError("Found array with 0 sample(s) in every Shard: one row is required.")
+        ends = np.cumsum([0, *counts])
+        return self._replace(workers=workers, shards=ends, is_incomplete=any(incomplete))
 
     @property
     def n_rows(self):
         """Number of rows, of all workers."""
-        return self.X.shape[0] if self.rows is None else len(self.rows)
+        if self.rows is not None:
+            return len(self.rows)
+        return self.X.shape[0] if self.shards is None else int(self.shards[-1])
+
+    @property
+    def _ends(self):
+        """Where each worker's part of the rows begins, and the last one ends."""
+        if self.shards is None:
+            return self.workers.ends(self.n_rows)
+        return self.shards if self.rows is None else np.searchsorted(self.rows, self.shards)
+
+    @property
+    def share(self):
+        """Slice of the rows that this worker reads."""
+        return slice(*map(int, self._ends[self.workers.index :][:2]))
 
     @property
     def n_features(self):
@@ -107,7 +169,7 @@ class Table(NamedTuple):
 
     def select(self, rows):
         """Return the table of some of these rows, given by indices or a slice."""
-        return self._replace(rows=self._indices(np.arange(self.n_rows)[rows]))
+        return self._replace(rows=self._numbers(np.arange(self.n_rows)[rows]))
 
     def standardised(self, offset, scale):
         """Return the same rows, centred and divided by the scale when they are read."""
@@ -118,11 +180,23 @@ class Table(NamedTuple):
         return self._replace(filling=filling) if self.is_incomplete else self
 
     def alone(self):
-        """Return the same table with all its rows read by this process."""
-        return self._replace(workers=ALONE)
+        """Return the same table with all its rows read by this process; of shards, its own rows."""
+        if self.shards is None:
+            return self._replace(workers=ALONE)
+        first, end = self.shards[self.workers.index :][:2]
+        rows = None if self.rows is None else self.rows[self.share] - first
+        y = None if self.y is None else self.y[first:end]
+        return self._replace(rows=rows, y=y, workers=ALONE, shards=None)
+
+    def collect(self, rows):
+        """Read some rows, given by sorted indices or a slice, wherever they lie; see `take`."""
+        if self.shards is None:
+            return self.take(rows)
+        chosen = self.select(rows)
+        return np.concatenate(self.workers.all_gather_object(chosen.take(chosen.share)))
 
     def take(self, rows, out=None):
-        """Read some rows, given by indices or a slice.
+        """Read some rows, given by indices or a slice, which this worker must hold.
 
         In C order, whatever that of X: sums, and products in BLAS, depend on the order in their
         last bits. Rows are centred and scaled in the precision of X, and then cast.
@@ -158,8 +232,7 @@ class Table(NamedTuple):
 
         They are smaller where what is computed of them has rows of more numbers, `widths`.
         """
-        share = self.workers.share(self.n_rows)
-        n_block = max(1, _BLOCK // max(self.n_features, *widths, 1))
+        share, n_block = self.share, max(1, _BLOCK // max(self.n_features, *widths, 1))
         for first in range(share.start, share.stop, n_block):
             yield self.take(slice(first, min(first + n_block, share.stop)))
 
@@ -244,8 +317,7 @@ class Table(NamedTuple):
         results : ndarray
             One for each row of the table, in order, of all workers.
         """
-        share = self.workers.share(self.n_rows)
-        n_rows = share.stop - share.start
+        n_rows = self.share.stop - self.share.start
         parts = map(function, self.blocks(*widths))
         out = first = next(parts, np.empty(0))
         if len(first) < n_rows:
@@ -289,56 +361,122 @@ class Table(NamedTuple):
         n_steps : int
             How many of its steps are no padding.
         """
-        max_steps, batch_size, n_features = shape
-        share = self.workers.share(batch_size)
-        shuffled = shuffled_batches(self.n_rows, batch_size, rng)
+        batches, n_rows, share, rng = self._own_batches(shape[1], rng)
+        shape = (shape[0], n_rows, shape[2])
         filling, seen_share = None, 1.0
         if self.filling is not None:
             filling = self.filling.standardised(self.offset, self.scale)
             seen_share = self.seen_share()
         as_they_are = self._replace(filling=None)
-        for n_steps in lengths:
-            weights = np.zeros((max_steps, batch_size), dtype=np.float32)
-            read = np.zeros((max_steps, batch_size), dtype=np.intp)
-            for step, batch in enumerate(islice(shuffled, n_steps)):
-                read[step, : len(batch)] = batch
-                read[step, len(batch) :] = batch[0]
-                weights[step, : len(batch)] = 1 / len(batch)
+        padding = 0 if self.shards is None else min(self.share.start, self.n_rows - 1)
+        for n_steps, read, weights in _chunks(batches, lengths, shape, padding):
             read, weights = read[:, share], weights[:, share]
             if is_resident:
                 targets = read.astype(np.int32)
             else:
-                targets = np.zeros((*weights.shape, n_features), dtype=np.float32)
-                as_they_are._gather(read[:n_steps].ravel(), targets.reshape(-1, n_features))
+                targets = np.zeros((*weights.shape, self.n_features), dtype=np.float32)
+                as_they_are._gather(read[:n_steps].ravel(), targets.reshape(-1, self.n_features))
             inputs = targets
             if not is_resident:
                 parts = (shape, share, rng, filling, seen_share)
                 inputs, targets, weights = corruption(targets, weights, *parts)
-            y = () if self.y is None else self.y[self._indices(read)]
+            y = () if self.y is None else self.y[self._numbers(read)]
             draws = ()
             if n_draws:  # for all workers, so that they draw alike
-                draws = rng.standard_normal((max_steps, batch_size, n_draws), np.float32)[:, share]
+                draws = rng.standard_normal((*shape[:2], n_draws), np.float32)[:, share]
             yield Batch(inputs, targets, weights, y, draws), n_steps
 
+    def _own_batches(self, batch_size, rng):
+        """Return shuffled batches without end, of which this worker reads a share.
+
+        Returns
+        -------
+        batches : iterator of (ndarray of int, int)
+            See `shuffled_batches`.
+        n_rows : int
+            Number of rows of the longest.
+        share : slice
+            Those that this worker reads.
+        rng : numpy.random.Generator
+            Draws for so many rows.
+        """
+        if self.shards is None:
+            batches = shuffled_batches([self.n_rows], 0, batch_size, rng)
+            return batches, batch_size, self.workers.share(batch_size), rng
+        # a batch has a part of each shard, for which its worker shuffles and draws
+        counts, index = np.diff(self._ends), self.workers.index
+        rng = np.random.default_rng([int(rng.integers(2**63)), index])
+        n_rows = int(-(-counts.max() // -(-self.n_rows // batch_size)))
+        return shuffled_batches(counts, index, batch_size, rng), n_rows, slice(None), rng
+
     def _gather(self, indices, out):
-        """Write rows, given by indices, to the first rows of an array."""
+        """Write rows, given by indices, to the first rows of an array; none of an empty shard."""
+        if self.share.start == self.share.stop:
+            return
         n_block = max(1, _GATHERED // self.n_features)
         for first in range(0, len(indices), n_block):
             block = indices[first : first + n_block]
             self.take(block, out=out[first : first + len(block)])
 
-    def _indices(self, rows):
-        """Return the indices into X of some of the table's rows."""
+    def _numbers(self, rows):
+        """Return the numbers, over all workers, of some of the table's rows."""
         return rows if self.rows is None else self.rows[rows]
 
+    def _indices(self, rows):
+        """Return the indices into X of some of the table's rows."""
+        numbers = self._numbers(rows)
+        if self.shards is None:
+            return numbers
+        first = int(self.shards[self.workers.index])
+        if isinstance(numbers, slice):
+            return slice(numbers.start - first, numbers.stop - first)
+        return numbers - first
 
-def shuffled_batches(n_rows, batch_size, rng):
-    """Yield batches of shuffled row indices without end; those of an epoch are equally long.
 
-    Up to one row: a short last batch would count as much as the others, and be noisier.
+def shuffled_batches(counts, shard, batch_size, rng):
+    """Yield batches of shuffled rows without end; those of an epoch are equally long.
+
+    Up to one row for each shard: a short last batch would count as much as the others, and be
+    noisier. A batch of fewer rows than shards may be empty.
+
+    Parameters
+    ----------
+    counts : sequence of int
+        Number of rows of each shard, of which each batch has an equal part.
+    shard : int
+        Whose part of the batches to give.
+    batch_size : int
+        Number of rows of a batch, of all shards, at most.
+    rng : numpy.random.Generator
+        Shuffles the shard.
+
+    Yields
+    ------
+    rows : ndarray of int
+        Indices into the rows of all shards, of those of this one.
+    length : int
+        Number of rows of the whole batch.
     """
-    n_batches = -(-n_rows // batch_size)
+    n_batches, first = int(-(-sum(counts) // batch_size)), int(sum(counts[:shard]))
+    ends = np.arange(n_batches + 1)[:, None] * np.asarray(counts) // n_batches
+    lengths, ends = np.diff(ends.sum(axis=1)), ends[:, shard]
     while True:
-        order = rng.permutation(n_rows)
-        for i in range(n_batches):
-            yield order[i * n_rows // n_batches : (i + 1) * n_rows // n_batches]
+        order = first + rng.permutation(counts[shard])
+        for i, length in enumerate(lengths):
+            yield order[ends[i] : ends[i + 1]], int(length)
+
+
+def _chunks(batches, lengths, shape, padding):
+    """Yield chunks of batches: how many, the indices of their rows, and the rows' weights.
+
+    Each is padded to the first two numbers of a shape, with weights of zero: a batch with its first
+    row, and an empty one with the row `padding`.
+    """
+    for n_steps in lengths:
+        weights = np.zeros(shape[:2], dtype=np.float32)
+        read = np.full(shape[:2], padding, dtype=np.intp)
+        for step, (batch, length) in enumerate(islice(batches, n_steps)):
+            read[step, : len(batch)] = batch
+            read[step, len(batch) :] = batch[0] if len(batch) else padding
+            weights[step, : len(batch)] = 1 / max(1, length)
+        yield n_steps, read, weights

@@ -61,7 +61,10 @@ class Target(NamedTuple):
                 "or set target_weight=0."
             )
         y = np.asarray(y)
-        check_consistent_length(table.X, y)
+        table.workers.checked(check_consistent_length, table.X, y)
+        if table.shards is not None:
+            shards = table.workers.all_gather_object(y)
+            y = np.concatenate([shard for shard in shards if len(shard)])
         target = cls._of_numbers(y) if y.dtype.kind == "f" else cls._of_classes(y)
         table.workers.check_agreement({"the hash of y": joblib.hash(target.y)})
         return target
@@ -112,7 +115,7 @@ def _with_head(network, table, n_outputs):
     rows = rows[:: -(-len(rows) // _MAX_ROWS) or 1]
     coef, intercept = np.zeros((network.code_size, n_outputs)), np.zeros(n_outputs)
     if len(rows) > 1:
-        chosen = table.alone().select(rows)
+        chosen = table.select(rows)
         codes = chosen.map(network.encode, network.width).astype(np.float64)
         mean, std = codes.mean(axis=0), codes.std(axis=0)
         std[std < _FLAT] = np.inf

@@ -34,6 +34,7 @@ from ._progress import Progress, print_line
 from ._sizing import Sizing
 from ._start import Architecture, Subspace, first_network, restarted
 from ._stream import Stream
+from ._table import Shard
 from ._targets import Target
 from ._workers import WorkerLostError, current_workers
 
@@ -157,27 +158,42 @@ class TrainingMixin:
             vars(self).pop(name, None)
         vars(self).update(state)
 
-    def _agree(self, table):
-        """Return a table, with the workers that train together, and the seed of all.
+    def _table(self, X, *, reset):
+        """Check rows; return their table, with the workers that train together, and its columns.
+
+        The last are the fitted attributes that describe them.
+        """
+        workers, is_shard = current_workers(), isinstance(X, Shard)
+        workers.check_agreement({"X": "a Shard" if is_shard else "all rows"})
+        rows, is_shard = X.X if is_shard else X, is_shard and workers.n_workers > 1
+        options = {"reset": reset, "min_samples": 0 if is_shard else 1}
+        table, columns = workers.checked(self._validate, rows, **options)
+        if is_shard:
+            return table.in_shards(workers), columns
+        return table._replace(workers=workers), columns
+
+    def _agree(self, table, columns):
+        """Return the seed of all workers that train together.
 
         Raises
         ------
         ValueError
             If workers were given different parameters, tables or networks.
         """
-        table = table._replace(workers=current_workers())
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         if table.workers.n_workers > 1:
             facts = {name: repr(value) for name, value in self.get_params().items()}
             facts["the callbacks"] = repr(_sklearn.callback_names(self))
             facts["random_state"] = "None" if self.random_state is None else f"seed {seed}"
-            facts["the shape of X"] = str(table.X.shape)
             facts["the type of X"] = str(table.X.dtype)
-            sample = np.arange(table.n_rows)[:: max(1, table.n_rows // 100)]
-            facts["the hash of 100 rows of X"] = joblib.hash(table.take(sample))
+            facts["the columns of X"] = str(columns)
+            if table.shards is None:
+                facts["the shape of X"] = str(table.X.shape)
+                sample = np.arange(table.n_rows)[:: max(1, table.n_rows // 100)]
+                facts["the hash of 100 rows of X"] = joblib.hash(table.take(sample))
             facts["the hash of the fitted network"] = joblib.hash(getattr(self, "encoder_", None))
             table.workers.check_agreement(facts)
-        return table, table.workers.broadcast_object(seed)
+        return table.workers.broadcast_object(seed)
 
     def _open(self, X, *, fitted):
         """Check parameters and rows, which must suit the network if there is a fitted one.
@@ -188,8 +204,8 @@ class TrainingMixin:
         check_combinations(self)
         if fitted:
             check_same_network(self)
-        table, columns = self._validate(X, reset=not fitted)
-        table, seed = self._agree(table)
+        table, columns = self._table(X, reset=not fitted)
+        seed = self._agree(table, columns)
         architecture = self._architecture()
         if fitted:
             return table, columns, seed, architecture._replace(n_components=self.n_components_)

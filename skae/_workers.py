@@ -6,6 +6,7 @@ Without a strategy there is one worker, which talks to itself.
 """
 
 import pickle
+import sys
 import threading
 from concurrent.futures import Future
 from functools import partial
@@ -65,11 +66,16 @@ class Workers(NamedTuple):
 
     def share(self, n_rows):
         """Slice of n_rows that is this worker's."""
-        return _pieces(n_rows, self.n_workers)[self.index]
+        return slice(*self.ends(n_rows)[self.index :][:2])
+
+    def ends(self, n_rows):
+        """Where the share of each worker in n_rows begins, and the last one ends."""
+        return _ends(n_rows, self.n_workers)
 
     def split(self, n_rows):
         """Slices that hand so many rows of this worker out to its replicas."""
-        return _pieces(n_rows, len(self.replicas))
+        ends = _ends(n_rows, len(self.replicas))
+        return list(map(slice, ends, ends[1:]))
 
     def per_replica(self, values):
         """Make one argument for a step out of one value for each of this worker's replicas."""
@@ -135,6 +141,25 @@ class Workers(NamedTuple):
         starts = ends - sizes
         return [pickle.loads(messages[a:b]) for a, b in zip(starts, ends, strict=True)]
 
+    def checked(self, function, *arguments, **options):
+        """Call a function of what this worker alone was given, which may refuse it.
+
+        Raises
+        ------
+        Exception
+            What it raises in any worker, in all of them, so that none waits for another.
+        """
+        if self.n_workers == 1:
+            return function(*arguments, **options)
+        result, error = None, None
+        try:
+            result = function(*arguments, **options)
+        except Exception as refusal:
+            error = refusal
+        for refusal in filter(None, self.all_gather_object(error)):
+            raise refusal
+        return result
+
     def broadcast_object(self, item):
         """Return the chief's object."""
         return self.all_gather_object(item if self.index == 0 else None)[0]
@@ -152,8 +177,9 @@ class Workers(NamedTuple):
             for name, value in everyone[0].items():
                 if theirs[name] != value:
                     raise ValueError(
-                        "All workers must be given the same parameters and all rows of X, but "
-                        f"{name} is {value} on worker 0 and {theirs[name]} on worker {worker}."
+                        "All workers must be given the same parameters and all rows of X, or each "
+                        f"a Shard with the same columns, but {name} is {value} on worker 0 and "
+                        f"{theirs[name]} on worker {worker}."
                     )
 
     def _sum(self, array):
@@ -167,9 +193,8 @@ class Workers(NamedTuple):
 ALONE = Workers()
 
 
-def _pieces(n_rows, n_pieces):
-    ends = [n_rows * i // n_pieces for i in range(n_pieces + 1)]
-    return list(map(slice, ends, ends[1:]))
+def _ends(n_rows, n_pieces):
+    return [n_rows * i // n_pieces for i in range(n_pieces + 1)]
 
 
 def current_workers():
@@ -180,6 +205,8 @@ def current_workers():
     ValueError
         If the strategy's replicas do not work in step.
     """
+    if "tensorflow" not in sys.modules:
+        return ALONE
     tf = import_tensorflow()
     if not tf.distribute.has_strategy():
         return ALONE

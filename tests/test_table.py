@@ -408,6 +408,63 @@ def test_workers_share_each_batch(numbers, n_workers, noise):
             np.testing.assert_array_equal(np.concatenate(parts, axis=1), ours)
 
 
+class Gathering:
+    """Workers that run in turns: what one says, all others have said already."""
+
+    def __init__(self, index, said):
+        self.index, self.said = index, said
+
+    def all_gather_object(self, item):
+        return self.said
+
+    def share(self, n_rows):
+        raise AssertionError("rows of shards are not shared out")
+
+
+def in_shards(X, cuts, index, **parts):
+    """The table of one worker, whose shard lies between two cuts."""
+    said = [(len(shard), False) for shard in np.split(X, cuts)]
+    table = Table(np.split(X, cuts)[index], **parts)
+    return table.in_shards(Gathering(index, said))
+
+
+@given(
+    st.lists(st.integers(0, 30), min_size=1, max_size=3), st.integers(1, 12), st.integers(0, 2**31)
+)
+def test_batches_of_shards_are_all_rows_of_each_worker_once_an_epoch(cuts, batch_size, seed):
+    X, cuts = np.arange(1.0, 31)[:, None], sorted(cuts)
+    n_batches = -(-30 // batch_size)
+    seen, lengths = [], []
+    for index in range(len(cuts) + 1):
+        table = in_shards(X, cuts, index, y=np.arange(30)).standardised(np.zeros(1), 1.0)
+        shape = (n_batches, batch_size, 1)
+        rng = np.random.default_rng(seed)
+        ((batch, n_steps),) = table.batches([n_batches], shape, Corruption(), rng)
+        assert n_steps == n_batches
+        there = batch.weights > 0
+        seen.append(np.sort(batch.targets[there].ravel()))
+        np.testing.assert_array_equal(batch.targets[there].ravel(), batch.y[there] + 1)
+        np.testing.assert_array_equal(seen[-1], table.X.ravel())
+        lengths.append(there.sum(axis=1))
+        weights = batch.weights.max(axis=1)
+    sizes = sum(lengths)
+    assert max(sizes) - min(sizes) <= len(lengths)
+    np.testing.assert_allclose(weights[weights > 0], 1 / sizes[weights > 0], rtol=1e-6)
+
+
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=3), st.sets(st.integers(0, 19)))
+def test_each_worker_reads_the_rows_of_its_shard(cuts, chosen):
+    X, cuts, chosen = np.arange(20.0)[:, None], sorted(cuts), np.array(sorted(chosen), dtype=int)
+    parts = []
+    for index in range(len(cuts) + 1):
+        table = in_shards(X, cuts, index).select(chosen)
+        blocks = list(table.blocks())
+        alone = list(table.alone().blocks())
+        np.testing.assert_array_equal(np.vstack([X[:0], *alone]), np.vstack([X[:0], *blocks]))
+        parts += blocks
+    np.testing.assert_array_equal(np.vstack([X[:0], *parts]), X[chosen])
+
+
 def test_each_row_of_a_batch_gets_standard_normal_draws_of_its_own():
     draws = [batch.draws for batch, _ in batches(np.zeros((400, 5)), n_draws=300)]
     assert [part.shape for part in draws] == [(3, 4, 300)] * 2
@@ -430,10 +487,11 @@ def test_batches_are_gathered_in_blocks_of_any_size(numbers):
 @given(st.integers(1, 50), st.integers(1, 20))
 def test_each_epoch_sees_each_row_once(n_rows, batch_size):
     per_epoch = -(-n_rows // batch_size)
-    stream = shuffled_batches(n_rows, batch_size, np.random.default_rng(0))
+    stream = shuffled_batches([n_rows], 0, batch_size, np.random.default_rng(0))
     epochs = []
     for _ in range(3):
-        parts = list(islice(stream, per_epoch))
+        parts, lengths = zip(*islice(stream, per_epoch), strict=True)
+        assert list(lengths) == list(map(len, parts))
         sizes = [len(part) for part in parts]
         assert max(sizes) <= batch_size
         assert max(sizes) - min(sizes) <= 1
