@@ -24,10 +24,13 @@ class Progress(Observer):
         How many tasks there will be, at most.
     conclude : callable
         Returns the fitted attributes that an `Outcome` gives.
+    asks_to_stop : callable, optional
+        Returns whether to stop.
     """
 
-    def __init__(self, estimator, X, y, n_tasks, conclude):
+    def __init__(self, estimator, X, y, n_tasks, conclude, asks_to_stop=None):
         self.estimator, self.conclude, self.fit, self.task = estimator, conclude, None, None
+        self.asks_to_stop = asks_to_stop or (lambda: False)
         self.arguments = {"estimator": estimator, "X": X, "y": y}
         if hasattr(estimator, "_init_callback_context"):
             self.fit = estimator._init_callback_context(max_subtasks=n_tasks)
@@ -43,14 +46,14 @@ class Progress(Observer):
             self.task = self.fit.subcontext("epoch").call_on_fit_task_begin(**self.arguments)
 
     def end(self, run, seconds_left):
-        """Print a line and end the task; return whether a callback asks to stop."""
+        """Print a line and end the task; return whether to stop."""
         n_new, described = run.steps[-1] - run.steps[-2], run.plan.objective.described
         text = f"step {run.step}/{run.plan.stop}, epoch {run.step / run.plan.steps_per_epoch:.4g}"
         text += f", training {described(run.losses[-n_new:].mean())}"
         if len(run.errors[-1]):
             text += f", held-out {described(run.errors[-1].mean(), run.unit)}"
         self.print(f"{text}, {seconds_left:.0f} s left", at_least=1)
-        return self.close(run)
+        return self.close(run) or self.asks_to_stop()
 
     def close(self, run):
         """End the task, if one is begun."""

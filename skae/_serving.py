@@ -13,6 +13,8 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from . import _sklearn
+from ._dask import is_collection, lazily
 from ._incomplete import Filling
 from ._network import Autoencoder, squared_norms
 from ._table import Table
@@ -42,6 +44,11 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _n_features_out(self):
         return self.n_components_
 
+    @property
+    def _names_in(self):
+        """Names of the columns of rows."""
+        return _sklearn.check_feature_names_in(self)
+
     def transform(self, X: Rows) -> NDArray[Any]:
         """Encode rows.
 
@@ -55,6 +62,8 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         codes : ndarray of shape (n_samples, n_components_)
             Their codes, float32 for float32 rows, else float64.
         """
+        if is_collection(X):
+            return lazily(self.transform, X, self.get_feature_names_out())
         network, table = self._prepare(X)
         return table.map(network.encode, network.width)
 
@@ -72,6 +81,8 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             The reconstruction, within ``bounds_``, float32 for float32 codes, else float64.
         """
         check_is_fitted(self)
+        if is_collection(X):
+            return lazily(self.inverse_transform, X, self._names_in)
         X = check_array(X, dtype=[np.float64, np.float32])
         if X.shape[1] != self.n_components_:
             raise ValueError(
@@ -94,6 +105,8 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         rows : ndarray of shape (n_samples, n_features_in_)
             What the code keeps of them.
         """
+        if is_collection(X):
+            return lazily(self.reconstruct, X, self._names_in)
         network, table = self._prepare(X)
         return table.map(lambda rows: network.decode(network.encode(rows)), network.width)
 
@@ -111,6 +124,8 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             Minus the sum over the features of the squared reconstruction error, float64; minus
             infinity where that is beyond it.
         """
+        if is_collection(X):
+            return lazily(self.score_samples, X, dtype=np.float64)
         network, table = self._prepare(X)
         network = network.rescaled(self.scale_).astype(table.dtype)
         with np.errstate(over="ignore"):

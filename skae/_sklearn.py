@@ -5,6 +5,7 @@ No other module imports a private name of scikit-learn.
 
 import sys
 import warnings
+from copy import copy
 from typing import Any, Self, TypeVar
 
 import sklearn
@@ -15,6 +16,7 @@ from sklearn.utils._mask import _get_mask as get_mask
 from sklearn.utils._missing import is_scalar_nan
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import Interval, MissingValues, StrOptions, validate_params
+from sklearn.utils.validation import _check_feature_names
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
 
 from . import __version__
@@ -70,6 +72,14 @@ _NOT_THE_USERS = ("skae", "sklearn", "joblib")
 def callback_names(estimator):
     """Names of the classes of an estimator's callbacks."""
     return [type(callback).__name__ for callback in getattr(estimator, _CALLBACKS, [])]
+
+
+def feature_names(estimator, X, *, reset):
+    """Return, as a fitted attribute, the names of the columns of X, checked against a fit's."""
+    checked = copy(estimator)
+    _check_feature_names(checked, X, reset=reset)
+    names = getattr(checked, "feature_names_in_", None)
+    return {} if names is None else {"feature_names_in_": names}
 
 
 def without_callbacks(estimator):

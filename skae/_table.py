@@ -188,6 +188,11 @@ class Table(NamedTuple):
         y = None if self.y is None else self.y[first:end]
         return self._replace(rows=rows, y=y, workers=ALONE, shards=None)
 
+    def sample_alone(self, n_rows):
+        """Return a table of about so many of this worker's rows, read by this process."""
+        table = self.alone()
+        return table.select(slice(None, None, 1 + table.n_rows // n_rows))
+
     def collect(self, rows):
         """Read some rows, given by sorted indices or a slice, wherever they lie; see `take`."""
         if self.shards is None:

@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state
 
 from . import _sklearn
 from ._canonical import Canonical
+from ._dask import has_client, is_collection, trained
 from ._fitting import (
     MIN_HELD_OUT,
     Run,
@@ -46,8 +47,13 @@ class TrainingMixin:
     and says by `_objective` what is minimised.
     """
 
-    def _fit(self, X, y):
-        """Train, and return the fitted estimator."""
+    def _fit(self, X, y, asks_to_stop=None):
+        """Train, and return the fitted estimator.
+
+        Where `asks_to_stop` is given, and returns True at an evaluation, training ends there.
+        """
+        if is_collection(X):
+            return self._fit_collection("_fit", X, y)
         warm = self.warm_start and hasattr(self, "encoder_")
         table, columns, seed, architecture = self._open(X, fitted=warm)
         target = Target.of(y, table) if self.target_weight else None
@@ -83,7 +89,8 @@ class TrainingMixin:
         conclude = partial(self._conclude, table, plan, canonical, columns)
         # with several splits, there is a run on all rows
         n_runs = len(stacks(splits, plan.n_stacked)) + (len(splits) > 1)
-        progress = Progress(self, table.X, y, n_runs * plan.n_evaluations, conclude)
+        n_tasks = n_runs * plan.n_evaluations
+        progress = Progress(self, table.X, y, n_tasks, conclude, asks_to_stop)
         outcome = run_fit(rows, start, plan, splits, seed, progress)
         outcome, state = concluded(outcome, conclude, table.workers)
         self._adopt(state)
@@ -93,8 +100,23 @@ class TrainingMixin:
         _tell(outcome.ending, outcome.error)
         return self
 
-    def _partial_fit(self, X):
+    def _fit_collection(self, method, X, y):
+        """Call a method in the workers of a Dask cluster, and become what it makes of the rows."""
+        if not has_client():
+            _sklearn.warn(_NO_CLIENT, UserWarning)
+            X, y = (part.compute() if is_collection(part) else part for part in (X, y))
+            return getattr(self, method)(X, y)
+        result, ending = trained(self, method, X, y)
+        self._adopt(result.state)
+        for text, category in result.warned:
+            _sklearn.warn(text, category)
+        _tell(ending, result.error)
+        return self
+
+    def _partial_fit(self, X, y=None, asks_to_stop=None):
         """Go on training with the next rows of a stream, and return the estimator."""
+        if is_collection(X):
+            return self._fit_collection("_partial_fit", X, None)
         first = not hasattr(self, "encoder_")
         if not first:
             check_same("whiten", bool(self.whiten), self._whitened)
@@ -119,7 +141,8 @@ class TrainingMixin:
 
     def _conclude(self, table, plan, canonical, known, outcome):
         """Return the fitted attributes of a fit that has come to this outcome."""
-        table = table.alone() if outcome.ending == "lost" else table
+        if outcome.ending == "lost":
+            table = table.alone() if table.shards is None else table.sample_alone(_HASTY_ROWS)
         network = canonical(outcome, table)
         if len(outcome.curve):
             error = outcome.curve[outcome.curve[:, 0] == outcome.step, 1].item()
@@ -264,6 +287,13 @@ class TrainingMixin:
         return architecture._replace(n_components=size), sizing.curve()
 
 
+# Where each worker has rows of its own and one is lost, another looks at so many to conclude: the
+# code becomes white on these.
+_HASTY_ROWS = 20_000
+_NO_CLIENT = (
+    "There is no distributed.Client, so the Dask collection is computed in this process and fitted "
+    "there. Make a client first to fit it where its partitions lie."
+)
 _ENDINGS = {
     "diverged": "Training diverged: the loss exploded, or the loss or the weights stopped being "
     "finite. The best network before that is kept. Lower learning_rate_init, alpha or noise, or "

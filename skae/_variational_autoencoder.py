@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from . import _sklearn
+from ._dask import is_collection, lazily
 from ._objectives import Elbo
 from ._parameters import CONSTRAINTS, check_same
 from ._serving import Rows, ServingMixin
@@ -336,6 +337,8 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         scores : ndarray of shape (n_samples,)
             In nats, float64; minus infinity where numbers overflow.
         """
+        if is_collection(X):
+            return lazily(self.score_samples, X, dtype=np.float64)
         network, table = self._prepare_density(X)
         draws = np.random.default_rng(_DRAW_SEED)
         draws = draws.standard_normal((self.n_draws, self.n_components_))
@@ -357,6 +360,8 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         scores : ndarray of shape (n_samples, n_features_in_)
             In nats, zero where something is missing; float32 for float32 rows, else float64.
         """
+        if is_collection(X):
+            return lazily(self.score_features, X, self._names_in)
         network, table = self._prepare_density(X)
         return table.map(network.entry_log_likelihoods, network.width)
 
@@ -391,6 +396,8 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
             One where a row says nothing of a component, and less otherwise; float32 for float32
             rows, else float64.
         """
+        if is_collection(X):
+            return lazily(self.posterior_variance, X, self.get_feature_names_out())
         network, table = self._prepare_density(X)
         return table.map(network.code_variances, network.width)
 

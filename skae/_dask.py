@@ -1,0 +1,522 @@
+"""Dask: a collection is fitted where its partitions lie, and transformed lazily.
+
+Each worker of the cluster appends its partitions to a file in its local directory, and starts a
+process that reads them as a memmap and trains on them, as its `Shard`, under a
+MultiWorkerMirroredStrategy. Rows never pass through the client or the scheduler. What the client
+gets back is the fitted state.
+"""
+
+import json
+import os
+import pickle
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import numpy as np
+from sklearn.utils import check_array
+
+from . import _sklearn
+from ._workers import WorkerLostError
+
+# The client looks after the workers at this interval, in seconds. A worker that has nothing to do
+# but to wait for its process, and has not been heard of for so long, is lost.
+_INTERVAL, _PATIENCE = 0.5, 10.0
+# When one is lost, the others have so many seconds to report what was learnt.
+_REPORT = 7.0
+# What the process finds and leaves in the folder of its job.
+JOB, ROWS, TARGET, RESULT = "job", "rows", "y", "result"
+STOP = b"stop\n"
+
+
+class Job(NamedTuple):
+    """What a training process is to do.
+
+    Attributes
+    ----------
+    estimator : estimator
+        Not fitted, unless it is to go on.
+    method : str
+        The name of the method to call with rows and y.
+    shape, dtype : tuple of int and str
+        Of the rows in the file.
+    has_y : bool
+        Whether there is a y.
+    """
+
+    estimator: Any
+    method: str
+    shape: tuple
+    dtype: str
+    has_y: bool
+
+
+class Result(NamedTuple):
+    """What a training process has come to.
+
+    Attributes
+    ----------
+    state : dict or None
+        Fitted attributes, if there are any.
+    warned : list of (str, type)
+        Warnings, with their categories.
+    error : Exception or None
+        What the method raised.
+    """
+
+    state: dict | None
+    warned: list
+    error: Exception | None
+
+
+def is_collection(X):
+    """Whether X is a Dask collection, which nothing is without Dask."""
+    return "dask" in sys.modules and hasattr(X, "__dask_graph__") and hasattr(X, "to_delayed")
+
+
+# ---- the client
+
+
+def trained(estimator, method, X, y):
+    """Train an estimator in the workers of the current client.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Stays as it is.
+    method : str
+        The name of its method to call with a `Shard` and y.
+    X : Dask array or data frame
+        The rows.
+    y : Dask collection, array or None
+        What belongs to them.
+
+    Returns
+    -------
+    result : Result
+    ending : {"done", "interrupted", "lost"}
+    """
+    client = _client()
+    if _sklearn.callback_names(estimator):
+        raise ValueError(
+            "Callbacks are not called while a Dask collection is fitted: fit without them, and set "
+            "verbose=1 to see how it goes on."
+        )
+    partitions = _Partitions.of(X, y if getattr(estimator, "target_weight", 0) else None)
+    goes_on = hasattr(estimator, "encoder_") and (method != "_fit" or estimator.warm_start)
+    names = _sklearn.feature_names(estimator, partitions.meta, reset=not goes_on)
+    with _Training(client, partitions.homes(client)) as training:
+        shapes = training.store(partitions)
+        facts = {"dtype": partitions.dtype, "has_y": partitions.y is not None}
+        result, ending = training.run([Job(estimator, method, shape, **facts) for shape in shapes])
+    if result.state is not None:
+        result.state.update(names)
+    return result, ending
+
+
+def _client():
+    """Return the current client, or None."""
+    with suppress(ImportError, ValueError):
+        from distributed import default_client
+
+        return default_client()
+    return None
+
+
+def has_client():
+    """Whether there is a client in whose cluster a collection can be fitted."""
+    return _client() is not None
+
+
+class _Partitions(NamedTuple):
+    """The partitions of a collection.
+
+    Attributes
+    ----------
+    X, y : list of Delayed, or None
+        Blocks of rows, and what belongs to them.
+    sizes : list of float
+        Number of rows of each; all the same where they are not known.
+    n_features : int
+        Number of columns.
+    meta : object
+        An empty block.
+    dtype : str
+        What their rows are stored as.
+    futures : list of Future
+        Of what of the collection lies in the cluster already.
+    """
+
+    X: list
+    y: list | None
+    sizes: list
+    n_features: int
+    meta: Any
+    dtype: str
+    futures: list
+
+    @classmethod
+    def of(cls, X, y):
+        """Return those of a table, and of a y that is a collection too, or an array."""
+        from distributed.client import futures_of
+
+        X = _with_whole_rows(X)
+        parts = np.ravel(X.to_delayed(optimize_graph=False)).tolist()
+        sizes = [1.0] * len(parts)
+        if hasattr(X, "chunks") and not np.isnan(X.chunks[0]).any():
+            sizes = list(map(float, X.chunks[0]))
+        facts = (X.shape[1], X._meta, _dtype(X), futures_of(X))
+        return cls(parts, _parts_of_y(y, X, parts), sizes, *facts)
+
+    def homes(self, client):
+        """Return the address of the worker that is to train on each partition.
+
+        Where it lies, or else by its place in the table, so that each worker gets about as many
+        rows and the same ones again.
+        """
+        threads = client.nthreads()
+        if not threads:
+            raise ValueError("The cluster of the current distributed.Client has no worker.")
+        names = {worker: facts["name"] for worker, facts in _facts(client).items()}
+        workers = sorted(threads, key=lambda worker: (str(type(names[worker])), names[worker]))
+        middles = np.cumsum(self.sizes) - np.asarray(self.sizes) / 2
+        places = (middles / (sum(self.sizes) or 1) * len(workers)).astype(int)
+        where = client.who_has(self.futures) if self.futures else {}
+        where = {str(key): sorted(holders) for key, holders in where.items()}
+        homes = []
+        for part, place in zip(self.X, places, strict=True):
+            holders = where.get(str(part.key)) or [workers[min(place, len(workers) - 1)]]
+            homes.append(holders[0])
+        return homes
+
+
+def _with_whole_rows(X):
+    """Return a collection whose partitions have all columns."""
+    if X.ndim != 2:
+        raise ValueError(f"Expected 2D array, got a Dask collection of {X.ndim} dimensions.")
+    if hasattr(X, "rechunk") and len(X.chunks[1]) > 1:
+        return X.rechunk({1: -1})
+    return X
+
+
+def _dtype(X):
+    """Return the type in which rows of a collection are stored."""
+    if not hasattr(X, "dtypes"):  # an array
+        return X.dtype.str if X.dtype.kind in "biuf" and X.dtype.itemsize <= 8 else "<f8"
+    return "<f4" if all(dtype == np.float32 for dtype in X.dtypes) else "<f8"
+
+
+def _parts_of_y(y, X, parts):
+    """Return the part of y that belongs to each partition of X."""
+    if y is None:
+        return None
+    if not is_collection(y):
+        import dask.array as da
+
+        y = da.from_array(np.asarray(y), chunks=len(y))
+    if hasattr(X, "chunks") and hasattr(y, "rechunk") and not np.isnan(X.chunks[0]).any():
+        if sum(X.chunks[0]) != y.shape[0]:
+            raise ValueError(f"X has {sum(X.chunks[0])} rows, and y has {y.shape[0]}.")
+        y = y.rechunk({0: X.chunks[0]} | ({1: -1} if y.ndim > 1 else {}))
+    of_y = np.ravel(y.to_delayed(optimize_graph=False)).tolist()
+    if len(of_y) != len(parts):
+        raise ValueError(
+            f"X has {len(parts)} partitions, and y has {len(of_y)}: give both the same, for "
+            "instance by X.compute_chunk_sizes()."
+        )
+    return of_y
+
+
+def _facts(client):
+    """Return what the scheduler knows of each worker."""
+    return client.scheduler_info(n_workers=-1)["workers"]
+
+
+class _Training:
+    """The processes that train in the workers of a cluster; all are gone when it is left.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Of the cluster.
+    homes : list of str
+        Address of the worker of each partition.
+    """
+
+    def __init__(self, client, homes):
+        self.client, self.homes, self.token = client, homes, f"skae-{uuid4().hex}"
+        self.workers = list(dict.fromkeys(homes))
+        self.futures, self.places = [], []
+
+    def __enter__(self):
+        try:
+            self.client.subscribe_topic(self.token, _print_event)
+            self.places = self._results([self._submit(w, _prepare) for w in self.workers])
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.client.unsubscribe_topic(self.token)
+        self.client.cancel(self.futures)
+        present = [worker for worker in self.workers if worker not in self._lost()]
+        if present:
+            self.client.run(_end, self.token, workers=present, on_error="ignore")
+
+    def store(self, partitions):
+        """Let each worker write its partitions to a file; return the shapes of the files."""
+        from dask import delayed
+
+        shapes = dict.fromkeys(self.workers, (0, partitions.n_features))
+        folders = dict(zip(self.workers, (place[0] for place in self.places), strict=True))
+        ys = partitions.y or [None] * len(partitions.X)
+        for number, (block, y, home) in enumerate(zip(partitions.X, ys, self.homes, strict=True)):
+            append = delayed(_append, pure=False)
+            parts = (folders[home], number, block, y, partitions.dtype)
+            shapes[home] = append(*parts, shapes[home])
+        futures = [
+            self.client.compute(shape, workers=[worker], allow_other_workers=False)
+            for worker, shape in shapes.items()
+        ]
+        self.futures += futures
+        return self._results(futures)
+
+    def run(self, jobs):
+        """Start the processes and wait for what they come to; return it, and what ended it."""
+        endpoints = [endpoint for _, endpoint in self.places]
+        futures = [
+            self._submit(worker, _run_process, folder, job, endpoints, index)
+            for index, (worker, (folder, _), job) in enumerate(
+                zip(self.workers, self.places, jobs, strict=True)
+            )
+        ]
+        is_stopped, deadline, lost = False, np.inf, []
+        while any(future.status == "pending" for future in futures):
+            try:
+                time.sleep(_INTERVAL)
+                lost = self._lost()
+                errors = [f.result() for f in _done(futures) if f.result().error is not None]
+                if any(result.state for result in errors):
+                    break
+                if (lost or errors) and deadline == np.inf:
+                    deadline = time.monotonic() + _REPORT
+                present = [f for f, w in zip(futures, self.workers, strict=True) if w not in lost]
+                if time.monotonic() > deadline or len(_done(present)) == len(present):
+                    break
+            except KeyboardInterrupt:
+                if is_stopped:
+                    raise
+                is_stopped = True
+                self.client.run(_stop, self.token, workers=self.workers, on_error="ignore")
+        return _joint([future.result() for future in _done(futures)], lost, is_stopped)
+
+    def _submit(self, worker, function, *arguments):
+        options = {"workers": [worker], "allow_other_workers": False, "pure": False}
+        future = self.client.submit(function, self.token, *arguments, **options)
+        self.futures.append(future)
+        return future
+
+    def _results(self, futures):
+        """Wait for some futures.
+
+        Raises
+        ------
+        WorkerLostError
+            If one of the workers is lost.
+        """
+        while any(future.status == "pending" for future in futures):
+            time.sleep(_INTERVAL / 10)
+            gone = [worker for worker in self.workers if worker not in self.client.nthreads()]
+            if gone:
+                raise WorkerLostError(_lost_text(gone) + " Nothing was learnt yet.")
+        return [future.result() for future in futures]
+
+    def _lost(self):
+        """Return the workers that are gone, or were not heard of while others were."""
+        heard = {worker: facts["last_seen"] for worker, facts in _facts(self.client).items()}
+        latest = max(heard.values(), default=0.0)
+        return [w for w in self.workers if latest - heard.get(w, -np.inf) > _PATIENCE]
+
+
+def _done(futures):
+    """Return those that have a result, or an error."""
+    return [future for future in futures if future.status != "pending"]
+
+
+def _print_event(event):
+    """Print what a training process has printed."""
+    _, line = event
+    print(line, end="", flush=True)  # noqa: T201
+
+
+def _lost_text(workers):
+    return f"Lost of the Dask cluster: {', '.join(map(str, workers))}."
+
+
+def _joint(results, lost, is_stopped):
+    """Return one result for those of all processes, and what ended them."""
+    errors = [result.error for result in results if result.error is not None]
+    for error in errors:
+        if not isinstance(error, WorkerLostError):
+            raise error
+    with_state = [result for result in results if result.state is not None]
+    if not (errors or lost):
+        return with_state[0], "interrupted" if is_stopped else "done"
+    text = _lost_text(lost) if lost else str(errors[0])
+    for result in with_state:
+        return result._replace(error=WorkerLostError(text)), "lost"
+    raise WorkerLostError(f"{text} Nothing was learnt yet.")
+
+
+# ---- the workers
+
+# Processes of this worker, by token.
+_processes = {}
+
+
+def _prepare(token):
+    """Make the folder of a training; return it, and where its process will listen."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    folder = Path(worker.local_directory) / token
+    folder.mkdir(parents=True)
+    host = urlsplit(worker.address).hostname
+    family = socket.AF_INET6 if ":" in (host or "") else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.bind((host or "localhost", 0))
+        port = listener.getsockname()[1]
+    return str(folder), f"[{host}]:{port}" if family == socket.AF_INET6 else f"{host}:{port}"
+
+
+def _append(folder, number, block, y, dtype, shape):
+    """Write a block of rows behind those that are there, and its y; return the new shape.
+
+    At its place, for a task may be made twice.
+    """
+    n_rows, n_features = shape
+    block = check_array(
+        block, dtype=np.dtype(dtype), ensure_all_finite="allow-nan", ensure_min_samples=0
+    )
+    if block.shape[1] != n_features:
+        raise ValueError(f"A partition has {block.shape[1]} columns, another has {n_features}.")
+    path = Path(folder) / ROWS
+    path.touch()
+    with path.open("r+b") as file:
+        file.truncate(n_rows * n_features * block.itemsize)
+        file.seek(0, os.SEEK_END)
+        np.ascontiguousarray(block).tofile(file)
+    if y is not None:
+        y = np.asarray(y)
+        if len(y) != len(block):
+            raise ValueError(f"A partition of X has {len(block)} rows, and that of y {len(y)}.")
+        np.save(Path(folder) / f"{TARGET}-{number:09}.npy", y)
+    return n_rows + len(block), n_features
+
+
+def _run_process(token, folder, job, endpoints, index):
+    """Train in a process of its own, and return its result."""
+    from distributed import get_worker
+
+    folder, worker = Path(folder), get_worker()
+    (folder / JOB).write_bytes(pickle.dumps(job))
+    environ = os.environ | {"OMP_NUM_THREADS": str(worker.state.nthreads)}
+    environ.pop("TF_CONFIG", None)
+    if len(endpoints) > 1:
+        task = {"cluster": {"worker": endpoints}, "task": {"type": "worker", "index": index}}
+        environ["TF_CONFIG"] = json.dumps(task)
+    command = [sys.executable, "-m", "skae._dask_process", str(folder)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=environ, stderr=log, **pipes)
+    _processes[token] = process
+    try:
+        for line in process.stdout:
+            if index == 0:
+                worker.log_event(token, line.decode(errors="replace"))
+        code = process.wait()
+    finally:
+        _kill(token)
+    if (folder / RESULT).exists():
+        return pickle.loads((folder / RESULT).read_bytes())
+    text = f"The training process of worker {index} ended with code {code}."
+    if code > 0:
+        lines = (folder / "log").read_text(errors="replace").splitlines()
+        text += f" It said: {' '.join(lines[-2:])}"
+    return Result(None, [], WorkerLostError(text))
+
+
+def _stop(token):
+    """Ask the process of this worker to stop at its next evaluation."""
+    if process := _processes.get(token):
+        process.stdin.write(STOP)
+        process.stdin.flush()
+
+
+def _kill(token):
+    if process := _processes.pop(token, None):
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+def _end(token, dask_worker):
+    """Kill the process of this worker, and remove its folder."""
+    _kill(token)
+    shutil.rmtree(Path(dask_worker.local_directory) / token, ignore_errors=True)
+
+
+# ---- lazily
+
+
+def lazily(method, X, columns=None, dtype=None):
+    """Apply a method of a fitted estimator to the partitions of a collection, when asked for.
+
+    Parameters
+    ----------
+    method : callable
+        Gives a row, or with `columns=None` a number, for each row of a block.
+    X : Dask array or data frame
+        The rows.
+    columns : sequence of str, optional
+        Names of the columns of the result.
+    dtype : dtype, optional
+        Of the result; by default that of the rows: float32 for float32, else float64.
+
+    Returns
+    -------
+    result : Dask array, or a data frame or series with the index of X
+    """
+    X = _with_whole_rows(X)
+    dtype = np.dtype(dtype or (np.float32 if _dtype(X) == "<f4" else np.float64))
+    shape = (0,) if columns is None else (0, len(columns))
+    empty = np.empty(shape, dtype)
+    if hasattr(X, "map_blocks"):
+        options = {"drop_axis": 1} if columns is None else {"chunks": (X.chunks[0], shape[1:])}
+        return X.map_blocks(partial(_of_block, method, empty), dtype=dtype, meta=empty, **options)
+    import pandas as pd
+
+    meta = pd.Series(empty) if columns is None else pd.DataFrame(empty, columns=list(columns))
+    meta.index = X._meta.index[:0]
+    return X.map_partitions(partial(_of_frame, method, meta), meta=meta)
+
+
+def _of_block(method, empty, block):
+    return method(block) if len(block) else empty
+
+
+def _of_frame(method, meta, frame):
+    if not len(frame):
+        return meta
+    options = {"index": frame.index} | ({"columns": meta.columns} if meta.ndim > 1 else {})
+    return type(meta)(method(frame), **options)

@@ -1,0 +1,68 @@
+"""The process that trains for a worker of a Dask cluster: `python -m skae._dask_process FOLDER`.
+
+It ends with its worker, which holds the other end of its standard input, and stops at the next
+evaluation when it is told so there.
+"""
+
+import os
+import pickle
+import sys
+import threading
+import warnings
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+
+from ._dask import JOB, RESULT, ROWS, STOP, TARGET, Result
+from ._table import Shard
+from ._tensorflow import import_tensorflow
+
+
+def main(folder):
+    """Do the job in a folder, and leave the result there."""
+    job, stop = pickle.loads((folder / JOB).read_bytes()), threading.Event()
+    threading.Thread(target=_listen, args=(stop,), daemon=True).start()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        error = _train(job, folder, stop.is_set)
+    estimator, params = job.estimator, job.estimator.get_params(deep=False)
+    state = {name: value for name, value in vars(estimator).items() if name not in params}
+    warned = [(str(warning.message), warning.category) for warning in caught]
+    result = Result(state if hasattr(estimator, "encoder_") else None, warned, error)
+    path = folder / RESULT
+    path.with_suffix(".part").write_bytes(pickle.dumps(result))
+    path.with_suffix(".part").rename(path)
+
+
+def _listen(stop):
+    """Set the event when the worker asks for it; end with the worker."""
+    for line in sys.stdin.buffer:
+        if line == STOP:
+            stop.set()
+    os._exit(1)
+
+
+def _train(job, folder, asks_to_stop):
+    """Call the estimator's method on the rows; return what it raises."""
+    tf, scope = import_tensorflow(), nullcontext()
+    rows, y = np.empty(job.shape, job.dtype), None
+    if job.shape[0]:
+        rows = np.memmap(folder / ROWS, job.dtype, "r", shape=job.shape)
+    if job.has_y:
+        parts = [np.load(path) for path in sorted(folder.glob(f"{TARGET}-*.npy"))]
+        y = np.concatenate(parts)
+    try:
+        if "TF_CONFIG" in os.environ:
+            scope = tf.distribute.MultiWorkerMirroredStrategy().scope()
+        with scope:
+            getattr(job.estimator, job.method)(Shard(rows), y, asks_to_stop)
+    except Exception as error:
+        return error
+    return None
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
+    sys.stdout.flush()
+    os._exit(0)  # without waiting for the others, or for threads of TensorFlow's
