@@ -44,7 +44,6 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _n_features_out(self):
         return self.n_components_
 
-    @property
     def _names_in(self):
         """Names of the columns of rows."""
         return _sklearn.check_feature_names_in(self)
@@ -82,7 +81,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         check_is_fitted(self)
         if is_collection(X):
-            return lazily(self.inverse_transform, X, self._names_in)
+            return lazily(self.inverse_transform, X, self._names_in())
         X = check_array(X, dtype=[np.float64, np.float32])
         if X.shape[1] != self.n_components_:
             raise ValueError(
@@ -106,7 +105,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             What the code keeps of them.
         """
         if is_collection(X):
-            return lazily(self.reconstruct, X, self._names_in)
+            return lazily(self.reconstruct, X, self._names_in())
         network, table = self._prepare(X)
         return table.map(lambda rows: network.decode(network.encode(rows)), network.width)
 

@@ -361,7 +361,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
             In nats, zero where something is missing; float32 for float32 rows, else float64.
         """
         if is_collection(X):
-            return lazily(self.score_features, X, self._names_in)
+            return lazily(self.score_features, X, self._names_in())
         network, table = self._prepare_density(X)
         return table.map(network.entry_log_likelihoods, network.width)
 

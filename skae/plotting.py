@@ -11,11 +11,18 @@ from sklearn.metrics import mean_squared_error
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
-from ._row_displays import ImputationDisplay, ReconstructionDisplay, axes_or_new, dense_rows
+from ._row_displays import (
+    ContributionDisplay,
+    ImputationDisplay,
+    ReconstructionDisplay,
+    axes_or_new,
+    dense_rows,
+)
 
 __all__ = [
     "CodeDisplay",
     "ComponentsDisplay",
+    "ContributionDisplay",
     "ImputationDisplay",
     "LossCurveDisplay",
     "ReconstructionDisplay",

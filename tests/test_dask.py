@@ -1,11 +1,23 @@
-"""Tables larger than memory, in blocks: Dask."""
+"""Tables larger than memory, in blocks: Dask, and a cluster of its workers on this machine."""
+
+import os
+import pickle
+import signal
+import threading
+import time
+import warnings
+from pathlib import Path
 
 import dask.array as da
+import dask.dataframe as dd
 import numpy as np
+import pandas as pd
 import pytest
 from dask_ml.wrappers import Incremental, ParallelPostFit
+from distributed import Client, LocalCluster
+from sklearn.exceptions import ConvergenceWarning
 
-from skae import AutoencoderTransformer
+from skae import AutoencoderTransformer, VariationalAutoencoder
 
 
 @pytest.fixture(scope="module", params=["float64", "float32"])
@@ -63,3 +75,251 @@ def test_incremental_fits_block_by_block(rows):
         expected.partial_fit(block)
     assert wrapped.estimator_.n_samples_seen_ == 300
     np.testing.assert_array_equal(wrapped.estimator_.transform(X), expected.transform(X))
+
+
+@pytest.fixture(scope="module")
+def frames(rows):
+    """A frame with an index that is no range, and the same in partitions."""
+    X, _ = rows
+    frame = pd.DataFrame(X, columns=list("abcdef"), index=np.arange(1000, 1300))
+    return frame, dd.from_pandas(frame, npartitions=3)
+
+
+@pytest.mark.parametrize(
+    ("method", "shape"),
+    [
+        ("transform", (300, 2)),
+        ("reconstruct", (300, 6)),
+        ("score_samples", (300,)),
+    ],
+)
+def test_methods_of_a_collection_are_lazy_and_have_the_bits_of_each_block(
+    rows, fitted, method, shape
+):
+    X, blocks = rows
+    lazy = getattr(fitted, method)(blocks.rechunk((100, 3)))
+    assert isinstance(lazy, da.Array)
+    assert lazy.shape == shape
+    computed = lazy.compute(scheduler="sync")
+    assert lazy.dtype == computed.dtype == (X.dtype if len(shape) == 2 else np.float64)
+    blocks = np.split(X, [100, 200])
+    expected = np.concatenate([getattr(fitted, method)(block) for block in blocks])
+    np.testing.assert_array_equal(computed, expected)
+
+
+def test_codes_of_a_collection_are_decoded_lazily(rows, fitted):
+    X, blocks = rows
+    back = fitted.inverse_transform(fitted.transform(blocks))
+    assert isinstance(back, da.Array)
+    np.testing.assert_array_equal(back.compute(scheduler="sync"), by_block(fitted.reconstruct, X))
+
+
+def test_frames_keep_their_index_and_get_the_names_of_columns(frames, fitted):
+    frame, parts = frames
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # fitted without names
+        codes = fitted.transform(parts)
+        scores = fitted.score_samples(parts).compute(scheduler="sync")
+        computed = codes.compute(scheduler="sync")
+        expected = fitted.transform(frame)
+    assert list(codes.columns) == list(fitted.get_feature_names_out())
+    assert list(computed.index) == list(scores.index) == list(frame.index)
+    np.testing.assert_allclose(computed, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_empty_partitions_are_transformed_too(rows, fitted):
+    X, blocks = rows
+    some = fitted.transform(blocks[blocks[:, 0] > X[:250, 0].max()])
+    expected = fitted.transform(X[X[:, 0] > X[:250, 0].max()]) if len(some.compute()) else X[:0, :2]
+    np.testing.assert_array_equal(some.compute(scheduler="sync"), expected)
+
+
+def test_likelihoods_of_a_collection_are_lazy(rows):
+    X, blocks = rows
+    vae = VariationalAutoencoder(2, max_steps=5, random_state=0).fit(X)
+    for method in ("score_samples", "score_features", "posterior_variance"):
+        lazy = getattr(vae, method)(blocks)
+        assert isinstance(lazy, da.Array)
+        np.testing.assert_array_equal(
+            lazy.compute(scheduler="sync"), by_block(getattr(vae, method), X)
+        )
+
+
+def test_without_a_client_a_collection_is_computed_and_that_is_said(rows):
+    X, blocks = rows
+    ours = AutoencoderTransformer(2, max_steps=5, random_state=0)
+    with pytest.warns(UserWarning, match=r"no distributed\.Client"):
+        ours.fit(blocks)
+    theirs = AutoencoderTransformer(2, max_steps=5, random_state=0).fit(X)
+    np.testing.assert_array_equal(ours.transform(X), theirs.transform(X))
+
+
+# ---- a cluster
+
+
+def is_training():
+    """Whether a training process is left on this machine."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"skae._dask_process" in path.read_bytes():
+                return True
+        except OSError:  # it has just ended
+            continue
+    return False
+
+
+@pytest.fixture(scope="module")
+def client():
+    """A client of a cluster of two workers with a thread each, in processes."""
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(**options) as cluster, Client(cluster) as client:
+        yield client
+
+
+@pytest.fixture
+def table(digits):
+    """Digits, and the same in partitions of unequal length and of half the columns."""
+    X, X_test = digits
+    X = X.astype(np.float32)
+    return X, X_test, da.from_array(X, chunks=((200, 300, 47, 500, 300), (32, 32)))
+
+
+def autoencoder(**params):
+    return AutoencoderTransformer(**{"n_components": 8, "random_state": 0} | params)
+
+
+def test_error(estimator, X):
+    return np.square(estimator.reconstruct(X) - X).mean()
+
+
+test_error.__test__ = False
+
+
+@pytest.mark.slow
+def test_a_fit_in_the_cluster_is_that_of_one_process(client, table):
+    X, X_test, parts = table
+    alone = test_error(autoencoder().fit(X), X_test)
+    ours = autoencoder().fit(parts)
+    assert test_error(ours, X_test) == pytest.approx(alone, rel=0.02)
+    assert ours.n_samples_seen_ == len(X)
+    assert not is_training()
+    again = autoencoder().fit(parts)
+    state = {name: value for name, value in vars(ours).items() if name != "_callbacks"}
+    assert pickle.dumps(state) == pickle.dumps(vars(again))
+    assert test_error(pickle.loads(pickle.dumps(ours)), X_test) == test_error(ours, X_test)
+
+
+@pytest.mark.slow
+def test_partitions_are_fitted_where_they_lie(client, table):
+    _, _, parts = table
+    first, second = sorted(client.nthreads())
+    whole = parts.rechunk((300, 64))
+    futures = [
+        client.persist(whole[a : a + 300], workers=[worker])
+        for a, worker in zip(range(0, 1200, 300), [second, first, second, first], strict=True)
+    ]
+    persisted = da.concatenate(futures).persist()
+    before = client.run(lambda dask_worker: dask_worker.transfer_incoming_count_total)
+    ours = autoencoder(max_steps=100).fit(persisted)
+    after = client.run(lambda dask_worker: dask_worker.transfer_incoming_count_total)
+    assert after == before
+    assert ours.n_samples_seen_ == 1200
+
+
+@pytest.mark.slow
+def test_frames_give_names_and_labels_are_taught(client, digits):
+    X, _ = digits
+    frame = pd.DataFrame(X, columns=[f"p{i}" for i in range(64)])
+    parts = dd.from_pandas(frame, npartitions=4)
+    y = (parts["p20"] > 8).astype(int)
+    ours = autoencoder(max_steps=60, target_weight=0.5).fit(parts, y)
+    assert list(ours.feature_names_in_) == list(frame.columns)
+    untaught = autoencoder(max_steps=60).fit(frame)
+    codes = [estimator.transform(frame) for estimator in (ours, untaught)]
+    taught, plain = (np.corrcoef(code.T, y.compute())[-1, :-1] for code in codes)
+    assert np.square(taught).sum() > np.square(plain).sum()
+
+
+@pytest.mark.slow
+def test_a_stream_of_collections_goes_on(client, table):
+    X, X_test, parts = table
+    ours = autoencoder().partial_fit(parts)
+    first = test_error(ours, X_test)
+    for _ in range(3):
+        ours.partial_fit(parts)
+    assert ours.n_samples_seen_ == 4 * len(X)
+    assert test_error(ours, X_test) < first
+
+
+@pytest.mark.slow
+def test_rows_that_are_refused_by_one_worker_are_refused_by_all(client, table):
+    X, _, parts = table
+    with pytest.raises(ValueError, match="infinity"):
+        autoencoder().fit(da.where(parts == X.max(), np.inf, parts))
+    with pytest.raises(ValueError, match="low < high"):
+        autoencoder(bounds=(1, 0)).fit(parts)
+    with pytest.raises(ValueError, match="2D array"):
+        autoencoder().fit(parts[:, 0])
+    with pytest.raises(ValueError, match="Callbacks"):
+        autoencoder().set_callbacks(object()).fit(parts)
+    assert not is_training()
+
+
+@pytest.mark.slow
+def test_what_the_chief_prints_is_printed_by_the_client(client, table, capsys):
+    autoencoder(max_steps=20, verbose=1).fit(table[2])
+    lines = capsys.readouterr().out.splitlines()
+    steps = [line for line in lines if "step 20/20" in line]
+    assert len(steps) == 1
+
+
+def after(seconds, function):
+    thread = threading.Timer(seconds, function)
+    thread.start()
+    return thread
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_training_and_keeps_the_best(client, table):
+    _, X_test, parts = table
+    pca = test_error(autoencoder(max_steps=1).fit(parts), X_test)
+    ours = autoencoder(max_steps=1_000_000, validation_fraction=0.2)
+
+    def interrupt():
+        while not is_training():
+            time.sleep(0.1)
+        time.sleep(25)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    after(0, interrupt)
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        ours.fit(parts)
+    assert test_error(ours, X_test) < pca
+    assert not is_training()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0, 3, 25])
+def test_a_killed_worker_is_a_connection_error_and_the_cluster_is_usable(client, table, delay):
+    _, X_test, parts = table
+    ours, killed = autoencoder(max_steps=1_000_000, validation_fraction=0.2), []
+
+    def kill():
+        while not is_training():
+            time.sleep(0.05)
+        time.sleep(delay)
+        pid = next(iter(client.run(os.getpid).values()))
+        killed.append(time.monotonic())
+        os.kill(pid, signal.SIGKILL)
+
+    after(0, kill)
+    with pytest.raises(ConnectionError):
+        ours.fit(parts)
+    assert time.monotonic() - killed[0] < 20
+    if delay == 25:
+        assert ours.best_step_ > 0
+        assert test_error(ours, X_test) < 4
+    time.sleep(1)
+    assert not is_training()
+    client.wait_for_workers(2, timeout=60)
+    autoencoder(max_steps=5).fit(parts)

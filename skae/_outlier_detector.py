@@ -1,0 +1,240 @@
+"""The detector of outliers: scikit-learn's manners around a variational autoencoder."""
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from . import _sklearn
+from ._serving import Rows
+from ._sklearn import Interval, VersionMarkMixin
+from ._variational_autoencoder import VariationalAutoencoder
+
+_AUTOENCODER = VariationalAutoencoder._parameter_constraints
+# Parameters that are the autoencoder's.
+_SHARED = ("n_components", "likelihood", "noise_variance", "n_draws", "hidden_layer_sizes")
+_SHARED += ("activation", "bounds", "learning_rate_init", "batch_size", "max_iter", "max_steps")
+_SHARED += ("alpha", "validation_fraction", "random_state", "verbose")
+
+
+class OutlierDetector(VersionMarkMixin, OutlierMixin, BaseEstimator):
+    """Detector of outliers: rows that a variational autoencoder finds less likely than others.
+
+    A :class:`VariationalAutoencoder` learns how the rows come about, and `score_samples` is the
+    log-likelihood that it gives them. Rows below `offset_`, the quantile of the training rows that
+    `contamination` says, are outliers. `score_features` says which features make a row unlikely.
+
+    The columns should be in comparable units: standardise them first, as for PCA.
+
+    Parameters
+    ----------
+    n_components : int, default=16
+        Size of the code, at most the number of features.
+
+    contamination : float, default=0.05
+        Share of the training rows that are outliers, above 0 and below 0.5. As many are below the
+        threshold, and training leaves that share of each batch out, its least likely rows, so that
+        the network does not learn to explain them.
+
+    likelihood : {"gaussian", "bernoulli"}, default="gaussian"
+        "bernoulli" is for features that are 0 or 1.
+
+    noise_variance : {"scalar", "feature"}, default="scalar"
+        Whether the Gaussian noise has one variance for all features, or one for each.
+
+    n_draws : int, default=20
+        Draws of the code by which each row is judged. More give steadier scores, in proportionally
+        more time.
+
+    hidden_layer_sizes, activation, bounds, learning_rate_init, batch_size, max_iter, max_steps, \
+alpha, validation_fraction
+        As in :class:`VariationalAutoencoder`.
+
+    random_state : int, RandomState instance or None, default=None
+        For the hidden layers, the held-out rows, the order of minibatches and the draws.
+
+    verbose : int, default=0
+        If positive, print a line at each evaluation.
+
+    Attributes
+    ----------
+    offset_ : float
+        The threshold: ``decision_function`` is ``score_samples`` minus this.
+    autoencoder_ : VariationalAutoencoder
+        The fitted model of the rows, which draws new ones and has the curves of training.
+    n_iter_ : int
+        Number of epochs of training.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if X had string names.
+
+    See Also
+    --------
+    sklearn.ensemble.IsolationForest : Faster, and needs no units; splits by one column at a time.
+    sklearn.neighbors.LocalOutlierFactor : Compares neighbours, which it must keep.
+
+    Notes
+    -----
+    No likelihood is unusual by itself, so the threshold is a quantile. One row in twenty is a
+    convention for where the share of outliers is not known: training without that share of rows
+    costs hardly any likelihood where there are none. Of few rows the network fits those that it has
+    seen better than new ones, of which more than `contamination` are then below the threshold.
+
+    Missing values are taken, and a row is judged by what is there. Add noise of the width of a unit
+    to columns of whole numbers, as the notes of :class:`VariationalAutoencoder` say. What is not
+    here, such as new rows and streams, is in `autoencoder_`; `fit` alone sets the threshold.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skae import OutlierDetector
+    >>> rng = np.random.default_rng(0)
+    >>> angle = rng.uniform(0, np.pi, size=1000)
+    >>> X = np.column_stack([np.cos(angle), np.sin(angle)]) + rng.normal(scale=0.05, size=(1000, 2))
+    >>> detector = OutlierDetector(contamination=0.01, random_state=0).fit(X)
+    >>> detector.predict([[0.0, 1.0], [0.0, 0.5]])  # on the arc, and in the middle of it
+    array([ 1, -1])
+    """
+
+    _doc_link_module = "skae"
+    _doc_link_template = VariationalAutoencoder._doc_link_template
+
+    _parameter_constraints: dict = {  # noqa: RUF012
+        **{name: _AUTOENCODER[name] for name in _SHARED},
+        "contamination": [Interval(Real, 0, 0.5, closed="neither")],
+    }
+
+    def __init__(
+        self,
+        n_components: int = 16,
+        *,
+        contamination: float = 0.05,
+        likelihood: Literal["gaussian", "bernoulli"] = "gaussian",
+        noise_variance: Literal["scalar", "feature"] = "scalar",
+        n_draws: int = 20,
+        hidden_layer_sizes: int | Sequence[int] = (256,),
+        activation: str = "silu",
+        bounds: Any = "auto",
+        learning_rate_init: float = 7e-3,
+        batch_size: int = 256,
+        max_iter: int | Literal["auto"] = "auto",
+        max_steps: int | None = None,
+        alpha: float = 1.0,
+        validation_fraction: float = 0.1,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.contamination = contamination
+        self.likelihood = likelihood
+        self.noise_variance = noise_variance
+        self.n_draws = n_draws
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.bounds = bounds
+        self.learning_rate_init = learning_rate_init
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.max_steps = max_steps
+        self.alpha = alpha
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_sklearn.validating_parameters
+    def fit(self, X: Rows, y: object = None) -> Self:
+        """Learn how likely rows are, and from where on they are outliers.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data, with or without outliers; in [0, 1] for a Bernoulli likelihood.
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        self : OutlierDetector
+            The fitted detector.
+        """
+        params = {name: getattr(self, name) for name in (*_SHARED, "contamination")}
+        autoencoder = VariationalAutoencoder(**params).fit(X)
+        scores = np.asarray(autoencoder.score_samples(X))
+        names = ("n_features_in_", "feature_names_in_", "n_iter_")
+        state = {name: getattr(autoencoder, name) for name in names if hasattr(autoencoder, name)}
+        state["offset_"] = float(np.quantile(scores, self.contamination))
+        vars(self).pop("feature_names_in_", None)  # of a fit before
+        vars(self).update(state, autoencoder_=autoencoder)
+        return self
+
+    def score_samples(self, X: Rows) -> NDArray[Any]:
+        """Log-likelihood of each row; see :meth:`VariationalAutoencoder.score_samples`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            In nats, float64, low for unusual rows.
+        """
+        check_is_fitted(self)
+        return self.autoencoder_.score_samples(X)
+
+    def score_features(self, X: Rows) -> NDArray[Any]:
+        """Log-likelihood of each entry; see :meth:`VariationalAutoencoder.score_features`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples, n_features_in_)
+            In nats, zero where something is missing.
+        """
+        check_is_fitted(self)
+        return self.autoencoder_.score_features(X)
+
+    def decision_function(self, X: Rows) -> NDArray[Any]:
+        """Log-likelihood of each row minus the threshold.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            Negative for outliers.
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Rows) -> NDArray[Any]:
+        """Say which rows are outliers.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+            -1 for outliers and 1 for the others.
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = tags.input_tags.allow_nan = True
+        return tags

@@ -1,0 +1,219 @@
+"""The detector of outliers: scikit-learn's manners, and outliers that are found."""
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+from scipy.sparse import csr_array
+from sklearn.base import clone, is_outlier_detector
+from sklearn.datasets import load_breast_cancer
+from sklearn.ensemble import IsolationForest
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler, scale
+from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
+
+from skae import OutlierDetector, VariationalAutoencoder
+
+QUICK = {"max_steps": 20, "hidden_layer_sizes": (8,), "random_state": 0}
+
+
+def arc(n_rows=400, seed=0):
+    """Rows on half a circle, in four columns."""
+    rng = np.random.default_rng(seed)
+    angle = rng.uniform(0, np.pi, size=n_rows)
+    rows = np.column_stack([np.cos(angle), np.sin(angle), np.cos(angle) ** 2, angle])
+    return rows + rng.normal(scale=0.1, size=rows.shape)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return OutlierDetector(2, **QUICK).fit(arc())
+
+
+@pytest.mark.slow
+@parametrize_with_checks([OutlierDetector(hidden_layer_sizes=(), max_steps=20)])
+def test_passes_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("params", [{}, {"max_steps": 20}])
+def test_with_defaults_fails_no_check_and_skips_only_the_array_api(params):
+    results = check_estimator(OutlierDetector(**params), on_skip=None)
+    not_passed = {r["check_name"]: r["status"] for r in results if r["status"] != "passed"}
+    assert not_passed in ({}, {"check_array_api_input": "skipped"})
+
+
+@pytest.mark.parametrize("contamination", [0.05, 0.49])
+def test_a_share_of_the_training_rows_are_outliers(contamination):
+    detector = OutlierDetector(2, contamination=contamination, **QUICK).fit(arc())
+    assert (detector.predict(arc()) == -1).sum() == round(400 * contamination)
+    expected = np.quantile(detector.score_samples(arc()), contamination)
+    assert detector.offset_ == expected
+    assert isinstance(detector.offset_, float)
+
+
+def test_rows_below_the_threshold_are_outliers(fitted):
+    new = arc(seed=1)
+    scores, decisions, labels = (
+        getattr(fitted, name)(new) for name in ("score_samples", "decision_function", "predict")
+    )
+    np.testing.assert_array_equal(decisions, scores - fitted.offset_)
+    np.testing.assert_array_equal(labels, np.where(decisions < 0, -1, 1))
+    assert labels.dtype.kind == "i"
+    assert 0.01 < (labels == -1).mean() < 0.12
+
+
+def test_its_scores_are_those_of_the_autoencoder(fitted):
+    expected = VariationalAutoencoder(2, contamination=0.05, **QUICK).fit(arc())
+    for name in ("score_samples", "score_features"):
+        np.testing.assert_array_equal(getattr(fitted, name)(arc()), getattr(expected, name)(arc()))
+    assert isinstance(fitted.autoencoder_, VariationalAutoencoder)
+    assert fitted.n_iter_ == expected.n_iter_
+
+
+def test_fitting_and_predicting_at_once_is_one_after_the_other(fitted):
+    labels = OutlierDetector(2, **QUICK).fit_predict(arc())
+    np.testing.assert_array_equal(labels, fitted.predict(arc()))
+
+
+@pytest.mark.slow
+def test_outliers_among_the_training_rows_are_found():
+    X, rng = scale(load_breast_cancer().data), np.random.default_rng(0)
+    odd = rng.choice(len(X), 28, replace=False)
+    X[odd] = X[rng.integers(len(X), size=(28, 30)), np.arange(30)]  # each column is as it was
+    is_odd = np.isin(np.arange(len(X)), odd)
+    detector = OutlierDetector(random_state=0)
+    labels = detector.fit_predict(X)
+    assert (labels[is_odd] == -1).mean() > 0.7
+    area = roc_auc_score(~is_odd, detector.score_samples(X))
+    assert area > 0.95
+    assert area > roc_auc_score(~is_odd, IsolationForest(random_state=0).fit(X).score_samples(X))
+
+
+def test_far_rows_are_outliers_however_far(fitted):
+    for far in (10.0, 1e6, 1e100, 1e300):
+        assert (fitted.predict(far + arc(3)) == -1).all()
+
+
+def test_the_feature_that_does_not_fit_has_the_lowest_score(fitted):
+    odd = arc(50, seed=1)
+    odd[:, 1] += 8
+    assert (fitted.score_features(odd).argmin(axis=1) == 1).mean() > 0.9
+
+
+def test_rows_with_gaps_are_judged_by_what_is_there(fitted):
+    X = arc()
+    X[::3, 1] = np.nan
+    for detector in (fitted, OutlierDetector(2, **QUICK).fit(X)):
+        assert np.isfinite(detector.decision_function(X)).all()
+        assert set(detector.predict(X)) == {-1, 1}
+        far = X[:2] + np.array([[10.0], [0.0]])
+        assert list(detector.predict(far)) == [-1, 1]
+    assert (fitted.score_features(X)[::3, 1] == 0).all()
+
+
+def test_names_of_columns_are_kept_and_asked_for(fitted):
+    frame = pd.DataFrame(arc(), columns=list("abcd"))
+    detector = OutlierDetector(2, **QUICK).fit(frame)
+    assert list(detector.feature_names_in_) == list("abcd")
+    np.testing.assert_array_equal(detector.predict(frame), fitted.predict(arc()))
+    with pytest.raises(ValueError, match="feature names"):
+        detector.predict(frame[list("dcba")])
+    assert not hasattr(detector.fit(arc()), "feature_names_in_")
+
+
+def test_containers_give_the_same_bits(fitted):
+    rows = csr_array(arc())
+    detector = OutlierDetector(2, **QUICK).fit(rows)
+    assert detector.offset_ == fitted.offset_
+    np.testing.assert_array_equal(detector.predict(rows), fitted.predict(arc()))
+
+
+def test_zeros_and_ones_are_judged_as_coins():
+    X = (np.random.default_rng(0).uniform(size=(200, 5)) < [0.02, 0.5, 0.98, 0.5, 0.02]) * 1.0
+    detector = OutlierDetector(1, likelihood="bernoulli", **QUICK).fit(X)
+    assert list(detector.predict([[0, 1, 1, 0, 0], [1, 1, 0, 0, 1]])) == [1, -1]
+
+
+@pytest.mark.parametrize("contamination", [0, 0.0, 0.5, -0.1, 1, "auto", None])
+def test_a_contamination_that_is_no_share_below_a_half_is_refused(contamination):
+    detector = OutlierDetector(contamination=contamination)
+    with pytest.raises(InvalidParameterError, match="'contamination' parameter of OutlierDetector"):
+        detector.fit(arc())
+    assert not hasattr(detector, "offset_")
+
+
+def test_other_parameters_are_validated_under_its_name():
+    with pytest.raises(InvalidParameterError, match="'n_draws' parameter of OutlierDetector"):
+        OutlierDetector(n_draws=0).fit(arc())
+
+
+def test_a_failed_fit_leaves_the_fitted_detector(monkeypatch):
+    frame = pd.DataFrame(arc(), columns=list("abcd"))
+    detector = OutlierDetector(2, **QUICK).fit(frame)
+    before, labels = dict(vars(detector)), detector.predict(frame)
+    with pytest.raises(ValueError, match="infinity"):
+        detector.fit(np.full((5, 2), np.inf))
+    assert vars(detector) == before
+
+    def broken(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VariationalAutoencoder, "score_samples", broken)
+        with pytest.raises(KeyboardInterrupt):
+            detector.fit(arc(seed=1))
+    assert vars(detector) == before
+    np.testing.assert_array_equal(detector.predict(frame), labels)
+
+
+def test_a_detector_that_is_not_fitted_says_so_by_its_own_name():
+    for name in ("predict", "decision_function", "score_samples", "score_features"):
+        with pytest.raises(NotFittedError, match="This OutlierDetector instance"):
+            getattr(OutlierDetector(), name)(arc())
+
+
+def test_copies_predict_alike(fitted):
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.decision_function(arc()), fitted.decision_function(arc()))
+    trusted = [
+        "skae._outlier_detector.OutlierDetector",
+        "skae._variational_autoencoder.VariationalAutoencoder",
+    ]
+    again = skops.io.loads(skops.io.dumps(fitted), trusted=trusted)
+    np.testing.assert_array_equal(again.decision_function(arc()), fitted.decision_function(arc()))
+    again = clone(fitted)
+    assert again.get_params() == fitted.get_params()
+    assert not hasattr(again, "offset_")
+    assert again.fit(arc()).offset_ == fitted.offset_
+
+
+@pytest.mark.slow
+def test_an_unpickled_detector_predicts_without_tensorflow(fitted, tmp_path):
+    path = tmp_path / "detector.pkl"
+    path.write_bytes(pickle.dumps(fitted))
+    program = f"""
+import pickle, sys
+detector = pickle.load(open({str(path)!r}, "rb"))
+print(detector.predict({arc(5).tolist()}).tolist())
+assert "tensorflow" not in sys.modules
+"""
+    output = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert eval(output.stdout) == fitted.predict(arc(5)).tolist()
+
+
+def test_is_a_detector_and_ends_a_pipeline():
+    pipe = make_pipeline(StandardScaler(), OutlierDetector(2, **QUICK))
+    assert is_outlier_detector(pipe)
+    labels = pipe.fit_predict(arc())
+    np.testing.assert_array_equal(pipe.predict(arc()), labels)
