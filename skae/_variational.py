@@ -163,7 +163,8 @@ class Variational(Autoencoder):
         known = self._posterior(X)
         weights = [self._log_weights(X, *known, draw[None]) for draw in draws]
         with np.errstate(invalid="ignore"):
-            return np.nan_to_num(logsumexp(weights, axis=0), nan=-np.inf, neginf=-np.inf) - np.log(len(draws))
+            mean = logsumexp(weights, axis=0) - np.log(len(draws))
+            return np.nan_to_num(mean, nan=-np.inf, neginf=-np.inf)
 
 
 def _halved(params, size):

@@ -171,7 +171,7 @@ def is_training():
 @pytest.fixture(scope="module")
 def client():
     """A client of a cluster of two workers with a thread each, in processes."""
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     with LocalCluster(**options) as cluster, Client(cluster) as client:
         yield client
 
