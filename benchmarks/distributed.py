@@ -189,12 +189,15 @@ def main(arguments=None):
     parser.add_argument("--workers", type=positive, default=2, help="most processes (default: 2)")
     parser.add_argument("--max-steps", type=positive, default=400, help="of the fit (default: 400)")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder for what it writes")
+    parser.add_argument("--dask", action="store_true", help="run dask_cluster.py instead")
     parser.add_argument("--job", help="what a worker process is to do; for the script itself")
     options = parser.parse_args(arguments)
     if options.job:
         return work(**json.loads(options.job))
-    if options.workers < 1 or options.max_steps < 1:
-        parser.error("--workers and --max-steps must be at least 1")
+    if options.dask:
+        import dask_cluster
+
+        return dask_cluster.main(["--output", str(options.output)])
     try:
         data = table()
         options.output.mkdir(parents=True, exist_ok=True)
