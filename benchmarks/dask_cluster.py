@@ -7,8 +7,8 @@ largest worker, that of its training process included. Part two, with --large: w
 memory limit write a Parquet table of so many gigabytes, rows on a curved surface with noise, and
 fit it.
 
-Run ``python benchmarks/dask_cluster.py`` or ``python benchmarks/distributed.py --dask``. Writes
-dask_cluster.json below benchmarks/results/ or --output. Stops all that it started.
+Run ``python benchmarks/dask_cluster.py``. Writes dask_cluster.json below benchmarks/results/ or
+--output. Stops all that it started.
 """
 
 import os

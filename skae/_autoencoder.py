@@ -230,10 +230,11 @@ class AutoencoderTransformer(
     zeros, and a row without any as the mean. To fill gaps is
     :class:`AutoencoderImputer`'s work.
 
-    **Several machines.** In the scope of a `tf.distribute` strategy `fit` and `partial_fit` train
-    data-parallel. Every worker is given the same parameters and all rows; each reads its part of a
-    minibatch, and all end with the same bits. A ConnectionError says that a worker was
-    lost; what was learnt until then is kept.
+    **Several machines.** A Dask array or frame is fitted by the workers of the current
+    `distributed.Client`, where its partitions lie. In the scope of a `tf.distribute` strategy `fit`
+    and `partial_fit` train data-parallel: every worker is given the same parameters, and all rows,
+    of which it reads its part of a minibatch, or a :class:`Shard` of its own; all end with the same
+    bits. A ConnectionError says that a worker was lost; what was learnt until then is kept.
 
     **PCA or the trained network?** With few held-out rows the lower error may be luck. So, with
     ``init="pca"``, the network is kept only if a one-sided paired t-test over the held-out rows
@@ -361,7 +362,7 @@ class AutoencoderTransformer(
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, Dask collection} of shape (n_samples, n_features) or Shard
             Training data.
         y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
             What the code should tell, with `target_weight` above zero; otherwise ignored. Floats

@@ -281,10 +281,11 @@ class _Training:
         ys = partitions.y or [None] * len(partitions.X)
         for number, (block, y, home) in enumerate(zip(partitions.X, ys, self.homes, strict=True)):
             append = delayed(_append, pure=False)
-            parts = (folders[home], number, block, y, partitions.dtype)
+            parts = (home, folders[home], number, block, y, partitions.dtype)
             shapes[home] = append(*parts, shapes[home])
+        # not strictly, for that would bind what others compute of the collection to these workers
         futures = [
-            self.client.compute(shape, workers=[worker], allow_other_workers=False)
+            self.client.compute(shape, workers=[worker], allow_other_workers=True)
             for worker, shape in shapes.items()
         ]
         self.futures += futures
@@ -398,11 +399,20 @@ def _prepare(token):
     return str(folder), f"[{host}]:{port}" if family == socket.AF_INET6 else f"{host}:{port}"
 
 
-def _append(folder, number, block, y, dtype, shape):
+def _append(home, folder, number, block, y, dtype, shape):
     """Write a block of rows behind those that are there, and its y; return the new shape.
 
     At its place, for a task may be made twice.
+
+    Raises
+    ------
+    WorkerLostError
+        If this is not the worker that was to do it, which is gone then.
     """
+    from distributed import get_worker
+
+    if get_worker().address != home:
+        raise WorkerLostError(_lost_text([home]) + " Nothing was learnt yet.")
     n_rows, n_features = shape
     block = check_array(
         block, dtype=np.dtype(dtype), ensure_all_finite="allow-nan", ensure_min_samples=0

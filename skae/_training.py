@@ -208,13 +208,13 @@ class TrainingMixin:
             facts = {name: repr(value) for name, value in self.get_params().items()}
             facts["the callbacks"] = repr(_sklearn.callback_names(self))
             facts["random_state"] = "None" if self.random_state is None else f"seed {seed}"
-            facts["the type of X"] = str(table.X.dtype)
-            facts["the columns of X"] = str(columns)
             if table.shards is None:
                 facts["the shape of X"] = str(table.X.shape)
                 sample = np.arange(table.n_rows)[:: max(1, table.n_rows // 100)]
                 facts["the hash of 100 rows of X"] = joblib.hash(table.take(sample))
-            facts["the hash of the fitted network"] = joblib.hash(getattr(self, "encoder_", None))
+            facts["the number of columns of X"] = str(table.n_features)
+            facts["the names of the columns"] = str(columns.get("feature_names_in_"))
+            facts["the type of X"] = str(table.X.dtype)
             table.workers.check_agreement(facts)
         return table.workers.broadcast_object(seed)
 

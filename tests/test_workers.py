@@ -33,7 +33,7 @@ import os, pickle, signal, sys, time
 import numpy as np
 import tensorflow as tf
 from tests.test_workers import SETTINGS, TAUGHT, X, autoencoder, first_step, y
-from skae import _objectives, _workers
+from skae import _objectives, _table, _workers
 
 index = int(sys.argv[1])
 strategy = tf.distribute.MultiWorkerMirroredStrategy()
@@ -129,6 +129,21 @@ results["parameters"] = error_of(autoencoder(noise=index / 10).fit, X)
 results["columns"] = error_of(autoencoder().fit, X[:, index:])
 results["rows"] = error_of(autoencoder().fit, X[index:][:900])
 
+def shard(rows, *cuts):
+    return _table.Shard(np.split(rows, cuts)[index])
+
+for name, params in {**SETTINGS, "taught": TAUGHT}.items():
+    ours = autoencoder(**params).fit(shard(X, 650), np.split(y, [650])[index])
+    results["shards", name] = ours
+    results["shards", name, "state"] = pickle.dumps(vars(ours))
+ours = autoencoder().partial_fit(shard(X[:500], 200)).partial_fit(shard(X[500:], 500))
+results["shards", "stream"], results["shards", "stream", "state"] = ours, pickle.dumps(vars(ours))
+infinite = np.where(X + index > 16, np.inf, X)  # in the second one
+results["shards", "refused"] = error_of(autoencoder().fit, shard(infinite, 650))
+results["shards", "columns"] = error_of(autoencoder().fit, shard(X[:, index:], 650))
+results["shards", "one"] = error_of(autoencoder().fit, shard(X, 650) if index else X)
+results["shards", "none"] = error_of(autoencoder().fit, shard(X[:0], 0))
+
 workers = _workers.current_workers()
 _workers._MOST_BYTES = 1000
 results["message"] = error_of(workers.all_gather_object, bytes(2000 * index))
@@ -217,6 +232,40 @@ def test_workers_that_differ_are_told_so_before_training(trained, name, match):
     for results in trained:
         assert results[name].startswith("ValueError: All workers must be given the same")
         assert match in results[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*SETTINGS, "taught", "stream"])
+def test_shards_train_as_one_table(trained, alone, name):
+    chief, other = trained
+    assert chief["shards", name, "state"] == other["shards", name, "state"]
+    theirs = chief["shards", name]
+    if name in SETTINGS:
+        assert theirs.n_samples_seen_ == len(X)
+        ours = alone[name]
+    elif name == "taught":
+        ours = autoencoder(**TAUGHT).fit(X, y)
+    else:
+        ours = autoencoder().partial_fit(X[:500]).partial_fit(X[500:])
+    np.testing.assert_allclose(theirs.mean_, ours.mean_, atol=1e-9)
+    np.testing.assert_array_equal(theirs.bounds_, ours.bounds_)
+    assert mean_squared_error(theirs) == pytest.approx(mean_squared_error(ours), rel=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("refused", "infinity"),
+        ("columns", "the number of columns of X is 64 on worker 0 and 63 on worker 1"),
+        ("one", "X is all rows on worker 0 and a Shard on worker 1"),
+        ("none", "in every Shard"),
+    ],
+)
+def test_a_shard_that_is_refused_is_refused_by_all_workers(trained, name, match):
+    for results in trained:
+        assert results["shards", name].startswith("ValueError")
+        assert match in results["shards", name]
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ Starts 1 to --workers processes on loopback, each bound to one core and to one t
 each other and with that of one process without a strategy, and rows per second. Also says, from the
 bytes that cross the network in a step, where a network stops being fast enough.
 
-Run ``python benchmarks/distributed.py --workers 2``. Writes distributed.json below
+Run ``python benchmarks/tf_distribute.py --workers 2``. Writes tf_distribute.json below
 benchmarks/results/ or --output. Stops all that it started.
 """
 
@@ -185,19 +185,14 @@ def arithmetic(n_weights, seconds):
 
 def main(arguments=None):
     """Start the workers and compare."""
-    parser = OneLineParser(prog="distributed.py", description=__doc__.splitlines()[0])
+    parser = OneLineParser(prog="tf_distribute.py", description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=positive, default=2, help="most processes (default: 2)")
     parser.add_argument("--max-steps", type=positive, default=400, help="of the fit (default: 400)")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder for what it writes")
-    parser.add_argument("--dask", action="store_true", help="run dask_cluster.py instead")
     parser.add_argument("--job", help="what a worker process is to do; for the script itself")
     options = parser.parse_args(arguments)
     if options.job:
         return work(**json.loads(options.job))
-    if options.dask:
-        import dask_cluster
-
-        return dask_cluster.main(["--output", str(options.output)])
     try:
         data = table()
         options.output.mkdir(parents=True, exist_ok=True)
@@ -227,7 +222,7 @@ def main(arguments=None):
             print(f"{'efficiency':>22}" + "".join(f"{share:>14.2f}" for share in shares))
         results[f"seconds per step, {n_workers}"] = steps
     results["arithmetic"] = arithmetic(alone["weights"], seconds)
-    path = options.output / "distributed.json"
+    path = options.output / "tf_distribute.json"
     path.write_text(json.dumps(results, indent=2) + "\n")
     print(f"Wrote {path}.")
     return None
