@@ -146,6 +146,10 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             One minus the squared error divided by the squared distance from ``mean_``. On the
             training rows of a PCA this is the sum of its ``explained_variance_ratio_``.
         """
+        if is_collection(X):
+            sums = lazily(self._errors_and_distances, X, ("error", "total"), np.float64).sum(axis=0)
+            error, total = np.asarray(sums)
+            return float(1 - error / total) if total else float(error == 0)
         network, table = self._prepare(X)
         # in a unit in which squares neither overflow nor vanish
         distances = abs(np.stack(table.extremes()) - self.mean_)
@@ -161,6 +165,16 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         if total == 0:
             return float(error == 0)
         return float(1 - error / total)
+
+    def _errors_and_distances(self, X):
+        """Return the squared error of each row, and its squared distance from the mean."""
+        _, table = self._prepare(X)
+        mean = self.mean_.astype(table.dtype)
+
+        def distances(rows):
+            return squared_norms(rows - mean, np.isnan(rows) if table.is_incomplete else None)
+
+        return np.column_stack([-self.score_samples(X), table.map(distances)])
 
     def to_keras(self) -> Any:
         """Build the same network as a Keras model.

@@ -139,6 +139,14 @@ def test_empty_partitions_are_transformed_too(rows, fitted):
     np.testing.assert_array_equal(some.compute(scheduler="sync"), expected)
 
 
+def test_a_collection_has_the_score_of_its_rows(rows, frames, fitted):
+    X, blocks = rows
+    assert fitted.score(blocks) == pytest.approx(fitted.score(X), rel=1e-5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # fitted without names
+        assert fitted.score(frames[1]) == pytest.approx(fitted.score(X), rel=1e-5)
+
+
 def test_likelihoods_of_a_collection_are_lazy(rows):
     X, blocks = rows
     vae = VariationalAutoencoder(2, max_steps=5, random_state=0).fit(X)
