@@ -294,31 +294,31 @@ class _Training:
     def run(self, jobs):
         """Start the processes and wait for what they come to; return it, and what ended it."""
         endpoints = [endpoint for _, endpoint in self.places]
-        futures = [
-            self._submit(worker, _run_process, folder, job, endpoints, index)
+        futures = {
+            worker: self._submit(worker, _run_process, folder, job, endpoints, index)
             for index, (worker, (folder, _), job) in enumerate(
                 zip(self.workers, self.places, jobs, strict=True)
             )
-        ]
-        is_stopped, deadline, lost = False, np.inf, []
-        while any(future.status == "pending" for future in futures):
+        }
+        results, lost, is_stopped, deadline = {}, [], False, np.inf
+        while not futures.keys() <= {*results, *lost} and time.monotonic() < deadline:
             try:
                 time.sleep(_INTERVAL)
                 lost = self._lost()
-                errors = [f.result() for f in _done(futures) if f.result().error is not None]
-                if any(result.state for result in errors):
+                for worker, future in futures.items():
+                    if worker not in results and future.status != "pending":
+                        results[worker] = _result(future)
+                failed = [result for result in results.values() if result.error is not None]
+                if any(result.state for result in failed):
                     break
-                if (lost or errors) and deadline == np.inf:
-                    deadline = time.monotonic() + _REPORT
-                present = [f for f, w in zip(futures, self.workers, strict=True) if w not in lost]
-                if time.monotonic() > deadline or len(_done(present)) == len(present):
-                    break
+                if lost or failed:
+                    deadline = min(deadline, time.monotonic() + _REPORT)
             except KeyboardInterrupt:
                 if is_stopped:
                     raise
                 is_stopped = True
                 self.client.run(_stop, self.token, workers=self.workers, on_error="ignore")
-        return _joint([future.result() for future in _done(futures)], lost, is_stopped)
+        return _joint(list(results.values()), lost, is_stopped)
 
     def _submit(self, worker, function, *arguments):
         options = {"workers": [worker], "allow_other_workers": False, "pure": False}
@@ -348,9 +348,12 @@ class _Training:
         return [w for w in self.workers if latest - heard.get(w, -np.inf) > _PATIENCE]
 
 
-def _done(futures):
-    """Return those that have a result, or an error."""
-    return [future for future in futures if future.status != "pending"]
+def _result(future):
+    """Return the result of a process; of one that Dask has lost, its error."""
+    if future.status == "finished":
+        return future.result()
+    reason = repr(future.exception()) if future.status == "error" else future.status
+    return Result(None, [], WorkerLostError(f"Dask has lost a training process: {reason}."))
 
 
 def _print_event(event):

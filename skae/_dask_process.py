@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
+import sklearn
 
 from ._dask import JOB, RESULT, ROWS, STOP, TARGET, Result
 from ._table import Shard
@@ -23,6 +24,7 @@ def main(folder):
     """Do the job in a folder, and leave the result there."""
     job, stop = pickle.loads((folder / JOB).read_bytes()), threading.Event()
     threading.Thread(target=_listen, args=(stop,), daemon=True).start()
+    sklearn.set_config(working_memory=0)  # rows stay in the file, also where there is one process
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         error = _train(job, folder, stop.is_set)
