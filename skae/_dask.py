@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from functools import partial
@@ -102,7 +103,9 @@ def trained(estimator, method, X, y):
     Returns
     -------
     result : Result
-    ending : {"done", "interrupted", "lost"}
+        Of a fitted estimator. With a `WorkerLostError` where a worker was lost.
+    is_stopped : bool
+        Whether an interrupt ended training.
     """
     client = _client()
     if _sklearn.callback_names(estimator):
@@ -116,10 +119,12 @@ def trained(estimator, method, X, y):
     with _Training(client, partitions.homes(client)) as training:
         shapes = training.store(partitions)
         facts = {"dtype": partitions.dtype, "has_y": partitions.y is not None}
-        result, ending = training.run([Job(estimator, method, shape, **facts) for shape in shapes])
+        result, is_stopped = training.run(
+            [Job(estimator, method, shape, **facts) for shape in shapes]
+        )
     if result.state is not None:
         result.state.update(names)
-    return result, ending
+    return result, is_stopped
 
 
 def _client():
@@ -236,8 +241,8 @@ def _parts_of_y(y, X, parts):
 
 
 def _facts(client):
-    """Return what the scheduler knows of each worker."""
-    return client.scheduler_info(n_workers=-1)["workers"]
+    """Return what the scheduler knows of each worker; nothing where it does not answer."""
+    return client.scheduler_info(n_workers=-1).get("workers", {})
 
 
 class _Training:
@@ -270,7 +275,12 @@ class _Training:
         self.client.cancel(self.futures)
         present = [worker for worker in self.workers if worker not in self._lost()]
         if present:
-            self.client.run(_end, self.token, workers=present, on_error="ignore")
+            options = {"workers": present, "on_error": "ignore"}
+            thread = threading.Thread(
+                target=partial(self.client.run, _end, self.token, **options), daemon=True
+            )
+            thread.start()
+            thread.join(_REPORT)  # one that cannot be reached would be waited for
 
     def store(self, partitions):
         """Let each worker write its partitions to a file; return the shapes of the files."""
@@ -292,7 +302,7 @@ class _Training:
         return self._results(futures)
 
     def run(self, jobs):
-        """Start the processes and wait for what they come to; return it, and what ended it."""
+        """Start the processes; return what they come to, and whether they were interrupted."""
         endpoints = [endpoint for _, endpoint in self.places]
         futures = {
             worker: self._submit(worker, _run_process, folder, job, endpoints, index)
@@ -318,7 +328,7 @@ class _Training:
                     raise
                 is_stopped = True
                 self.client.run(_stop, self.token, workers=self.workers, on_error="ignore")
-        return _joint(list(results.values()), lost, is_stopped)
+        return _joint(list(results.values()), lost), is_stopped
 
     def _submit(self, worker, function, *arguments):
         options = {"workers": [worker], "allow_other_workers": False, "pure": False}
@@ -366,18 +376,25 @@ def _lost_text(workers):
     return f"Lost of the Dask cluster: {', '.join(map(str, workers))}."
 
 
-def _joint(results, lost, is_stopped):
-    """Return one result for those of all processes, and what ended them."""
+def _joint(results, lost):
+    """Return one result for those of all processes: a fitted state, with an error if one was lost.
+
+    Raises
+    ------
+    WorkerLostError
+        If there is no state.
+    Exception
+        What the method raised.
+    """
     errors = [result.error for result in results if result.error is not None]
     for error in errors:
         if not isinstance(error, WorkerLostError):
             raise error
-    with_state = [result for result in results if result.state is not None]
-    if not (errors or lost):
-        return with_state[0], "interrupted" if is_stopped else "done"
+    # the same of all that came to an end; else of one that has lost another
+    for result in sorted(results, key=lambda result: result.error is not None):
+        if result.state is not None:
+            return result
     text = _lost_text(lost) if lost else str(errors[0])
-    for result in with_state:
-        return result._replace(error=WorkerLostError(text)), "lost"
     raise WorkerLostError(f"{text} Nothing was learnt yet.")
 
 
