@@ -1,4 +1,4 @@
-"""Dask: a collection is fitted where its partitions lie, and transformed lazily.
+"""Dask: a collection is fitted where its partitions lie.
 
 Each worker of the cluster appends its partitions to a file in its local directory, and starts a
 process that reads them as a memmap and trains on them, as its `Shard`, under a
@@ -26,6 +26,7 @@ import numpy as np
 from sklearn.utils import check_array
 
 from . import _sklearn
+from ._collections import dtype_of_rows, is_collection, with_whole_rows
 from ._workers import WorkerLostError
 
 # The client looks after the workers at this interval, in seconds. A worker that has nothing to do
@@ -76,11 +77,6 @@ class Result(NamedTuple):
     state: dict | None
     warned: list
     error: Exception | None
-
-
-def is_collection(X):
-    """Whether X is a Dask collection, which nothing is without Dask."""
-    return "dask" in sys.modules and hasattr(X, "__dask_graph__") and hasattr(X, "to_delayed")
 
 
 # ---- the client
@@ -173,12 +169,12 @@ class _Partitions(NamedTuple):
         """Return those of a table, and of a y that is a collection too, or an array."""
         from distributed.client import futures_of
 
-        X = _with_whole_rows(X)
+        X = with_whole_rows(X)
         parts = np.ravel(X.to_delayed(optimize_graph=False)).tolist()
         sizes = [1.0] * len(parts)
         if hasattr(X, "chunks") and not np.isnan(X.chunks[0]).any():
             sizes = list(map(float, X.chunks[0]))
-        facts = (X.shape[1], X._meta, _dtype(X), futures_of(X))
+        facts = (X.shape[1], X._meta, dtype_of_rows(X), futures_of(X))
         return cls(parts, _parts_of_y(y, X, parts), sizes, *facts)
 
     def homes(self, client):
@@ -201,22 +197,6 @@ class _Partitions(NamedTuple):
             holders = where.get(str(part.key)) or [workers[min(place, len(workers) - 1)]]
             homes.append(holders[0])
         return homes
-
-
-def _with_whole_rows(X):
-    """Return a collection whose partitions have all columns."""
-    if X.ndim != 2:
-        raise ValueError(f"Expected 2D array, got a Dask collection of {X.ndim} dimensions.")
-    if hasattr(X, "rechunk") and len(X.chunks[1]) > 1:
-        return X.rechunk({1: -1})
-    return X
-
-
-def _dtype(X):
-    """Return the type in which rows of a collection are stored."""
-    if not hasattr(X, "dtypes"):  # an array
-        return X.dtype.str if X.dtype.kind in "biuf" and X.dtype.itemsize <= 8 else "<f8"
-    return "<f4" if all(dtype == np.float32 for dtype in X.dtypes) else "<f8"
 
 
 def _parts_of_y(y, X, parts):
@@ -504,49 +484,3 @@ def _end(token, dask_worker):
     """Kill the process of this worker, and remove its folder."""
     _kill(token)
     shutil.rmtree(Path(dask_worker.local_directory) / token, ignore_errors=True)
-
-
-# ---- lazily
-
-
-def lazily(method, X, columns=None, dtype=None):
-    """Apply a method of a fitted estimator to the partitions of a collection, when asked for.
-
-    Parameters
-    ----------
-    method : callable
-        Gives a row, or with `columns=None` a number, for each row of a block.
-    X : Dask array or data frame
-        The rows.
-    columns : sequence of str, optional
-        Names of the columns of the result.
-    dtype : dtype, optional
-        Of the result; by default that of the rows: float32 for float32, else float64.
-
-    Returns
-    -------
-    result : Dask array, or a data frame or series with the index of X
-    """
-    X = _with_whole_rows(X)
-    dtype = np.dtype(dtype or (np.float32 if _dtype(X) == "<f4" else np.float64))
-    shape = (0,) if columns is None else (0, len(columns))
-    empty = np.empty(shape, dtype)
-    if hasattr(X, "map_blocks"):
-        options = {"drop_axis": 1} if columns is None else {"chunks": (X.chunks[0], shape[1:])}
-        return X.map_blocks(partial(_of_block, method, empty), dtype=dtype, meta=empty, **options)
-    import pandas as pd
-
-    meta = pd.Series(empty) if columns is None else pd.DataFrame(empty, columns=list(columns))
-    meta.index = X._meta.index[:0]
-    return X.map_partitions(partial(_of_frame, method, meta), meta=meta)
-
-
-def _of_block(method, empty, block):
-    return method(block) if len(block) else empty
-
-
-def _of_frame(method, meta, frame):
-    if not len(frame):
-        return meta
-    options = {"index": frame.index} | ({"columns": meta.columns} if meta.ndim > 1 else {})
-    return type(meta)(method(frame), **options)

@@ -14,7 +14,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _sklearn
-from ._dask import is_collection, lazily
+from ._collections import is_collection, lazily
 from ._incomplete import Filling
 from ._network import Autoencoder, squared_norms
 from ._table import Table

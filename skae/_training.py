@@ -9,7 +9,8 @@ from sklearn.utils import check_random_state
 
 from . import _sklearn
 from ._canonical import Canonical
-from ._dask import has_client, is_collection, trained
+from ._collections import is_collection
+from ._dask import has_client, trained
 from ._fitting import (
     MIN_HELD_OUT,
     Run,

@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from . import _sklearn
-from ._dask import is_collection, lazily
+from ._collections import is_collection, lazily
 from ._objectives import Elbo
 from ._parameters import CONSTRAINTS, check_same
 from ._serving import Rows, ServingMixin
