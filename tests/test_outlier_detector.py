@@ -51,7 +51,7 @@ def test_with_defaults_fails_no_check_and_skips_only_the_array_api(params):
     assert not_passed in ({}, {"check_array_api_input": "skipped"})
 
 
-@pytest.mark.parametrize("contamination", [0.05, 0.49])
+@pytest.mark.parametrize("contamination", [pytest.param(0.05, marks=pytest.mark.slow), 0.49])
 def test_a_share_of_the_training_rows_are_outliers(contamination):
     detector = OutlierDetector(2, contamination=contamination, **QUICK).fit(arc())
     assert (detector.predict(arc()) == -1).sum() == round(400 * contamination)
@@ -109,6 +109,7 @@ def test_the_feature_that_does_not_fit_has_the_lowest_score(fitted):
     assert (fitted.score_features(odd).argmin(axis=1) == 1).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_rows_with_gaps_are_judged_by_what_is_there(fitted):
     X = arc()
     X[::3, 1] = np.nan
@@ -137,6 +138,7 @@ def test_containers_give_the_same_bits(fitted):
     np.testing.assert_array_equal(detector.predict(rows), fitted.predict(arc()))
 
 
+@pytest.mark.slow
 def test_zeros_and_ones_are_judged_as_coins():
     X = (np.random.default_rng(0).uniform(size=(200, 5)) < [0.02, 0.5, 0.98, 0.5, 0.02]) * 1.0
     detector = OutlierDetector(1, likelihood="bernoulli", **QUICK).fit(X)
