@@ -222,7 +222,10 @@ def _parts_of_y(y, X, parts):
 
 def _facts(client):
     """Return what the scheduler knows of each worker; nothing where it does not answer."""
-    return client.scheduler_info(n_workers=-1).get("workers", {})
+    # client.scheduler_info would say what the client's heartbeat has heard meanwhile: no worker
+    with suppress(OSError, AttributeError):  # the client has closed
+        return client.sync(client.scheduler.identity)["workers"]
+    return {}
 
 
 class _Training:
