@@ -31,7 +31,7 @@ class Canonical:
             if self.subspace and not is_pca:
                 network = self.subspace.embed(network)
             network = network.astype(table.dtype)
-            if self.whiten:
+            if self.whiten and table.n_rows:  # a shard that is left alone may have none
                 mean, covariance = moments(table.n_rows, *code_sums(network, table))
                 # PCA's components are in order; a rotation would mix those of equal variance
                 whitening = network.whitening(covariance, canonical=not is_pca)

@@ -24,7 +24,10 @@ def dtype_of_rows(X):
     """Return the type in which rows of a collection are stored."""
     if not hasattr(X, "dtypes"):  # an array
         return X.dtype.str if X.dtype.kind in "biuf" and X.dtype.itemsize <= 8 else "<f8"
-    return "<f4" if all(dtype == np.float32 for dtype in X.dtypes) else "<f8"
+    try:
+        return "<f4" if np.result_type(*X.dtypes) == np.float32 else "<f8"
+    except TypeError:  # pandas' own types
+        return "<f8"
 
 
 def lazily(method, X, columns=None, dtype=None):
@@ -60,11 +63,12 @@ def lazily(method, X, columns=None, dtype=None):
 
 
 def _of_block(method, empty, block):
-    return method(block) if len(block) else empty
+    return np.asarray(method(block), dtype=empty.dtype) if len(block) else empty
 
 
 def _of_frame(method, meta, frame):
     if not len(frame):
         return meta
     options = {"index": frame.index} | ({"columns": meta.columns} if meta.ndim > 1 else {})
-    return type(meta)(method(frame), **options)
+    dtype = meta.dtype if meta.ndim == 1 else meta.dtypes.iloc[0]
+    return type(meta)(np.asarray(method(frame), dtype=dtype), **options)

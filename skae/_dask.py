@@ -16,13 +16,14 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from functools import partial
+from copy import copy
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.utils import check_array
 
 from . import _sklearn
@@ -35,8 +36,10 @@ _INTERVAL, _PATIENCE = 0.5, 10.0
 # When one is lost, the others have so many seconds to report what was learnt.
 _REPORT = 7.0
 # What the process finds and leaves in the folder of its job.
-JOB, ROWS, TARGET, RESULT = "job", "rows", "y", "result"
+JOB, ROWS, TARGET, RESULT, STOPPED = "job", "rows", "y", "result", "stopped"
 STOP = b"stop\n"
+# Of the events that tell the client what a process prints.
+TOPIC = "skae"
 
 
 class Job(NamedTuple):
@@ -72,11 +75,14 @@ class Result(NamedTuple):
         Warnings, with their categories.
     error : Exception or None
         What the method raised.
+    is_stopped : bool
+        Whether training ended because it was asked to.
     """
 
     state: dict | None
     warned: list
     error: Exception | None
+    is_stopped: bool = False
 
 
 # ---- the client
@@ -100,8 +106,6 @@ def trained(estimator, method, X, y):
     -------
     result : Result
         Of a fitted estimator. With a `WorkerLostError` where a worker was lost.
-    is_stopped : bool
-        Whether an interrupt ended training.
     """
     client = _client()
     if _sklearn.callback_names(estimator):
@@ -109,18 +113,29 @@ def trained(estimator, method, X, y):
             "Callbacks are not called while a Dask collection is fitted: fit without them, and set "
             "verbose=1 to see how it goes on."
         )
+    if client.scheduler.address.startswith("tls://"):
+        raise ValueError(
+            "The cluster is encrypted, and training in it would not be: its processes talk by "
+            "tf.distribute. Use a cluster in a network that you trust, without tls."
+        )
     partitions = _Partitions.of(X, y if getattr(estimator, "target_weight", 0) else None)
     goes_on = hasattr(estimator, "encoder_") and (method != "_fit" or estimator.warm_start)
     names = _sklearn.feature_names(estimator, partitions.meta, reset=not goes_on)
+    estimator = _to_train(estimator, goes_on)
     with _Training(client, partitions.homes(client)) as training:
         shapes = training.store(partitions)
         facts = {"dtype": partitions.dtype, "has_y": partitions.y is not None}
-        result, is_stopped = training.run(
-            [Job(estimator, method, shape, **facts) for shape in shapes]
-        )
-    if result.state is not None:
-        result.state.update(names)
-    return result, is_stopped
+        result = training.run([Job(estimator, method, shape, **facts) for shape in shapes])
+    result.state.update(names)
+    return result
+
+
+def _to_train(estimator, goes_on):
+    """Return the estimator for the workers, without what an earlier fit has left."""
+    copied = copy(estimator) if goes_on else clone(estimator)
+    if isinstance(estimator.random_state, np.random.RandomState):  # which copies would not advance
+        copied.random_state = int(estimator.random_state.randint(np.iinfo(np.int32).max))
+    return copied
 
 
 def _client():
@@ -170,33 +185,51 @@ class _Partitions(NamedTuple):
         from distributed.client import futures_of
 
         X = with_whole_rows(X)
-        parts = np.ravel(X.to_delayed(optimize_graph=False)).tolist()
+        futures = futures_of(X)
+        parts = np.ravel(X.to_delayed(optimize_graph=not futures)).tolist()
         sizes = [1.0] * len(parts)
         if hasattr(X, "chunks") and not np.isnan(X.chunks[0]).any():
             sizes = list(map(float, X.chunks[0]))
-        facts = (X.shape[1], X._meta, dtype_of_rows(X), futures_of(X))
+        facts = (X.shape[1], X._meta, dtype_of_rows(X), futures)
         return cls(parts, _parts_of_y(y, X, parts), sizes, *facts)
 
     def homes(self, client):
         """Return the address of the worker that is to train on each partition.
 
-        Where it lies, or else by its place in the table, so that each worker gets about as many
-        rows and the same ones again.
+        Where it lies, or what it is made of; or else by its place in the table, so that each worker
+        gets about as many rows and the same ones again.
         """
-        threads = client.nthreads()
-        if not threads:
-            raise ValueError("The cluster of the current distributed.Client has no worker.")
         names = {worker: facts["name"] for worker, facts in _facts(client).items()}
-        workers = sorted(threads, key=lambda worker: (str(type(names[worker])), names[worker]))
+        if not names:
+            raise ValueError("The cluster of the current distributed.Client has no worker.")
+        workers = sorted(names, key=lambda worker: (str(type(names[worker])), names[worker]))
         middles = np.cumsum(self.sizes) - np.asarray(self.sizes) / 2
         places = (middles / (sum(self.sizes) or 1) * len(workers)).astype(int)
         where = client.who_has(self.futures) if self.futures else {}
         where = {str(key): sorted(holders) for key, holders in where.items()}
         homes = []
         for part, place in zip(self.X, places, strict=True):
-            holders = where.get(str(part.key)) or [workers[min(place, len(workers) - 1)]]
-            homes.append(holders[0])
+            holders = self._holders(part, where) if where else []
+            # of several, who has got least
+            holders = holders or [workers[min(place, len(workers) - 1)]]
+            homes.append(min(holders, key=lambda worker: (homes.count(worker), worker)))
         return homes
+
+    @staticmethod
+    def _holders(part, where):
+        """Return the workers that have a partition, or the first thing that it is made of."""
+        from dask.core import get_dependencies
+
+        graph = dict(part.__dask_graph__())
+        upcoming, seen = [part.key], set()
+        while upcoming:
+            key = upcoming.pop()
+            if found := where.get(str(key)):
+                return found
+            if key in graph and key not in seen:
+                upcoming += get_dependencies(graph, key)
+            seen.add(key)
+        return []
 
 
 def _parts_of_y(y, X, parts):
@@ -214,8 +247,8 @@ def _parts_of_y(y, X, parts):
     of_y = np.ravel(y.to_delayed(optimize_graph=False)).tolist()
     if len(of_y) != len(parts):
         raise ValueError(
-            f"X has {len(parts)} partitions, and y has {len(of_y)}: give both the same, for "
-            "instance by X.compute_chunk_sizes()."
+            f"X has {len(parts)} partitions, and y has {len(of_y)}: give both the same, as columns "
+            "of one frame have them, or arrays whose chunk sizes are known."
         )
     return of_y
 
@@ -242,41 +275,53 @@ class _Training:
     def __init__(self, client, homes):
         self.client, self.homes, self.token = client, homes, f"skae-{uuid4().hex}"
         self.workers = list(dict.fromkeys(homes))
-        self.futures, self.places = [], []
+        self.futures, self.folders = [], []
 
     def __enter__(self):
         try:
-            self.client.subscribe_topic(self.token, _print_event)
-            self.places = self._results([self._submit(w, _prepare) for w in self.workers])
+            self.client.subscribe_topic(TOPIC, self._print)
+            self.folders = self._results([self._submit(w, _prepare) for w in self.workers])
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_):
-        self.client.unsubscribe_topic(self.token)
-        self.client.cancel(self.futures)
-        present = [worker for worker in self.workers if worker not in self._lost()]
-        if present:
-            options = {"workers": present, "on_error": "ignore"}
-            thread = threading.Thread(
-                target=partial(self.client.run, _end, self.token, **options), daemon=True
-            )
-            thread.start()
-            thread.join(_REPORT)  # one that cannot be reached would be waited for
+        with suppress(Exception):  # a client that has closed is told by what ended the training
+            self.client.unsubscribe_topic(TOPIC)
+            self.client.cancel(self.futures)
+        self._run_on_workers(_end)
+
+    def _run_on_workers(self, function):
+        """Call a function of the token in all workers that are there, and wait for them shortly."""
+
+        def call():
+            present = [worker for worker in self.workers if worker not in self._lost()]
+            with suppress(Exception):
+                self.client.run(function, self.token, workers=present, on_error="ignore")
+
+        thread = threading.Thread(target=call, daemon=True)
+        thread.start()
+        thread.join(_REPORT)  # one that cannot be reached would be waited for
+
+    def _print(self, event):
+        """Print what a training process of this fit has printed."""
+        _, (token, line) = event
+        if token == self.token:
+            print(line, end="", flush=True)  # noqa: T201
 
     def store(self, partitions):
         """Let each worker write its partitions to a file; return the shapes of the files."""
-        from dask import delayed
+        from dask import annotate, delayed
 
         shapes = dict.fromkeys(self.workers, (0, partitions.n_features))
-        folders = dict(zip(self.workers, (place[0] for place in self.places), strict=True))
+        folders = dict(zip(self.workers, self.folders, strict=True))
         ys = partitions.y or [None] * len(partitions.X)
         for number, (block, y, home) in enumerate(zip(partitions.X, ys, self.homes, strict=True)):
-            append = delayed(_append, pure=False)
-            parts = (home, folders[home], number, block, y, partitions.dtype)
-            shapes[home] = append(*parts, shapes[home])
-        # not strictly, for that would bind what others compute of the collection to these workers
+            parts = (folders[home], number, block, y, partitions.dtype, shapes[home])
+            with annotate(workers=[home], allow_other_workers=False):
+                shapes[home] = delayed(_append, pure=False)(*parts)
+        # the rest not strictly, for others may compute the same, and these workers may be gone then
         futures = [
             self.client.compute(shape, workers=[worker], allow_other_workers=True)
             for worker, shape in shapes.items()
@@ -285,13 +330,12 @@ class _Training:
         return self._results(futures)
 
     def run(self, jobs):
-        """Start the processes; return what they come to, and whether they were interrupted."""
-        endpoints = [endpoint for _, endpoint in self.places]
+        """Start the processes and return what they come to; an interrupt lets them stop."""
+        endpoints = self._results([self._submit(w, _free_endpoint) for w in self.workers])
+        parts = zip(self.workers, self.folders, jobs, strict=True)
         futures = {
             worker: self._submit(worker, _run_process, folder, job, endpoints, index)
-            for index, (worker, (folder, _), job) in enumerate(
-                zip(self.workers, self.places, jobs, strict=True)
-            )
+            for index, (worker, folder, job) in enumerate(parts)
         }
         results, lost, is_stopped, deadline = {}, [], False, np.inf
         while not futures.keys() <= {*results, *lost} and time.monotonic() < deadline:
@@ -310,8 +354,8 @@ class _Training:
                 if is_stopped:
                     raise
                 is_stopped = True
-                self.client.run(_stop, self.token, workers=self.workers, on_error="ignore")
-        return _joint(list(results.values()), lost), is_stopped
+                self._run_on_workers(_stop)
+        return _joint(list(results.values()), lost)
 
     def _submit(self, worker, function, *arguments):
         options = {"workers": [worker], "allow_other_workers": False, "pure": False}
@@ -349,12 +393,6 @@ def _result(future):
     return Result(None, [], WorkerLostError(f"Dask has lost a training process: {reason}."))
 
 
-def _print_event(event):
-    """Print what a training process has printed."""
-    _, line = event
-    print(line, end="", flush=True)  # noqa: T201
-
-
 def _lost_text(workers):
     return f"Lost of the Dask cluster: {', '.join(map(str, workers))}."
 
@@ -367,59 +405,57 @@ def _joint(results, lost):
     WorkerLostError
         If there is no state.
     Exception
-        What the method raised.
+        What the method raised, if there is none.
     """
-    errors = [result.error for result in results if result.error is not None]
-    for error in errors:
-        if not isinstance(error, WorkerLostError):
-            raise error
     # the same of all that came to an end; else of one that has lost another
     for result in sorted(results, key=lambda result: result.error is not None):
         if result.state is not None:
             return result
+    errors = [result.error for result in results if result.error is not None]
+    for error in errors:
+        if not isinstance(error, WorkerLostError):
+            raise error
     text = _lost_text(lost) if lost else str(errors[0])
     raise WorkerLostError(f"{text} Nothing was learnt yet.")
 
 
 # ---- the workers
 
-# Processes of this worker, by token.
+# Processes of the workers of this process, by folder.
 _processes = {}
 
 
 def _prepare(token):
-    """Make the folder of a training; return it, and where its process will listen."""
+    """Make the folder of a training, and return it."""
     from distributed import get_worker
 
-    worker = get_worker()
-    folder = Path(worker.local_directory) / token
+    folder = Path(get_worker().local_directory) / token
     folder.mkdir(parents=True)
-    host = urlsplit(worker.address).hostname
+    return str(folder)
+
+
+def _free_endpoint(_):
+    """Return an address at which a process of this worker can listen."""
+    from distributed import get_worker
+
+    host = urlsplit(get_worker().address).hostname
     family = socket.AF_INET6 if ":" in (host or "") else socket.AF_INET
     with socket.socket(family) as listener:
         listener.bind((host or "localhost", 0))
         port = listener.getsockname()[1]
-    return str(folder), f"[{host}]:{port}" if family == socket.AF_INET6 else f"{host}:{port}"
+    return f"[{host}]:{port}" if family == socket.AF_INET6 else f"{host}:{port}"
 
 
-def _append(home, folder, number, block, y, dtype, shape):
+def _append(folder, number, block, y, dtype, shape):
     """Write a block of rows behind those that are there, and its y; return the new shape.
 
     At its place, for a task may be made twice.
-
-    Raises
-    ------
-    WorkerLostError
-        If this is not the worker that was to do it, which is gone then.
     """
-    from distributed import get_worker
-
-    if get_worker().address != home:
-        raise WorkerLostError(_lost_text([home]) + " Nothing was learnt yet.")
     n_rows, n_features = shape
-    block = check_array(
-        block, dtype=np.dtype(dtype), ensure_all_finite="allow-nan", ensure_min_samples=0
-    )
+    block = check_array(block, ensure_all_finite="allow-nan", ensure_min_samples=0)
+    if not np.can_cast(block.dtype, dtype, "same_kind"):
+        raise ValueError(f"A partition is of type {block.dtype}, and X says that it is {dtype}.")
+    block = block.astype(dtype, copy=False)
     if block.shape[1] != n_features:
         raise ValueError(f"A partition has {block.shape[1]} columns, another has {n_features}.")
     path = Path(folder) / ROWS
@@ -438,8 +474,9 @@ def _append(home, folder, number, block, y, dtype, shape):
 
 def _run_process(token, folder, job, endpoints, index):
     """Train in a process of its own, and return its result."""
-    from distributed import get_worker
+    from distributed import get_worker, secede
 
+    secede()  # the worker's threads are for others: this one waits
     folder, worker = Path(folder), get_worker()
     (folder / JOB).write_bytes(pickle.dumps(job))
     environ = os.environ | {"OMP_NUM_THREADS": str(worker.state.nthreads)}
@@ -451,39 +488,52 @@ def _run_process(token, folder, job, endpoints, index):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environ, stderr=log, **pipes)
-    _processes[token] = process
+    _processes[folder] = process
+    if not folder.exists():  # the training was ended meanwhile
+        _kill(folder)
+    elif (folder / STOPPED).exists():
+        _tell_to_stop(folder)
     try:
         for line in process.stdout:
             if index == 0:
-                worker.log_event(token, line.decode(errors="replace"))
+                worker.log_event(TOPIC, (token, line.decode(errors="replace")))
         code = process.wait()
     finally:
-        _kill(token)
+        _kill(folder)
     if (folder / RESULT).exists():
         return pickle.loads((folder / RESULT).read_bytes())
     text = f"The training process of worker {index} ended with code {code}."
-    if code > 0:
+    if code > 0 and folder.exists():
         lines = (folder / "log").read_text(errors="replace").splitlines()
         text += f" It said: {' '.join(lines[-2:])}"
     return Result(None, [], WorkerLostError(text))
 
 
-def _stop(token):
-    """Ask the process of this worker to stop at its next evaluation."""
-    if process := _processes.get(token):
-        process.stdin.write(STOP)
-        process.stdin.flush()
+def _stop(token, dask_worker):
+    """Ask the process of this worker to stop at its next evaluation, now or when it has started."""
+    folder = Path(dask_worker.local_directory) / token
+    (folder / STOPPED).touch()
+    _tell_to_stop(folder)
 
 
-def _kill(token):
-    if process := _processes.pop(token, None):
+def _tell_to_stop(folder):
+    if process := _processes.get(folder):
+        with suppress(OSError):  # it has ended
+            process.stdin.write(STOP)
+            process.stdin.flush()
+
+
+def _kill(folder):
+    if process := _processes.pop(folder, None):
         process.kill()
         process.wait()
-        process.stdin.close()
-        process.stdout.close()
+        for pipe in (process.stdin, process.stdout):
+            with suppress(OSError):
+                pipe.close()
 
 
 def _end(token, dask_worker):
     """Kill the process of this worker, and remove its folder."""
-    _kill(token)
-    shutil.rmtree(Path(dask_worker.local_directory) / token, ignore_errors=True)
+    folder = Path(dask_worker.local_directory) / token
+    shutil.rmtree(folder, ignore_errors=True)
+    _kill(folder)

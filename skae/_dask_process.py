@@ -25,13 +25,23 @@ def main(folder):
     job, stop = pickle.loads((folder / JOB).read_bytes()), threading.Event()
     threading.Thread(target=_listen, args=(stop,), daemon=True).start()
     sklearn.set_config(working_memory=0)  # rows stay in the file, also where there is one process
+    stopped = []  # what it was told at the evaluations
+
+    def asks_to_stop():
+        stopped.append(stop.is_set())
+        return stopped[-1]
+
+    estimator, params = job.estimator, job.estimator.get_params(deep=False)
+    before = getattr(estimator, "encoder_", None)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        error = _train(job, folder, stop.is_set)
-    estimator, params = job.estimator, job.estimator.get_params(deep=False)
+        error = _train(job, folder, asks_to_stop)
     state = {name: value for name, value in vars(estimator).items() if name not in params}
-    warned = [(str(warning.message), warning.category) for warning in caught]
-    result = Result(state if hasattr(estimator, "encoder_") else None, warned, error)
+    is_new = getattr(estimator, "encoder_", None) is not before
+    not_for_users = (DeprecationWarning, FutureWarning)
+    warned = [(str(w.message), w.category) for w in caught]
+    warned = [pair for pair in warned if not issubclass(pair[1], not_for_users)]
+    result = Result(state if is_new else None, warned, error, any(stopped))
     path = folder / RESULT
     path.with_suffix(".part").write_bytes(pickle.dumps(result))
     path.with_suffix(".part").rename(path)
@@ -47,14 +57,15 @@ def _listen(stop):
 
 def _train(job, folder, asks_to_stop):
     """Call the estimator's method on the rows; return what it raises."""
-    tf, scope = import_tensorflow(), nullcontext()
-    rows, y = np.empty(job.shape, job.dtype), None
-    if job.shape[0]:
-        rows = np.memmap(folder / ROWS, job.dtype, "r", shape=job.shape)
-    if job.has_y:
-        parts = [np.load(path) for path in sorted(folder.glob(f"{TARGET}-*.npy"))]
-        y = np.concatenate(parts)
+    rows, y, scope = np.empty(job.shape, job.dtype), None, nullcontext()
     try:
+        tf = import_tensorflow()
+        if job.shape[0]:
+            rows = np.memmap(folder / ROWS, job.dtype, "r", shape=job.shape)
+        if job.has_y:  # labels may be objects; the worker wrote the files
+            paths = sorted(folder.glob(f"{TARGET}-*.npy"))
+            parts = [np.load(path, allow_pickle=True) for path in paths]
+            y = np.concatenate([part for part in parts if len(part)] or parts[:1])
         if "TF_CONFIG" in os.environ:
             scope = tf.distribute.MultiWorkerMirroredStrategy().scope()
         with scope:

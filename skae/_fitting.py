@@ -443,11 +443,12 @@ def run_fit(table, start, plan, splits, seed, observer):
             latest = make(group, plan, len(runs))
             if not runs:
                 observer.outcome = Outcome.of(latest[:1], plan.against_pca)
+                if observer.outcome.network is None and table.shards is not None:
+                    # if a worker is lost, so are its rows: no PCA of all could be made then
+                    start = latest[0].start.without_bounds()
+                    observer.outcome = observer.outcome._replace(network=start)
             if latest[0].ending in BROKEN_OFF:
-                outcome, run = observer.outcome, latest[0]
-                if outcome.network is None and table.shards is not None:  # rows for PCA are lost
-                    outcome = outcome._replace(network=run.start.without_bounds())
-                return outcome._replace(ending=run.ending, error=run.error)
+                return observer.outcome._replace(ending=latest[0].ending, error=latest[0].error)
             runs += latest
             plan = plan._replace(stop=runs[0].steps[-1])  # the others run as long as the first
         together = Outcome.of(runs, plan.against_pca)

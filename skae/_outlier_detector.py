@@ -10,8 +10,10 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from . import _sklearn
+from ._collections import is_collection, lazily
 from ._serving import Rows
 from ._sklearn import Interval, VersionMarkMixin
+from ._table import Shard
 from ._variational_autoencoder import VariationalAutoencoder
 
 _AUTOENCODER = VariationalAutoencoder._parameter_constraints
@@ -162,12 +164,14 @@ alpha, validation_fraction
         self : OutlierDetector
             The fitted detector.
         """
+        if isinstance(X, Shard):
+            raise TypeError("OutlierDetector needs all rows in one process, for its threshold.")
         params = {name: getattr(self, name) for name in (*_SHARED, "contamination")}
         autoencoder = VariationalAutoencoder(**params).fit(X)
         scores = np.asarray(autoencoder.score_samples(X))
         names = ("n_features_in_", "feature_names_in_", "n_iter_")
         state = {name: getattr(autoencoder, name) for name in names if hasattr(autoencoder, name)}
-        state["offset_"] = float(np.quantile(scores, self.contamination))
+        state["offset_"] = float(np.quantile(scores, self.contamination, method="higher"))
         vars(self).pop("feature_names_in_", None)  # of a fit before
         vars(self).update(state, autoencoder_=autoencoder)
         return self
@@ -232,7 +236,10 @@ alpha, validation_fraction
         labels : ndarray of shape (n_samples,)
             -1 for outliers and 1 for the others.
         """
-        return np.where(self.decision_function(X) < 0, -1, 1)
+        if is_collection(X):
+            check_is_fitted(self)
+            return lazily(self.predict, X, dtype=int)
+        return np.where(self.score_samples(X) < self.offset_, -1, 1)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -62,6 +62,12 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             Their codes, float32 for float32 rows, else float64.
         """
         if is_collection(X):
+            check_is_fitted(self)
+            if _sklearn.output_container("transform", self) != "default":
+                raise ValueError(
+                    "transform gives a Dask array for a Dask array, and a frame for a frame: it "
+                    "cannot give what set_output asks for. Use set_output(transform='default')."
+                )
             return lazily(self.transform, X, self.get_feature_names_out())
         network, table = self._prepare(X)
         return table.map(network.encode, network.width)
@@ -105,6 +111,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             What the code keeps of them.
         """
         if is_collection(X):
+            check_is_fitted(self)
             return lazily(self.reconstruct, X, self._names_in())
         network, table = self._prepare(X)
         return table.map(lambda rows: network.decode(network.encode(rows)), network.width)
@@ -124,6 +131,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             infinity where that is beyond it.
         """
         if is_collection(X):
+            check_is_fitted(self)
             return lazily(self.score_samples, X, dtype=np.float64)
         network, table = self._prepare(X)
         network = network.rescaled(self.scale_).astype(table.dtype)
@@ -147,8 +155,9 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             training rows of a PCA this is the sum of its ``explained_variance_ratio_``.
         """
         if is_collection(X):
-            sums = lazily(self._errors_and_distances, X, ("error", "total"), np.float64).sum(axis=0)
-            error, total = np.asarray(sums)
+            check_is_fitted(self)
+            parts = lazily(self._errors_and_distances, X, ("error", "total"), np.float64)
+            error, total = np.asarray(parts.sum(axis=0))
             return float(1 - error / total) if total else float(error == 0)
         network, table = self._prepare(X)
         # in a unit in which squares neither overflow nor vanish
@@ -167,14 +176,19 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return float(1 - error / total)
 
     def _errors_and_distances(self, X):
-        """Return the squared error of each row, and its squared distance from the mean."""
-        _, table = self._prepare(X)
-        mean = self.mean_.astype(table.dtype)
+        """Return the squared error of each row, and its squared distance from the mean.
+
+        In units of the scale.
+        """
+        network, table = self._prepare(X)
+        network = network.rescaled(self.scale_).astype(table.dtype)
 
         def distances(rows):
-            return squared_norms(rows - mean, np.isnan(rows) if table.is_incomplete else None)
+            missing = np.isnan(rows) if table.is_incomplete else None
+            return squared_norms((rows - self.mean_) / self.scale_, missing)
 
-        return np.column_stack([-self.score_samples(X), table.map(distances)])
+        errors = table.map(network.squared_errors, network.width)
+        return np.column_stack([errors, table.map(distances)])
 
     def to_keras(self) -> Any:
         """Build the same network as a Keras model.

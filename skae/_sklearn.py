@@ -16,6 +16,7 @@ from sklearn.utils._mask import _get_mask as get_mask
 from sklearn.utils._missing import is_scalar_nan
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import Interval, MissingValues, StrOptions, validate_params
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import _check_feature_names
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
 
@@ -72,6 +73,11 @@ _NOT_THE_USERS = ("skae", "sklearn", "joblib")
 def callback_names(estimator):
     """Names of the classes of an estimator's callbacks."""
     return [type(callback).__name__ for callback in getattr(estimator, _CALLBACKS, [])]
+
+
+def output_container(method, estimator):
+    """Return what `set_output` or scikit-learn's configuration asks a method to give."""
+    return _get_output_config(method, estimator)["dense"]
 
 
 def feature_names(estimator, X, *, reset):

@@ -107,13 +107,13 @@ class TrainingMixin:
             _sklearn.warn(_NO_CLIENT, UserWarning)
             X, y = (part.compute() if is_collection(part) else part for part in (X, y))
             return getattr(self, method)(X, y)
-        result, is_stopped = trained(self, method, X, y)
+        result = trained(self, method, X, y)
         self._adopt(result.state)
         for text, category in result.warned:
             _sklearn.warn(text, category)
         if result.error is not None:
             raise result.error
-        _tell("interrupted" if is_stopped else "done", None)
+        _tell("interrupted" if result.is_stopped else "done", None)
         return self
 
     def _partial_fit(self, X, y=None, asks_to_stop=None):

@@ -338,6 +338,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
             In nats, float64; minus infinity where numbers overflow.
         """
         if is_collection(X):
+            check_is_fitted(self)
             return lazily(self.score_samples, X, dtype=np.float64)
         network, table = self._prepare_density(X)
         draws = np.random.default_rng(_DRAW_SEED)
@@ -361,6 +362,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
             In nats, zero where something is missing; float32 for float32 rows, else float64.
         """
         if is_collection(X):
+            check_is_fitted(self)
             return lazily(self.score_features, X, self._names_in())
         network, table = self._prepare_density(X)
         return table.map(network.entry_log_likelihoods, network.width)
@@ -397,6 +399,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
             rows, else float64.
         """
         if is_collection(X):
+            check_is_fitted(self)
             return lazily(self.posterior_variance, X, self.get_feature_names_out())
         network, table = self._prepare_density(X)
         return table.map(network.code_variances, network.width)

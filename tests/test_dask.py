@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 import warnings
+from copy import copy
 from pathlib import Path
 
 import dask.array as da
@@ -15,7 +16,7 @@ import pandas as pd
 import pytest
 from dask_ml.wrappers import Incremental, ParallelPostFit
 from distributed import Client, LocalCluster, wait
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from skae import AutoencoderTransformer, VariationalAutoencoder
 
@@ -134,14 +135,30 @@ def test_frames_keep_their_index_and_get_the_names_of_columns(frames, fitted):
 
 def test_empty_partitions_are_transformed_too(rows, fitted):
     X, blocks = rows
-    some = fitted.transform(blocks[blocks[:, 0] > X[:250, 0].max()])
-    expected = fitted.transform(X[X[:, 0] > X[:250, 0].max()]) if len(some.compute()) else X[:0, :2]
-    np.testing.assert_array_equal(some.compute(scheduler="sync"), expected)
+    least = X[100:250, 0].max()  # none of the second partition is above
+    some = fitted.transform(blocks[blocks[:, 0] > least])
+    kept = [block[block[:, 0] > least] for block in np.split(X, [100, 250])]
+    expected = [fitted.transform(block) for block in kept if len(block)]
+    assert len(expected) < 3
+    np.testing.assert_array_equal(
+        some.compute(scheduler="sync"), np.concatenate([X[:0, :2], *expected])
+    )
+
+
+def test_what_a_collection_cannot_give_is_refused(rows, fitted):
+    _, blocks = rows
+    with pytest.raises(ValueError, match="set_output"):
+        copy(fitted).set_output(transform="pandas").transform(blocks)
+    for method in ("transform", "reconstruct", "score_samples", "inverse_transform", "score"):
+        with pytest.raises(NotFittedError):
+            getattr(AutoencoderTransformer(), method)(blocks)
 
 
 def test_a_collection_has_the_score_of_its_rows(rows, frames, fitted):
     X, blocks = rows
     assert fitted.score(blocks) == pytest.approx(fitted.score(X), rel=1e-5)
+    far = AutoencoderTransformer(2, max_steps=5, random_state=0).fit(X * np.float32(1e25))
+    assert far.score(blocks * np.float32(1e25)) == pytest.approx(far.score(X * np.float32(1e25)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # fitted without names
         assert fitted.score(frames[1]) == pytest.approx(fitted.score(X), rel=1e-5)
@@ -217,8 +234,7 @@ def test_a_fit_in_the_cluster_is_that_of_one_process(client, table):
     assert ours.n_samples_seen_ == len(X)
     assert not is_training()
     again = autoencoder().fit(parts)
-    state = {name: value for name, value in vars(ours).items() if name != "_callbacks"}
-    assert pickle.dumps(state) == pickle.dumps(vars(again))
+    assert pickle.dumps(vars(ours)) == pickle.dumps(vars(again))
     assert test_error(pickle.loads(pickle.dumps(ours)), X_test) == test_error(ours, X_test)
 
 
@@ -238,6 +254,13 @@ def test_partitions_are_fitted_where_they_lie(client, digits):
     assert max(after[worker] - before[worker] for worker in after) < X.nbytes / 4  # the weights
     assert ours.n_samples_seen_ == len(X)
     np.testing.assert_allclose(ours.mean_, X.mean(axis=0), rtol=1e-5)
+    frame = pd.DataFrame(X).rename(columns=str)
+    frame = client.persist(dd.from_pandas(frame, npartitions=4), workers=[first])
+    wait(frame)
+    before = client.run(lambda dask_worker: dask_worker.transfer_outgoing_bytes_total)
+    autoencoder(max_steps=5).fit(frame * 2)
+    after = client.run(lambda dask_worker: dask_worker.transfer_outgoing_bytes_total)
+    assert max(after[worker] - before[worker] for worker in after) < X.nbytes / 4
 
 
 @pytest.mark.slow
@@ -252,6 +275,33 @@ def test_frames_give_names_and_labels_are_taught(client, digits):
     codes = [estimator.transform(frame) for estimator in (ours, untaught)]
     taught, plain = (np.corrcoef(code.T, y.compute())[-1, :-1] for code in codes)
     assert np.square(taught).sum() > np.square(plain).sum()
+
+
+@pytest.mark.slow
+def test_labels_may_be_strings_and_workers_may_have_few_partitions_or_no_rows(client, digits):
+    X = digits[0]
+    parts = da.from_array(X, chunks=((1, 0, 40, 1306), 64)).map_blocks(slowly, dtype=X.dtype)
+    labels = np.where(X[:, 20] > 8, "dark", "light")
+    ours = autoencoder(max_steps=20, target_weight=0.5).fit(parts, labels.astype(object))
+    assert ours.n_samples_seen_ == len(X)
+    with pytest.raises(ValueError, match="one row is required"):
+        autoencoder().fit(parts[parts[:, 20] > 17])
+
+
+def slowly(block):
+    time.sleep(0.2)
+    return block
+
+
+@pytest.mark.slow
+def test_a_failed_fit_leaves_the_fitted_estimator(client, digits):
+    X = digits[0]
+    ours = autoencoder(max_steps=5).fit(X)
+    before = pickle.dumps(vars(ours))
+    frame = pd.DataFrame(np.where(X == 16, np.inf, X)).rename(columns=str)
+    with pytest.raises(ValueError, match="infinity"):
+        ours.fit(dd.from_pandas(frame, npartitions=2))
+    assert pickle.dumps(vars(ours)) == before
 
 
 @pytest.mark.slow
