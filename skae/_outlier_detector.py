@@ -21,6 +21,8 @@ _AUTOENCODER = VariationalAutoencoder._parameter_constraints
 _SHARED = ("n_components", "likelihood", "noise_variance", "n_draws", "hidden_layer_sizes")
 _SHARED += ("activation", "bounds", "learning_rate_init", "batch_size", "max_iter", "max_steps")
 _SHARED += ("alpha", "validation_fraction", "random_state", "verbose")
+# Stands for a log-likelihood of minus infinity where the threshold is computed.
+_LEAST = -1e300
 
 
 class OutlierDetector(VersionMarkMixin, OutlierMixin, BaseEstimator):
@@ -171,7 +173,8 @@ alpha, validation_fraction
         scores = np.asarray(autoencoder.score_samples(X))
         names = ("n_features_in_", "feature_names_in_", "n_iter_")
         state = {name: getattr(autoencoder, name) for name in names if hasattr(autoencoder, name)}
-        state["offset_"] = float(np.quantile(scores, self.contamination, method="higher"))
+        scores = np.nan_to_num(scores, neginf=_LEAST)  # between infinities there is no quantile
+        state["offset_"] = float(np.quantile(scores, self.contamination))
         vars(self).pop("feature_names_in_", None)  # of a fit before
         vars(self).update(state, autoencoder_=autoencoder)
         return self
