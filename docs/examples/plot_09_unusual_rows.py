@@ -1,0 +1,101 @@
+"""
+Unusual rows, and which features make them so
+=============================================
+
+`OutlierDetector` finds rows that are unlikely, and `ContributionDisplay` says which features make
+them so. In some test rows of breast_cancer one measurement is turned to the other side of its mean:
+a value that is usual by itself, but not beside the others. IsolationForest, which splits by one
+column at a time, does no better than chance. The likelihood of PCA finds nearly as many, but does
+not name a feature.
+"""
+
+# %%
+# Fifteen wrong entries
+# ---------------------
+# Training rows are as they are. Test rows are standardised as training rows; of 15 of them, one
+# entry at more than a standard deviation from the mean gets the other sign.
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.datasets import load_breast_cancer
+from sklearn.decomposition import PCA
+from sklearn.ensemble import IsolationForest
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import train_test_split
+from sklearn.neighbors import LocalOutlierFactor
+from sklearn.preprocessing import StandardScaler
+
+from skae import OutlierDetector
+from skae.plotting import ContributionDisplay
+
+data = load_breast_cancer()
+train, test = train_test_split(data.data, random_state=0)
+scaler = StandardScaler().fit(train)
+train, test = scaler.transform(train), scaler.transform(test)
+
+rng = np.random.default_rng(0)
+rows = rng.choice(np.flatnonzero((np.abs(test) > 1).any(axis=1)), 15, replace=False)
+columns = np.array([rng.choice(np.flatnonzero(np.abs(test[i]) > 1)) for i in rows])
+test[rows, columns] *= -1
+is_wrong = np.isin(np.arange(len(test)), rows)
+
+# %%
+# Who finds them?
+# ---------------
+detector = OutlierDetector(16, random_state=0).fit(train)
+others = {
+    "PCA's likelihood": PCA(16, random_state=0),
+    "IsolationForest": IsolationForest(random_state=0),
+    "LocalOutlierFactor": LocalOutlierFactor(novelty=True),
+}
+scores = {"OutlierDetector": detector.score_samples(test)}
+scores |= {name: other.fit(train).score_samples(test) for name, other in others.items()}
+for name, score in scores.items():
+    print(f"{name:19} area under the ROC curve {roc_auc_score(is_wrong, -score):.3f}")
+
+is_flagged = detector.predict(test) == -1
+print(
+    f"flagged: {is_flagged[is_wrong].sum()} of {is_wrong.sum()} wrong rows, "
+    f"{is_flagged[~is_wrong].sum()} of {(~is_wrong).sum()} others"
+)
+
+# %%
+# The threshold is that below which one training row in twenty lies. Test rows are new to the
+# network, so that more of the others are flagged than that.
+fig, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
+decision = detector.decision_function(test)
+low = -400  # further ones are drawn there
+bins = np.linspace(low, decision.max(), 41)
+labels = {"as measured": ~is_wrong, "one entry wrong": is_wrong}
+for (name, chosen), color in zip(labels.items(), ["C0", "C1"], strict=True):
+    ax.hist(decision[chosen].clip(low), bins=bins, label=name, color=color, alpha=0.7)
+ax.axvline(0, color="0.3", linestyle="--", label="threshold")
+ax.set(xlabel="decision_function, nats", ylabel="test rows", yscale="log", ylim=(0.5, None))
+ax.set_title("Test rows of breast_cancer, with fifteen wrong entries")
+ax.legend(loc="upper left")
+plt.show()
+
+# %%
+# Why are they unusual?
+# ---------------------
+# Bars show by how much each entry is less likely than is usual for its feature. Where two
+# measurements contradict each other, as a symmetry and another symmetry, both are less likely.
+fig, ax = plt.subplots(figsize=(6.4, 5), layout="constrained")
+shown = rows[:4]
+display = ContributionDisplay.from_estimator(
+    detector, test, rows=shown, n_features=4, feature_names=data.feature_names, ax=ax
+)
+for axes, j in zip(display.axes_[:, 0], columns, strict=False):
+    axes.set_title(f"wrong: {data.feature_names[j]}", loc="right", fontsize="small", weight="bold")
+fig.suptitle("What makes four rows unlikely")
+plt.show()
+
+# %%
+# The place of the wrong entry among the 30 of its row, from the one that contributes most:
+entries = detector.score_features(test)
+order = (entries - np.median(entries, axis=0))[rows].argsort(axis=1)
+places = 1 + np.argmax(order == columns[:, None], axis=1)
+print("places:", *np.sort(places))
+print(
+    f"first in {(places == 1).sum()} of {len(rows)} rows, in the first three in "
+    f"{(places <= 3).sum()}"
+)
