@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import optree
 from scipy.special import stdtrit
+from threadpoolctl import threadpool_limits
 
 from . import _loop
 from ._network import Autoencoder
@@ -217,8 +218,12 @@ def train(runs, rngs, observer=None, state=None):
         n_stacked=len(runs) if len(runs) > 1 else None,
     )
     observer, error = observer or Observer(), None
+    # NumPy fills rows in a thread of its own, beside the threads of the compiled step: more of them
+    # would get in each other's way
+    n_threads = 1 if any(table.filling is not None for table in tables) else None
     try:
-        ending = _advance(runs, chunks, observer)
+        with threadpool_limits(n_threads, user_api="blas"):
+            ending = _advance(runs, chunks, observer)
     except KeyboardInterrupt:
         if workers.n_workers > 1:  # the others cannot know, and wait
             raise
