@@ -33,8 +33,9 @@ from ._workers import WorkerLostError
 # The client looks after the workers at this interval, in seconds. A worker that has nothing to do
 # but to wait for its process, and has not been heard of for so long, is lost.
 _INTERVAL, _PATIENCE = 0.5, 10.0
-# When one is lost, the others have so many seconds to report what was learnt.
-_REPORT = 6.0
+# When one is lost, the others have so many seconds to report what was learnt, for TensorFlow may
+# need eight to notice; and cleaning up is waited for so long.
+_REPORT, _CLEAN_UP = 8.0, 1.5
 # What the process finds and leaves in the folder of its job.
 JOB, ROWS, TARGET, RESULT, STOPPED = "job", "rows", "y", "result", "stopped"
 STOP = b"stop\n"
@@ -302,7 +303,7 @@ class _Training:
 
         thread = threading.Thread(target=call, daemon=True)
         thread.start()
-        thread.join(_REPORT / 2)  # one that cannot be reached would be waited for
+        thread.join(_CLEAN_UP)  # one that cannot be reached would be waited for
 
     def _print(self, event):
         """Print what a training process of this fit has printed."""
