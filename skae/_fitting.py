@@ -450,8 +450,8 @@ def run_fit(table, start, plan, splits, seed, observer):
                 observer.outcome = Outcome.of(latest[:1], plan.against_pca)
                 if observer.outcome.network is None and table.shards is not None:
                     # if a worker is lost, so are its rows: no PCA of all could be made then
-                    start = latest[0].start.without_bounds()
-                    observer.outcome = observer.outcome._replace(network=start)
+                    pca = latest[0].start.without_bounds()
+                    observer.outcome = observer.outcome._replace(network=pca)
             if latest[0].ending in BROKEN_OFF:
                 return observer.outcome._replace(ending=latest[0].ending, error=latest[0].error)
             runs += latest

@@ -218,6 +218,7 @@ class TrainingMixin:
             facts["the number of columns of X"] = str(table.n_features)
             facts["the names of the columns"] = str(columns.get("feature_names_in_"))
             facts["the type of X"] = str(table.X.dtype)
+            facts["the hash of the fitted network"] = joblib.hash(getattr(self, "encoder_", None))
             table.workers.check_agreement(facts)
         return table.workers.broadcast_object(seed)
 

@@ -136,6 +136,8 @@ for name, params in {**SETTINGS, "taught": TAUGHT}.items():
     ours = autoencoder(**params).fit(shard(X, 650), np.split(y, [650])[index])
     results["shards", name] = ours
     results["shards", name, "state"] = pickle.dumps(vars(ours))
+few = autoencoder(max_steps=40).fit(shard(X[:200], 120))  # several splits
+results["shards", "few"], results["shards", "few", "state"] = few, pickle.dumps(vars(few))
 ours = autoencoder().partial_fit(shard(X[:500], 200)).partial_fit(shard(X[500:], 500))
 results["shards", "stream"], results["shards", "stream", "state"] = ours, pickle.dumps(vars(ours))
 infinite = np.where(X + index > 16, np.inf, X)  # in the second one
@@ -235,7 +237,7 @@ def test_workers_that_differ_are_told_so_before_training(trained, name, match):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*SETTINGS, "taught", "stream"])
+@pytest.mark.parametrize("name", [*SETTINGS, "taught", "few", "stream"])
 def test_shards_train_as_one_table(trained, alone, name):
     chief, other = trained
     assert chief["shards", name, "state"] == other["shards", name, "state"]
@@ -245,6 +247,8 @@ def test_shards_train_as_one_table(trained, alone, name):
         ours = alone[name]
     elif name == "taught":
         ours = autoencoder(**TAUGHT).fit(X, y)
+    elif name == "few":
+        ours = autoencoder(max_steps=40).fit(X[:200])
     else:
         ours = autoencoder().partial_fit(X[:500]).partial_fit(X[500:])
     np.testing.assert_allclose(theirs.mean_, ours.mean_, atol=1e-9)
