@@ -129,6 +129,10 @@ results["parameters"] = error_of(autoencoder(noise=index / 10).fit, X)
 results["columns"] = error_of(autoencoder().fit, X[:, index:])
 results["rows"] = error_of(autoencoder().fit, X[index:][:900])
 
+other = autoencoder(max_steps=2, warm_start=True).fit(X)
+other.encoder_["intercepts"][0] += index
+results["network"] = error_of(other.fit, X)
+
 def shard(rows, *cuts):
     return _table.Shard(np.split(rows, cuts)[index])
 
@@ -228,6 +232,7 @@ def test_all_workers_end_with_the_same_bits(trained, name):
         ("columns", "the shape of X is (1000, 64) on worker 0 and (1000, 63) on worker 1"),
         ("rows", "the hash of 100 rows of X is"),
         ("y", "the hash of y is"),
+        ("network", "the hash of the fitted network is"),
     ],
 )
 def test_workers_that_differ_are_told_so_before_training(trained, name, match):
