@@ -12,6 +12,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 
 import skae.plotting
+from skae._sklearn import EstimatorMixin
 
 # enable_iterative_imputer: an example that is not run still has its names looked up.
 
@@ -23,6 +24,7 @@ project_copyright = author
 version = release = skae.__version__
 
 extensions = [
+    "myst_parser",  # the changelog and the benchmarks are the repository's own files
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "numpydoc",
@@ -31,7 +33,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "drawings", "examples", "generated/changelog.rst"]
+exclude_patterns = ["_build", "drawings", "examples"]
 nitpicky = True
 # Types in numpydoc's fields that are words, and names that are explained in the text alone.
 nitpick_ignore_regex = [("py:.*", r"(?!skae\.).*")]
@@ -65,6 +67,9 @@ if not has_gallery:
     extensions.remove("sphinx_gallery.gen_gallery")
 autosummary_context = {"has_gallery": has_gallery}
 
+# The HTML diagrams of the examples link to the reference beside them, wherever the site is.
+EstimatorMixin._doc_link_template = "../generated/skae.{estimator_name}.html"
+
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "auto_examples",
@@ -87,6 +92,7 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = "skae"
 html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
 html_css_files = ["skae.css"]
 html_copy_source = html_show_sourcelink = False
 html_show_sphinx = False
@@ -104,33 +110,6 @@ html_theme_options = {
 }
 html_sidebars = {page: [] for page in ("index", "install", "benchmarks", "changelog")}
 copybutton_exclude = ".linenos, .gp, .go"  # copies what is typed, not what is printed
-
-# ---- the changelog
-
-
-def _restructured(markdown):
-    """Return the changelog's Markdown, of which it uses little, as reStructuredText."""
-    lines = []
-    for line in markdown.splitlines():
-        line = re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", line)
-        line = re.sub(r"(?<!`)`([^`]+)`(?!`)", r"``\1``", line)
-        if line.startswith("## "):
-            title = line.removeprefix("## ")
-            lines += [title, "-" * len(title)]
-        elif not line.startswith("# "):
-            lines.append(line)
-    return "\n".join(lines) + "\n"
-
-
-def _write_changelog():
-    text = _restructured((HERE.parent / "CHANGELOG.md").read_text(encoding="utf-8"))
-    path = HERE / "generated" / "changelog.rst"
-    path.parent.mkdir(exist_ok=True)
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        path.write_text(text, encoding="utf-8")
-
-
-_write_changelog()
 
 # ---- what docstrings need
 

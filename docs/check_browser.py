@@ -1,0 +1,158 @@
+"""Open the built pages in Chromium and report what a reader would stumble over.
+
+``python docs/check_browser.py docs/_build/html`` or ``make -C docs browser``. Needs the extras
+``docs`` and ``browser``, and Chromium (``apt install chromium``). Each page is opened as on a
+desktop, on a phone 390 pixels wide, and in dark mode. The exit status is 1 if there is a finding:
+
+- an error on the console, an answer that is not found, a request that leaves the machine;
+- a link to a page or an anchor of the site that is not there;
+- axe-core's rules: alternative texts, contrast, names of links and buttons;
+- a page that is wider than the phone;
+- a search for ``inverse_transform`` that does not find it.
+"""
+
+import shutil
+import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import unquote, urldefrag, urlsplit
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+SWITCHES = [
+    "--no-sandbox",  # root has none
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # nothing leaves the machine
+]
+# What new_context of playwright is told of each reader.
+READERS = {
+    "desktop": {"viewport": {"width": 1280, "height": 800}, "color_scheme": "light"},
+    "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
+    "dark": {"viewport": {"width": 1280, "height": 800}, "color_scheme": "dark"},
+}
+SEARCHED, FOUND = "inverse_transform", "skae.AutoencoderTransformer.inverse_transform"
+LINKS = "[...document.querySelectorAll('a[href]')].map(a => a.href)"
+ANCHORS = "[...document.querySelectorAll('[id], a[name]')].map(a => a.id || a.name)"
+# axe-core's settings: the rules of WCAG, levels A and AA, but not of what other tools wrote.
+RULES = {
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"],
+    "resultTypes": ["violations"],
+    "preload": False,  # it would ask for style sheets by wrong addresses
+}
+NOT_OURS = [[".citation-list"], [".sk-top-container"]]  # docutils' lists, scikit-learn's diagrams
+WIDTH = "document.documentElement.scrollWidth"
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        """Print nothing for each request."""
+
+
+def _serve(folder):
+    """Serve a folder on a free port of this machine, and return the server and its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder))
+    Thread(target=server.serve_forever, daemon=True).start()
+    return server, f"http://127.0.0.1:{server.server_port}/"
+
+
+def _watch(page, site, found):
+    """Append to `found` what goes wrong while the page loads."""
+
+    def on_request(request):
+        if not request.url.startswith((site, "data:", "blob:")):
+            found.append(f"asks for {request.url}")
+
+    page.on("request", on_request)
+    page.on("console", lambda m: found.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: found.append(str(error)))
+    page.on("response", lambda r: found.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+
+
+def _accessibility(page):
+    """Yield a line for each element that breaks one of axe-core's rules."""
+    for rule in Axe().run(page, {"exclude": NOT_OURS}, RULES).response["violations"]:
+        for node in rule["nodes"]:
+            yield f"{rule['id']}: {node['html'][:120]} ({rule['help']})"
+
+
+def _open_pages(context, site, pages, found):
+    """Open each page; return its links, and its anchors."""
+    links, anchors = {}, {}
+    for name in pages:
+        page, problems = context.new_page(), []
+        _watch(page, site, problems)
+        page.goto(site + name, wait_until="load")
+        problems += _accessibility(page)
+        width, screen = page.evaluate(WIDTH), page.viewport_size["width"]
+        if width > screen:
+            problems.append(f"is {width} pixels wide on a screen of {screen}")
+        links[name], anchors[name] = page.evaluate(LINKS), set(page.evaluate(ANCHORS))
+        page.close()
+        found += [f"{name}: {problem}" for problem in problems]
+    return links, anchors
+
+
+def _broken_links(folder, site, links, anchors):
+    """Yield a line for each link to a file or an anchor that the site does not have."""
+    for name, targets in links.items():
+        for target in sorted(set(targets)):
+            if not target.startswith(site):
+                continue
+            address, anchor = urldefrag(target)
+            path = unquote(urlsplit(address).path).lstrip("/") or "index.html"
+            if not (folder / path).is_file():
+                yield f"{name}: there is no {path}"
+            elif anchor and path in anchors and unquote(anchor) not in anchors[path]:
+                yield f"{name}: {path} has no anchor {anchor}"
+
+
+def _search(context, site, found):
+    """Search as a reader does, and look for the method among what is shown."""
+    page, problems = context.new_page(), []
+    _watch(page, site, problems)
+    page.goto(f"{site}search.html?q={SEARCHED}")
+    page.wait_for_selector("#search-results .search li a")
+    shown = page.locator("#search-results .search li").all_inner_texts()
+    if not any(FOUND in text for text in shown):
+        problems.append(f"does not find {FOUND} but {shown}")
+    found += [f"search for {SEARCHED}: {problem}" for problem in problems]
+    page.close()
+
+
+def findings(folder, executable):
+    """Return a line for each thing that is wrong, having opened all pages as each reader."""
+    paths = (path.relative_to(folder) for path in folder.rglob("*.html"))
+    pages = sorted(str(path) for path in paths if path.parts[0] != "_static")
+    found = []
+    server, site = _serve(folder)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=SWITCHES)
+        for reader, settings in READERS.items():
+            context, seen = browser.new_context(**settings), []
+            links, anchors = _open_pages(context, site, pages, seen)
+            _search(context, site, seen)
+            found += [f"{reader}: {line}" for line in seen]
+            context.close()
+        browser.close()
+    server.shutdown()
+    found += _broken_links(folder, site, links, anchors)
+    sys.stdout.write(f"{len(pages)} pages, {len(READERS)} readers, {len(found)} findings\n")
+    return found
+
+
+def main():
+    """Print the findings, and return whether there are any."""
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
+        sys.stdout.write(f"No browser: none of {', '.join(BROWSERS)} is installed.\n")
+        return 1
+    found = findings(Path(sys.argv[1]).resolve(), executable)
+    sys.stdout.write("".join(f"{line}\n" for line in found))
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
