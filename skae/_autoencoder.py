@@ -12,7 +12,7 @@ from . import _sklearn
 from ._objectives import Imputation, Reconstruction, Supervised
 from ._parameters import CONSTRAINTS
 from ._serving import Rows, ServingMixin
-from ._sklearn import CallbackSupportMixin, VersionMarkMixin
+from ._sklearn import CallbackSupportMixin, EstimatorMixin
 from ._training import TrainingMixin
 
 # For type checkers.
@@ -30,7 +30,7 @@ def _ignores_y(estimator):
 
 
 class AutoencoderTransformer(
-    CallbackSupportMixin, VersionMarkMixin, TrainingMixin, ServingMixin, BaseEstimator
+    CallbackSupportMixin, EstimatorMixin, TrainingMixin, ServingMixin, BaseEstimator
 ):
     """Autoencoder that starts as PCA and only gets better.
 
@@ -281,10 +281,6 @@ class AutoencoderTransformer(
     >>> bool(pca_error > 1.8 * ((ae.reconstruct(test) - test) ** 2).mean())
     True
     """
-
-    # The HTML diagram's link.
-    _doc_link_module = "skae"
-    _doc_link_template = "https://pypi.org/project/skae/"
 
     _parameter_constraints: dict = CONSTRAINTS
 

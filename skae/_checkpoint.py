@@ -52,6 +52,13 @@ class Checkpoint:
     def setup(self, estimator, context):
         """Refuse a path that cannot be written, before training.
 
+        Parameters
+        ----------
+        estimator : estimator
+            The estimator that is fitted; not used.
+        context : sklearn.callback.CallbackContext
+            Context of the fit; not used.
+
         Raises
         ------
         TypeError
@@ -76,10 +83,29 @@ class Checkpoint:
         return path, path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
 
     def on_fit_task_begin(self, estimator, context):
-        """Do nothing."""
+        """Do nothing.
+
+        Parameters
+        ----------
+        estimator : estimator
+            The estimator that is fitted; not used.
+        context : sklearn.callback.CallbackContext
+            Context of the task; not used.
+        """
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator):
-        """Save it, if the estimator says what it would be now: not all do, at each task."""
+        """Save the fitted estimator, if there is one.
+
+        Parameters
+        ----------
+        estimator : estimator
+            The estimator that is fitted; not used.
+        context : sklearn.callback.CallbackContext
+            Context of the task; not used.
+        fitted_estimator : estimator or None
+            The estimator, as if `fit` had stopped at the end of this task. If this is None, nothing
+            is saved.
+        """
         if fitted_estimator is None:
             return
         saved = without_callbacks(copy(fitted_estimator))  # they are of this fit alone
@@ -94,4 +120,12 @@ class Checkpoint:
             beside.unlink(missing_ok=True)
 
     def teardown(self, estimator, context):
-        """Do nothing."""
+        """Do nothing.
+
+        Parameters
+        ----------
+        estimator : estimator
+            The estimator that is fitted; not used.
+        context : sklearn.callback.CallbackContext
+            Context of the fit; not used.
+        """

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _sklearn
 from ._autoencoder import AutoencoderTransformer
-from ._sklearn import BaseImputer, Interval, MissingValues, VersionMarkMixin
+from ._sklearn import BaseImputer, EstimatorMixin, Interval, MissingValues
 
 _AUTOENCODER = AutoencoderTransformer._parameter_constraints
 # Parameters that are the autoencoder's.
@@ -20,7 +20,7 @@ _SHARED += ("learning_rate_init", "max_iter", "max_steps", "alpha", "validation_
 _SHARED += ("random_state", "verbose")
 
 
-class AutoencoderImputer(VersionMarkMixin, BaseImputer):
+class AutoencoderImputer(EstimatorMixin, BaseImputer):
     """Imputer that starts as probabilistic PCA, fitted by EM, and only gets better.
 
     Probabilistic PCA fills missing values with their mean given what else is there in the row. An
@@ -40,14 +40,37 @@ class AutoencoderImputer(VersionMarkMixin, BaseImputer):
     missing_values : int, float or np.nan, default=np.nan
         What stands for a missing value. With np.nan, pandas.NA and polars' null do too.
 
-    hidden_layer_sizes, activation, bounds, learning_rate_init, batch_size, max_iter, max_steps, \
-alpha, validation_fraction
+    hidden_layer_sizes : int or tuple of int, default=(256,)
+        As in :class:`AutoencoderTransformer`.
+
+    activation : {"identity", "relu", "tanh", "logistic", "elu", "gelu", "silu"}, default="silu"
+        As in :class:`AutoencoderTransformer`.
+
+    bounds : "auto", None or (low, high), default="auto"
         As in :class:`AutoencoderTransformer`. Automatic bounds keep what is filled into a column
         that ends at a wall, as counts do, from going beyond it.
 
     noise : float, default=0.5
         Largest share of a row's entries that is hidden; each row's share is drawn from zero to
         that.
+
+    learning_rate_init : float, default=7e-3
+        As in :class:`AutoencoderTransformer`.
+
+    batch_size : int, default=256
+        As in :class:`AutoencoderTransformer`.
+
+    max_iter : int or "auto", default="auto"
+        As in :class:`AutoencoderTransformer`.
+
+    max_steps : int or None, default=None
+        As in :class:`AutoencoderTransformer`.
+
+    alpha : float, default=0.1
+        As in :class:`AutoencoderTransformer`.
+
+    validation_fraction : float, default=0.1
+        As in :class:`AutoencoderTransformer`.
 
     add_indicator : bool, default=False
         Whether to append columns that say what was missing, see
@@ -104,9 +127,6 @@ alpha, validation_fraction
     >>> bool(np.square(filled - X)[hidden].mean() < 0.16 * np.square(X[hidden]).mean())
     True
     """
-
-    _doc_link_module = "skae"
-    _doc_link_template = AutoencoderTransformer._doc_link_template
 
     _parameter_constraints: dict = {  # noqa: RUF012
         **{name: _AUTOENCODER[name] for name in _SHARED},
@@ -210,7 +230,7 @@ alpha, validation_fraction
         return self._concatenate_indicator(kept, indicator)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
-        """Names of the columns of `transform`.
+        """Return the names of the columns of `transform`.
 
         Parameters
         ----------
@@ -220,6 +240,7 @@ alpha, validation_fraction
         Returns
         -------
         names : ndarray of str
+            Names of the columns of X that are kept, then those of the columns of `add_indicator`.
         """
         check_is_fitted(self, "n_features_in_")
         names = _sklearn.check_feature_names_in(self, input_features)

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import _sklearn
 from ._collections import is_collection, lazily
 from ._serving import Rows
-from ._sklearn import Interval, VersionMarkMixin
+from ._sklearn import EstimatorMixin, Interval
 from ._table import Shard
 from ._variational_autoencoder import VariationalAutoencoder
 
@@ -25,7 +25,7 @@ _SHARED += ("alpha", "validation_fraction", "random_state", "verbose")
 _LEAST = -1e300
 
 
-class OutlierDetector(VersionMarkMixin, OutlierMixin, BaseEstimator):
+class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
     """Detector of outliers: rows that a variational autoencoder finds less likely than others.
 
     A :class:`VariationalAutoencoder` learns how the rows come about, and `score_samples` is the
@@ -54,9 +54,32 @@ class OutlierDetector(VersionMarkMixin, OutlierMixin, BaseEstimator):
         Draws of the code by which each row is judged. More give steadier scores, in proportionally
         more time.
 
-    hidden_layer_sizes, activation, bounds, learning_rate_init, batch_size, max_iter, max_steps, \
-alpha, validation_fraction
+    hidden_layer_sizes : int or tuple of int, default=(256,)
+        As in :class:`AutoencoderTransformer`.
+
+    activation : {"identity", "relu", "tanh", "logistic", "elu", "gelu", "silu"}, default="silu"
+        As in :class:`AutoencoderTransformer`.
+
+    bounds : "auto", None or (low, high), default="auto"
         As in :class:`VariationalAutoencoder`.
+
+    learning_rate_init : float, default=7e-3
+        As in :class:`AutoencoderTransformer`.
+
+    batch_size : int, default=256
+        As in :class:`AutoencoderTransformer`.
+
+    max_iter : int or "auto", default="auto"
+        As in :class:`VariationalAutoencoder`.
+
+    max_steps : int or None, default=None
+        As in :class:`AutoencoderTransformer`.
+
+    alpha : float, default=1.0
+        As in :class:`VariationalAutoencoder`.
+
+    validation_fraction : float, default=0.1
+        As in :class:`AutoencoderTransformer`.
 
     random_state : int, RandomState instance or None, default=None
         For the hidden layers, the held-out rows, the order of minibatches and the draws.
@@ -104,9 +127,6 @@ alpha, validation_fraction
     >>> detector.predict([[0.0, 1.0], [0.0, 0.5]])  # on the arc, and in the middle of it
     array([ 1, -1])
     """
-
-    _doc_link_module = "skae"
-    _doc_link_template = VariationalAutoencoder._doc_link_template
 
     _parameter_constraints: dict = {  # noqa: RUF012
         **{name: _AUTOENCODER[name] for name in _SHARED},

@@ -97,6 +97,11 @@ class ReconstructionDisplay(_RowsDisplay):
     figure_ : matplotlib Figure
         The figure.
 
+    See Also
+    --------
+    ComponentsDisplay : Reconstruction error against the number of components.
+    ImputationDisplay : Rows with missing values, and what was filled in.
+
     Examples
     --------
     >>> import matplotlib.pyplot as plt
@@ -138,6 +143,7 @@ class ReconstructionDisplay(_RowsDisplay):
         Returns
         -------
         display : ReconstructionDisplay
+            The display, with `axes_` and `figure_`.
 
         Raises
         ------
@@ -162,6 +168,7 @@ class ReconstructionDisplay(_RowsDisplay):
         Returns
         -------
         self : ReconstructionDisplay
+            The display, with `axes_` and `figure_`.
         """
         if self.image_shape is not None:
             _check_image_shape(self.image_shape, self.rows.shape[1])
@@ -207,6 +214,11 @@ class ImputationDisplay(_RowsDisplay):
         A row of axes for what was imputed, one for each imputer, and one for the complete rows.
     figure_ : matplotlib Figure
         The figure.
+
+    See Also
+    --------
+    ReconstructionDisplay : Rows, and what is left of them.
+    skae.AutoencoderImputer : Imputer that starts as probabilistic PCA.
 
     Examples
     --------
@@ -257,6 +269,7 @@ class ImputationDisplay(_RowsDisplay):
         Returns
         -------
         display : ImputationDisplay
+            The display, with `axes_` and `figure_`.
 
         Raises
         ------
@@ -292,6 +305,7 @@ class ImputationDisplay(_RowsDisplay):
         Returns
         -------
         self : ImputationDisplay
+            The display, with `axes_` and `figure_`.
         """
         if self.image_shape is not None:
             _check_image_shape(self.image_shape, self.rows.shape[1])
@@ -348,6 +362,11 @@ class ContributionDisplay(_RowsDisplay):
         Axes of the bars of each row, or a row of axes for the images and one for contributions.
     figure_ : matplotlib Figure
         The figure.
+
+    See Also
+    --------
+    skae.OutlierDetector : Says which rows are outliers.
+    skae.VariationalAutoencoder : Gives the log-likelihoods of rows and entries.
 
     Examples
     --------
@@ -416,6 +435,7 @@ class ContributionDisplay(_RowsDisplay):
         Returns
         -------
         display : ContributionDisplay
+            The display, with `axes_` and `figure_`.
 
         Raises
         ------
@@ -463,6 +483,7 @@ class ContributionDisplay(_RowsDisplay):
         Returns
         -------
         self : ContributionDisplay
+            The display, with `axes_` and `figure_`.
         """
         if self.image_shape is None:
             self._draw_bars(ax)

@@ -6,6 +6,8 @@ No other module imports a private name of scikit-learn.
 import sys
 import warnings
 from copy import copy
+from importlib.metadata import PackageNotFoundError, metadata
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import sklearn
@@ -95,6 +97,15 @@ def without_callbacks(estimator):
     return estimator
 
 
+def _project_urls():
+    """Return the addresses of the installed project, by their labels in pyproject.toml."""
+    try:
+        lines = metadata("skae").get_all("Project-URL", [])
+    except PackageNotFoundError:  # it is imported from a folder, and not installed
+        lines = []
+    return dict(line.split(", ", 1) for line in lines)
+
+
 class SkaeVersionWarning(InconsistentVersionWarning):
     """An estimator comes from a file that another version of skae wrote."""
 
@@ -102,8 +113,19 @@ class SkaeVersionWarning(InconsistentVersionWarning):
     __init__, __str__ = UserWarning.__init__, UserWarning.__str__
 
 
-class VersionMarkMixin:
-    """Writes the version of skae into files, and warns where another one reads them."""
+class EstimatorMixin:
+    """What all estimators do alike: mark files with the version, and link to their page."""
+
+    _doc_link_module = "skae"
+
+    @property
+    def _doc_link_template(self) -> str:
+        """Where the HTML diagram finds a class's page: on the site, or in a built repository."""
+        site = _project_urls().get("Documentation")
+        if site is None:
+            built = Path(__file__).parents[1] / "docs" / "_build" / "html"
+            site = built.as_uri() if built.is_dir() else None
+        return "" if site is None else f"{site.rstrip('/')}/generated/skae.{{estimator_name}}.html"
 
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"_skae_version": __version__}

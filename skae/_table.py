@@ -63,6 +63,10 @@ class Shard:
     X : {array-like, sparse matrix} of shape (n_held, n_features)
         This worker's rows, perhaps none; of the same columns and type in all.
 
+    See Also
+    --------
+    AutoencoderTransformer : Its notes describe training on several machines.
+
     Examples
     --------
     Where there is no other worker, its rows are all.

@@ -15,7 +15,7 @@ from ._collections import is_collection, lazily
 from ._objectives import Elbo
 from ._parameters import CONSTRAINTS, check_same
 from ._serving import Rows, ServingMixin
-from ._sklearn import CallbackSupportMixin, Interval, StrOptions, VersionMarkMixin
+from ._sklearn import CallbackSupportMixin, EstimatorMixin, Interval, StrOptions
 from ._start import first_network
 from ._training import TrainingMixin
 from ._variational import Variational, at_probabilistic_pca
@@ -29,7 +29,7 @@ _SHARED += ("early_stopping", "n_iter_no_change", "tol", "warm_start", "random_s
 
 
 class VariationalAutoencoder(
-    CallbackSupportMixin, VersionMarkMixin, TrainingMixin, ServingMixin, BaseEstimator
+    CallbackSupportMixin, EstimatorMixin, TrainingMixin, ServingMixin, BaseEstimator
 ):
     """Variational autoencoder that starts as probabilistic PCA and only gets more likely.
 
@@ -70,19 +70,57 @@ class VariationalAutoencoder(
         Draws of the code by which `score_samples` judges each row [4]_. More give a higher and
         tighter bound, in proportionally more time.
 
-    hidden_layer_sizes, activation, bounds, learning_rate, learning_rate_init, batch_size, \
-max_iter, max_steps, validation_fraction, early_stopping, n_iter_no_change, tol, warm_start, verbose
-        As in :class:`AutoencoderTransformer`. The bounds are those of the mean. With "auto",
-        `max_iter` makes at least 1200 steps: the noise variance has far to go.
+    hidden_layer_sizes : int or tuple of int, default=(256,)
+        As in :class:`AutoencoderTransformer`.
+
+    activation : {"identity", "relu", "tanh", "logistic", "elu", "gelu", "silu"}, default="silu"
+        As in :class:`AutoencoderTransformer`.
+
+    bounds : "auto", None or (low, high), default="auto"
+        As in :class:`AutoencoderTransformer`, for the mean of a row.
+
+    learning_rate : {"linear", "cosine", "constant"}, default="linear"
+        As in :class:`AutoencoderTransformer`.
+
+    learning_rate_init : float, default=7e-3
+        As in :class:`AutoencoderTransformer`.
+
+    batch_size : int, default=256
+        As in :class:`AutoencoderTransformer`.
+
+    max_iter : int or "auto", default="auto"
+        As in :class:`AutoencoderTransformer`, but "auto" makes at least 1200 steps: the noise
+        variance has far to go.
+
+    max_steps : int or None, default=None
+        As in :class:`AutoencoderTransformer`.
 
     alpha : float, default=1.0
-        L2 penalty, as there: this times half the sum of squares of the layers' coefs, divided by
-        the number of training rows, is added to the bound per feature. A Bernoulli likelihood of
-        many rows wants less, such as 0.05.
+        L2 penalty: this times half the sum of squares of the layers' coefs, divided by the number
+        of training rows, is subtracted from the bound per feature. A Bernoulli likelihood of many
+        rows wants less, such as 0.05.
+
+    validation_fraction : float, default=0.1
+        As in :class:`AutoencoderTransformer`.
+
+    early_stopping : bool, default=False
+        As in :class:`AutoencoderTransformer`.
+
+    n_iter_no_change : int, default=10
+        See `early_stopping`.
+
+    tol : float, default=1e-4
+        See `early_stopping`; in nats per feature.
+
+    warm_start : bool, default=False
+        As in :class:`AutoencoderTransformer`.
 
     random_state : int, RandomState instance or None, default=None
         For the hidden layers, the held-out rows, the order of minibatches and the draws. An int
         makes `fit` reproducible to the bit on the same machine with as many threads.
+
+    verbose : int, default=0
+        If positive, print a line at each evaluation.
 
     Attributes
     ----------
@@ -139,9 +177,6 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
     >>> vae.sample(3, random_state=0).shape
     (3, 64)
     """
-
-    _doc_link_module = "skae"
-    _doc_link_template = "https://pypi.org/project/skae/"
 
     _parameter_constraints: dict = {  # noqa: RUF012
         **{name: CONSTRAINTS[name] for name in _SHARED},

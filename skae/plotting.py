@@ -55,6 +55,11 @@ class LossCurveDisplay:
     figure_ : matplotlib Figure
         Its figure.
 
+    See Also
+    --------
+    ComponentsDisplay : Reconstruction error against the number of components.
+    skae.AutoencoderTransformer : Its attributes hold the curves.
+
     Examples
     --------
     >>> import matplotlib.pyplot as plt
@@ -98,6 +103,7 @@ class LossCurveDisplay:
         Returns
         -------
         display : LossCurveDisplay
+            The display, with `ax_` and `figure_`.
 
         Raises
         ------
@@ -130,6 +136,7 @@ class LossCurveDisplay:
         Returns
         -------
         self : LossCurveDisplay
+            The display, with `ax_` and `figure_`.
         """
         self.ax_, self.figure_ = axes_or_new(ax, type(self).__name__)
         ax, losses = self.ax_, self.loss_curve
@@ -183,6 +190,11 @@ class CodeDisplay:
     figure_ : matplotlib Figure
         Its figure.
 
+    See Also
+    --------
+    ReconstructionDisplay : Rows, and what their codes keep of them.
+    skae.AutoencoderTransformer : Its `transform` gives the codes.
+
     Examples
     --------
     >>> import matplotlib.pyplot as plt
@@ -222,6 +234,7 @@ class CodeDisplay:
         Returns
         -------
         display : CodeDisplay
+            The display, with `ax_` and `figure_`.
 
         Raises
         ------
@@ -241,6 +254,7 @@ class CodeDisplay:
         Returns
         -------
         self : CodeDisplay
+            The display, with `ax_` and `figure_`.
         """
         n_components = self.codes.shape[1]
         columns = tuple(np.atleast_1d(np.asarray(self.components, dtype=object)))
@@ -309,6 +323,11 @@ class ComponentsDisplay:
     figure_ : matplotlib Figure
         Its figure.
 
+    See Also
+    --------
+    LossCurveDisplay : Training loss and held-out error of one estimator.
+    ReconstructionDisplay : Reconstructions of single rows.
+
     Examples
     --------
     >>> import matplotlib.pyplot as plt
@@ -353,6 +372,7 @@ class ComponentsDisplay:
         Returns
         -------
         display : ComponentsDisplay
+            The display, with `ax_` and `figure_`.
 
         Raises
         ------
@@ -397,6 +417,7 @@ class ComponentsDisplay:
         Returns
         -------
         self : ComponentsDisplay
+            The display, with `ax_` and `figure_`.
         """
         self.ax_, self.figure_ = axes_or_new(ax, type(self).__name__)
         for name, errors in self.errors.items():

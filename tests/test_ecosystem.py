@@ -4,6 +4,7 @@ import copy
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -23,7 +24,12 @@ from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, Randomize
 from sklearn.pipeline import FeatureUnion, Pipeline
 
 import skae
-from skae import AutoencoderTransformer
+from skae import (
+    AutoencoderImputer,
+    AutoencoderTransformer,
+    OutlierDetector,
+    VariationalAutoencoder,
+)
 
 X, y = (array[:600] for array in load_digits(return_X_y=True))
 NAMES = [f"pixel{i}" for i in range(64)]
@@ -191,9 +197,28 @@ def test_a_file_is_hardly_larger_than_the_weights(mnist):
     assert len(pickle.dumps(ae)) < 1.1 * sum(w.nbytes for w in weights)
 
 
-def test_the_diagram_links_to_the_documentation(fitted):
-    assert "https://pypi.org/project/skae/" in fitted._repr_html_()
+def test_the_representation_shows_what_was_set(fitted):
     assert repr(fitted) == "AutoencoderTransformer(max_steps=60, n_components=4, random_state=0)"
+
+
+ESTIMATORS = [AutoencoderImputer, AutoencoderTransformer, OutlierDetector, VariationalAutoencoder]
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_the_diagram_links_to_the_published_page(estimator, tmp_path, monkeypatch):
+    installed = tmp_path / "skae-9.dist-info" / "METADATA"
+    installed.parent.mkdir()
+    installed.write_text("Name: skae\nProject-URL: Documentation, https://skae.example/stable/\n")
+    monkeypatch.syspath_prepend(tmp_path)  # found before the one that is installed
+    page = f"https://skae.example/stable/generated/skae.{estimator.__name__}.html"
+    assert page in estimator()._repr_html_()
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_without_a_published_page_the_diagram_links_to_the_repositorys_if_it_is_built(estimator):
+    pages = Path(skae.__file__).parents[1] / "docs" / "_build" / "html"
+    page = pages / "generated" / f"skae.{estimator.__name__}.html"
+    assert (page.as_uri() in estimator()._repr_html_()) == pages.is_dir()
 
 
 def test_parameters_and_results_can_be_completed(fitted):
@@ -206,7 +231,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skae import AutoencoderTransformer
+from skae import (
+    AutoencoderImputer,
+    AutoencoderTransformer,
+    OutlierDetector,
+    VariationalAutoencoder,
+)
 
 
 def codes(X: NDArray[np.float64]) -> NDArray[Any]:
