@@ -120,7 +120,9 @@ class AutoencoderTransformer(
         to undo it (a denoising autoencoder [3]_): Gaussian noise is added; entries are set to the
         mean of their column, or to zero with an `output_activation`; entries are replaced by those
         of the same column in another row of the batch; or entries are hidden and filled as missing
-        values are. With "missing", held-out rows are judged by such entries.
+        values are. With "missing", held-out rows are judged by such entries. "swap" and "masking"
+        may raise the error above PCA's, where `init="pca"` keeps PCA: for the code of such a
+        network, train it with `init="glorot"`.
 
     noise : float, default=0.0
         Standard deviation of the Gaussian noise, in units of the root mean square of the centred
