@@ -126,6 +126,7 @@ def _mend_docstring(app, what, name, obj, options, lines):
     for i, line in enumerate(lines):
         if not line.lstrip().startswith((">>>", "...")):
             line = _escaped(line)
+        line = re.sub(r":ref:`sphx_glr_[^`]*`", "scikit-learn's examples", line)
         lines[i] = re.sub(r":(?:ref|term):`([^<`]+?)\s*(?:<[^>]*>)?`", r"\1", line)
 
 
