@@ -48,8 +48,8 @@ class AutoencoderTransformer(
     `fit` keeps the snapshot with the lowest error on held-out rows, if it beats PCA there
     beyond chance, and PCA fitted on all rows if not (see Notes).
 
-    TensorFlow is imported by `fit` and `partial_fit` alone. Fitted estimators hold NumPy
-    arrays, and everything else is done with NumPy.
+    TensorFlow is imported by `fit`, `partial_fit` and `to_keras` alone. Fitted estimators hold
+    NumPy arrays, and everything else is done with NumPy.
 
     Parameters
     ----------

@@ -109,8 +109,8 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
     -----
     No likelihood is unusual by itself, so the threshold is a quantile. One row in twenty is a
     convention for where the share of outliers is not known: training without that share of rows
-    costs hardly any likelihood where there are none. Of few rows the network fits those that it has
-    seen better than new ones, of which more than `contamination` are then below the threshold.
+    costs hardly any likelihood where there are none. On few rows the network overfits, so that more
+    than the share `contamination` of new rows is below the threshold.
 
     Missing values are taken, and a row is judged by what is there. Add noise of the width of a unit
     to columns of whole numbers, as the notes of :class:`VariationalAutoencoder` say. What is not
