@@ -138,12 +138,13 @@ class AutoencoderTransformer(
         that sum, in the units of X. Not for `partial_fit`.
 
     validation_fraction : float, default=0.1
-        Share of the rows to hold out for choosing the snapshot. 0 holds none out and keeps the last
-        network, whatever it is worth.
+        Share of the rows to hold out for choosing the snapshot, 65 536 rows at most. 0 holds none
+        out and keeps the last network, whatever it is worth.
 
     early_stopping : bool, default=False
         Stop when the held-out error has not improved by `tol` for `n_iter_no_change` evaluations.
-        There is one after each epoch, or every few epochs (10 at most) so that there are about 40.
+        There is one after each epoch, or every few epochs (10 at most) so that there are about 40;
+        a long epoch has several, which take a tenth of its time at most.
 
     n_iter_no_change : int, default=10
         See `early_stopping`.

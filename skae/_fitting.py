@@ -28,6 +28,8 @@ _EXPLODED = 1e6
 _SIGNIFICANCE = 0.05
 # Endings of runs that came from outside.
 BROKEN_OFF = ("interrupted", "lost")
+# More held-out rows than these would take time and tell nothing more.
+_MOST_HELD_OUT = 2**16
 # The choice between the start and a trained network hears at least so many held-out rows; those of
 # an imputer, of which each restores several entries, are fewer.
 MIN_HELD_OUT = {False: 100, True: 50}
@@ -41,7 +43,8 @@ def held_out_splits(n_samples, fraction, min_held_out, rng):
     n_samples : int
         Number of rows.
     fraction : float
-        Share of the rows that each split holds out, at least one row, at most all but one.
+        Share of the rows that each split holds out: at least one row, and neither all nor more than
+        65 536.
     min_held_out : int
         Splits are added, with other rows held out, until so many rows were held out once or there
         are no more.
@@ -57,7 +60,7 @@ def held_out_splits(n_samples, fraction, min_held_out, rng):
     if fraction == 0 or n_samples < 2:
         return [all_rows(n_samples)]
     order = rng.permutation(n_samples)
-    size = min(max(1, round(fraction * n_samples)), n_samples - 1)
+    size = min(max(1, round(fraction * n_samples)), n_samples - 1, _MOST_HELD_OUT)
     n_splits = min(-(-min_held_out // size), n_samples // size)
     parts = [slice(i * size, (i + 1) * size) for i in range(n_splits)]
     return [(np.sort(np.delete(order, part)), np.sort(order[part])) for part in parts]

@@ -17,8 +17,9 @@ _AUTO_EPOCHS, _AUTO_MAX_STEPS = 100, 2400
 # It also ends a run whose held-out error has fallen no more for this share of the steps, and is
 # above that of the start.
 _AUTO_PATIENCE = 0.25
-# The held-out rows are evaluated about so often in a run, at most once an epoch.
-_EVALUATIONS = 40
+# The held-out rows are evaluated about so often in a run, once an epoch at most unless an epoch is
+# long: then after so many steps or more, of which a forward pass takes about a third of the time.
+_EVALUATIONS, _MIN_STEPS_BETWEEN, _FORWARD = 40, 250, 1 / 3
 # With early stopping, at least after so many epochs: however long the run could be, it can end.
 _MAX_EPOCHS_BETWEEN = 10
 # The learning rates and losses of a run are kept in arrays.
@@ -176,15 +177,26 @@ def plan_fit(objective, table, architecture, splits, settings, against_pca, axes
     elif table.n_rows >= _LONG_TABLE and n_steps > steps_per_epoch and is_clean:
         n_resident = _resident_rows(table, _RESIDENT_UNIT)
     shape = chunk_shape(table, architecture, n_rows, n_stacked, n_resident is not None)
-    n_between = max(1, round(n_steps / steps_per_epoch / _EVALUATIONS))
-    if settings["early_stopping"]:
-        n_between = min(n_between, _MAX_EPOCHS_BETWEEN)
-    every = steps_per_epoch * n_between
+    every = _steps_between(settings, n_steps, steps_per_epoch, len(splits[0][1]) / n_rows)
     rates = _rates(settings, SCHEDULES[settings["learning_rate"]](n_steps))
     plan = Plan(objective, shape, n_training, rates, every, n_steps, settings, against_pca)
     is_auto = max_iter == "auto" and max_steps is None
     patience = int(_AUTO_PATIENCE * plan.n_evaluations) if is_auto else None
     return plan._replace(patience=patience, n_stacked=n_stacked, n_resident=n_resident, axes=axes)
+
+
+def _steps_between(settings, n_steps, steps_per_epoch, n_held_out):
+    """Return the number of steps between two evaluations of so many batches of held-out rows.
+
+    There are about forty evaluations, after every few epochs, or after each. A long epoch has
+    several, so that progress is seen and snapshots are taken, where they cost a tenth at most.
+    """
+    n_epochs = max(1, round(n_steps / steps_per_epoch / _EVALUATIONS))
+    if settings["early_stopping"]:
+        n_epochs = min(n_epochs, _MAX_EPOCHS_BETWEEN)
+    fewest = max(_MIN_STEPS_BETWEEN, n_steps / _EVALUATIONS, 10 * _FORWARD * n_held_out)
+    n_parts = max(1, int(steps_per_epoch / fewest))
+    return steps_per_epoch * n_epochs if n_epochs > 1 else -(-steps_per_epoch // n_parts)
 
 
 def plan_stream(objective, table, architecture, settings, step):

@@ -103,6 +103,11 @@ def test_nothing_is_held_out_of_one_row_or_by_request(n_samples, fraction):
     assert len(held_out) == 0
 
 
+def test_no_more_rows_are_held_out_than_tell_networks_apart():
+    ((training, held_out),) = held_out_splits(700_000, 0.1, 100, np.random.default_rng(0))
+    assert (len(training), len(held_out)) == (700_000 - 65_536, 65_536)
+
+
 # ---- a run
 
 

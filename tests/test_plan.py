@@ -18,11 +18,11 @@ ARCHITECTURE = Architecture(2, (4,), ("silu", "identity", "identity"), "pca", "a
 OBJECTIVE = Reconstruction(ARCHITECTURE.activations)
 
 
-def planned(n_training=1000, against_pca=True, **params):
+def planned(n_training=1000, against_pca=True, n_held_out=0, **params):
     """The plan of a fit: ten steps in an epoch."""
     settings = AutoencoderTransformer(**{"batch_size": 100} | params).get_params()
     table = Table(np.empty((n_training, 7)))
-    splits = [(np.arange(n_training), np.arange(0))]
+    splits = [(np.arange(n_training), np.arange(n_held_out))]
     return plan_fit(OBJECTIVE, table, ARCHITECTURE, splits, settings, against_pca=against_pca)
 
 
@@ -254,6 +254,22 @@ def test_a_rate_beyond_float32_stays_a_number(learning_rate):
 )
 def test_held_out_rows_are_evaluated_forty_times_and_at_most_once_an_epoch(params, every):
     assert planned(**params).evaluate_every == every
+
+
+@pytest.mark.parametrize(
+    ("n_held_out", "max_iter", "every"),
+    [
+        (0, 1, 250),  # a thousand steps in an epoch
+        (10_000, 1, 334),  # as long as thirty-three steps: a tenth of the time between
+        (50_000, 1, 1000),
+        (0, 5, 250),
+        (0, 20, 500),  # forty times in all
+        (0, 61, 2000),
+    ],
+)
+def test_a_long_epoch_has_several_evaluations_where_they_take_a_tenth(n_held_out, max_iter, every):
+    plan = planned(100_000, n_held_out=n_held_out, max_iter=max_iter)
+    assert plan.evaluate_every == every
 
 
 @given(st.integers(1, 2000), st.integers(0, 300))
