@@ -70,7 +70,7 @@ def _train(job, folder, asks_to_stop):
             scope = tf.distribute.MultiWorkerMirroredStrategy().scope()
         with scope:
             getattr(job.estimator, job.method)(Shard(rows), y, asks_to_stop)
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:  # the latter if it has nothing to keep yet
         return error
     return None
 

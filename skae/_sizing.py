@@ -5,7 +5,7 @@ from bisect import bisect_left
 import numpy as np
 import optree
 
-from ._fitting import BROKEN_OFF, Run, train
+from ._fitting import BROKEN_OFF, Observer, Run, train
 from ._objectives import Reconstruction
 
 # A size below that which was trained as in a fit is tried by so large a part of a fit.
@@ -33,6 +33,8 @@ class Sizing:
         For the order of minibatches, and noise.
     tell : callable
         Hears a line of text of each size.
+    asks_to_stop : callable or None
+        Asked at each evaluation whether to stop; a KeyboardInterrupt is then raised.
 
     Attributes
     ----------
@@ -42,9 +44,10 @@ class Sizing:
         Their mean squared distance from the mean of the training rows.
     """
 
-    def __init__(self, table, start, plan, split, seed, tell):
+    def __init__(self, table, start, plan, split, seed, tell, asks_to_stop=None):
         self.start, self.plan, self.split, self.seed, self.tell = start, plan, split, seed, tell
         self.table, self.errors, self._starts = table, {}, {}
+        self._observer = _Observer(asks_to_stop)
         self.training = table.select(split[0])
         self.judge = table.select(split[1]) if len(split[1]) else self.training
         mean = self.training.mean()
@@ -91,12 +94,25 @@ class Sizing:
         else:
             network = first_components(self._starts[larger], size)
         run = Run(self.table, self.split, network, self.plan(network.code_size, share_of_steps))
-        train([run], [np.random.default_rng([self.seed, _SEED, size])])
-        if run.ending in BROKEN_OFF:
+        train([run], [np.random.default_rng([self.seed, _SEED, size])], self._observer)
+        # one worker may have been asked when another was not yet
+        is_stopped = self._observer.is_stopped
+        if run.ending in BROKEN_OFF or any(self.table.workers.all_gather_object(is_stopped)):
             raise run.error or KeyboardInterrupt
         errors = Reconstruction(network.activations).row_errors(run.network, self.judge)
         self.errors[size] = error = float(errors.mean())
         self.tell(f"{size} components keep {1 - error / self.variance:.4f} of held-out variance")
+
+
+class _Observer(Observer):
+    """Ends a run that is asked to stop, and remembers that."""
+
+    def __init__(self, asks_to_stop):
+        self._asks_to_stop, self.is_stopped = asks_to_stop, False
+
+    def end(self, run, seconds_left):
+        self.is_stopped = self._asks_to_stop is not None and self._asks_to_stop()
+        return self.is_stopped
 
 
 def first_components(network, size):

@@ -79,7 +79,7 @@ class TrainingMixin:
         objective = self._objective(architecture, target)
         if not warm and is_share(self):
             architecture, columns["components_curve_"] = self._sized(
-                rows, architecture, objective, splits[0], axes, seed, target
+                rows, architecture, objective, splits[0], axes, seed, target, asks_to_stop
             )
         start = self._start(table, architecture, seed, warm, target)
         plan = plan_fit(objective, rows, architecture, splits, settings(self), against_pca, axes)
@@ -266,7 +266,7 @@ class TrainingMixin:
         """The fitted network, with all that is trained."""
         return self._network
 
-    def _sized(self, table, architecture, objective, split, axes, seed, target):
+    def _sized(self, table, architecture, objective, split, axes, seed, target, asks_to_stop):
         """Return the architecture whose code is the smallest that keeps the share, and the curve.
 
         The last is what `components_curve_` holds.
@@ -285,7 +285,8 @@ class TrainingMixin:
             params |= {"max_iter": "auto", "max_steps": max(1, round(share * plan.stop))}
             return plan_fit(objective, table, *options)
 
-        sizing = Sizing(table, start, plan, split, seed, partial(print_line, self))
+        tell = partial(print_line, self)
+        sizing = Sizing(table, start, plan, split, seed, tell, asks_to_stop)
         largest = min(table.n_features, len(split[0]))
         size = sizing.smallest(float(self.n_components), architecture.n_components, largest)
         return architecture._replace(n_components=size), sizing.curve()

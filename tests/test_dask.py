@@ -369,6 +369,22 @@ def test_an_interrupt_ends_training_and_keeps_the_best(client, table, evaluated)
 
 
 @pytest.mark.slow
+def test_an_interrupt_ends_the_search_of_a_size(client, table):
+    ours = autoencoder(n_components=0.9, **LONG)
+
+    def interrupt():
+        while not is_training():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        ours.fit(table[2])
+    assert not hasattr(ours, "encoder_")
+    assert not is_training()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["at once", "a little later", "after an evaluation"])
 def test_a_killed_worker_is_a_connection_error_and_the_cluster_is_usable(
     client, table, evaluated, moment
