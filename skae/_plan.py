@@ -1,5 +1,6 @@
 """The plan of a run: its length and pace, what is minimised, and how it is judged."""
 
+from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -181,7 +182,7 @@ def plan_fit(objective, table, architecture, splits, settings, against_pca, axes
     rates = _rates(settings, SCHEDULES[settings["learning_rate"]](n_steps))
     plan = Plan(objective, shape, n_training, rates, every, n_steps, settings, against_pca)
     is_auto = max_iter == "auto" and max_steps is None
-    patience = int(_AUTO_PATIENCE * plan.n_evaluations) if is_auto else None
+    patience = ceil(_AUTO_PATIENCE * plan.n_evaluations) if is_auto else None
     return plan._replace(patience=patience, n_stacked=n_stacked, n_resident=n_resident, axes=axes)
 
 

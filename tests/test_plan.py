@@ -272,6 +272,13 @@ def test_a_long_epoch_has_several_evaluations_where_they_take_a_tenth(n_held_out
     assert plan.evaluate_every == every
 
 
+@pytest.mark.parametrize("n_training", [1000, 20_000, 100_000, 300_000])
+def test_a_run_is_given_a_quarter_of_its_steps_to_get_better(n_training):
+    plan = planned(n_training)
+    assert plan.patience * plan.evaluate_every >= plan.stop / 4
+    assert (plan.patience - 1) * plan.evaluate_every < plan.stop / 4
+
+
 @given(st.integers(1, 2000), st.integers(0, 300))
 def test_a_stream_climbs_for_a_hundred_steps_and_stays(n_training, step):
     plan = planned_stream(n_training, step, learning_rate_init=0.02)
