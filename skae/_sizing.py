@@ -44,7 +44,7 @@ class Sizing:
         Their mean squared distance from the mean of the training rows.
     """
 
-    def __init__(self, table, start, plan, split, seed, tell, asks_to_stop=None):
+    def __init__(self, table, start, plan, split, seed, tell, asks_to_stop):
         self.start, self.plan, self.split, self.seed, self.tell = start, plan, split, seed, tell
         self.table, self.errors, self._starts = table, {}, {}
         self._observer = _Observer(asks_to_stop)

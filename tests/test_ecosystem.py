@@ -231,12 +231,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skae import (
-    AutoencoderImputer,
-    AutoencoderTransformer,
-    OutlierDetector,
-    VariationalAutoencoder,
-)
+from skae import AutoencoderTransformer
 
 
 def codes(X: NDArray[np.float64]) -> NDArray[Any]:
