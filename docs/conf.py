@@ -49,24 +49,6 @@ numpydoc_xref_param_type = False
 
 # ---- the gallery
 
-
-def _make_gallery_place():
-    """Return whether there are examples; without any, write a page that says so."""
-    examples = HERE / "examples"
-    headers = [examples / f"{name}.rst" for name in ("GALLERY_HEADER", "README")]
-    if any(header.is_file() for header in headers) and any(examples.glob("plot_*.py")):
-        return True
-    index = HERE / "auto_examples" / "index.rst"
-    index.parent.mkdir(exist_ok=True)
-    index.write_text("Examples\n========\n\nThere are none in ``docs/examples/``.\n")
-    return False
-
-
-has_gallery = _make_gallery_place()
-if not has_gallery:
-    extensions.remove("sphinx_gallery.gen_gallery")
-autosummary_context = {"has_gallery": has_gallery}
-
 # The HTML diagrams of the examples link to the reference beside them, wherever the site is.
 EstimatorMixin._doc_link_template = "../generated/skae.{estimator_name}.html"
 
