@@ -2,7 +2,8 @@
 
 ``python docs/check_browser.py docs/_build/html`` or ``make -C docs browser``. Needs the extras
 ``docs`` and ``browser``, and Chromium (``apt install chromium``). Each page is opened as on a
-desktop, on a phone 390 pixels wide, and in dark mode. The exit status is 1 if there is a finding:
+desktop, on a phone 390 pixels wide, and in dark mode. The exit status is 77 if there is no browser,
+and 1 if there is a finding:
 
 - an error on the console, an answer that is not found, a request that leaves the machine;
 - a link to a page or an anchor of the site that is not there;
@@ -13,6 +14,7 @@ desktop, on a phone 390 pixels wide, and in dark mode. The exit status is 1 if t
 
 import shutil
 import sys
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,6 +25,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import TimeoutError as NothingFound
 from playwright.sync_api import sync_playwright
 
+NO_BROWSER = 77  # what automake takes for a test that was skipped
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SWITCHES = [
     "--no-sandbox",  # root has none
@@ -61,17 +64,27 @@ def _serve(folder):
     return server, f"http://127.0.0.1:{server.server_port}/"
 
 
-def _watch(page, site, found):
-    """Append to `found` what goes wrong while the page loads."""
+@contextmanager
+def _opened(context, site, address, found):
+    """Open a page and give it, with a list; what goes wrong, and what is put there, is found."""
+    page, problems = context.new_page(), []
 
     def on_request(request):
         if not request.url.startswith((site, "data:", "blob:")):
-            found.append(f"asks for {request.url}")
+            problems.append(f"asks for {request.url}")
+
+    def on_response(response):
+        if response.status >= 400:
+            problems.append(f"{response.status} {response.url}")
 
     page.on("request", on_request)
-    page.on("console", lambda m: found.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda error: found.append(str(error)))
-    page.on("response", lambda r: found.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+    page.on("response", on_response)
+    page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(site + address)
+    yield page, problems
+    page.close()
+    found += [f"{address}: {problem}" for problem in problems]
 
 
 def _accessibility(page):
@@ -81,21 +94,33 @@ def _accessibility(page):
             yield f"{rule['id']}: {node['html'][:120]} ({rule['help']})"
 
 
-def _open_pages(context, site, pages, found):
-    """Open each page; return its links, and its anchors."""
-    links, anchors = {}, {}
+def _look(page, problems):
+    """Look for what is not accessible, and for what does not fit."""
+    problems += _accessibility(page)
+    excess = max(page.evaluate(EXCESS))
+    if excess > 0:
+        problems.append(f"is {excess} pixels wider than the screen")
+
+
+def _search(page, problems):
+    """Look for the method among what a search shows."""
+    results = page.locator("#search-results .search li")
+    try:
+        results.filter(has_text=FOUND).first.wait_for(timeout=10_000)
+    except NothingFound:
+        problems.append(f"{FOUND} is not among {results.all_inner_texts()}")
+
+
+def _visit(context, site, pages, links, anchors):
+    """Return what a reader finds who opens all pages and searches; note links and anchors."""
+    found = []
     for name in pages:
-        page, problems = context.new_page(), []
-        _watch(page, site, problems)
-        page.goto(site + name, wait_until="load")
-        problems += _accessibility(page)
-        excess = max(page.evaluate(EXCESS))
-        if excess > 0:
-            problems.append(f"is {excess} pixels wider than the screen")
-        links[name], anchors[name] = page.evaluate(LINKS), set(page.evaluate(ANCHORS))
-        page.close()
-        found += [f"{name}: {problem}" for problem in problems]
-    return links, anchors
+        with _opened(context, site, name, found) as (page, problems):
+            _look(page, problems)
+            links[name], anchors[name] = page.evaluate(LINKS), page.evaluate(ANCHORS)
+    with _opened(context, site, f"search.html?q={SEARCHED}", found) as (page, problems):
+        _search(page, problems)
+    return found
 
 
 def _broken_links(folder, site, links, anchors):
@@ -112,32 +137,17 @@ def _broken_links(folder, site, links, anchors):
                 yield f"{name}: {path} has no anchor {anchor}"
 
 
-def _search(context, site, found):
-    """Search as a reader does, and look for the method among what is shown."""
-    page, problems = context.new_page(), []
-    _watch(page, site, problems)
-    page.goto(f"{site}search.html?q={SEARCHED}")
-    results = page.locator("#search-results .search li")
-    try:
-        results.filter(has_text=FOUND).first.wait_for(timeout=10_000)
-    except NothingFound:
-        problems.append(f"{FOUND} is not among {results.all_inner_texts()}")
-    found += [f"search for {SEARCHED}: {problem}" for problem in problems]
-    page.close()
-
-
 def findings(folder, executable):
     """Return a line for each thing that is wrong, having opened all pages as each reader."""
     paths = (path.relative_to(folder) for path in folder.rglob("*.html"))
     pages = sorted(str(path) for path in paths if path.parts[0] != "_static")
-    found = []
+    found, links, anchors = [], {}, {}
     server, site = _serve(folder)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=SWITCHES)
         for reader, settings in READERS.items():
-            context, seen = browser.new_context(**settings), []
-            links, anchors = _open_pages(context, site, pages, seen)
-            _search(context, site, seen)
+            context = browser.new_context(**settings)
+            seen = _visit(context, site, pages, links, anchors)
             found += [f"{reader}: {line}" for line in seen]
             context.close()
         browser.close()
@@ -148,11 +158,12 @@ def findings(folder, executable):
 
 
 def main():
-    """Print the findings, and return whether there are any."""
+    """Print the findings; return whether there are any, or NO_BROWSER."""
     executable = next(filter(None, map(shutil.which, BROWSERS)), None)
     if executable is None:
-        sys.stdout.write(f"No browser: none of {', '.join(BROWSERS)} is installed.\n")
-        return 1
+        names = ", ".join(BROWSERS)
+        sys.stdout.write(f"None of {names} is installed: the pages were NOT opened in a browser.\n")
+        return NO_BROWSER
     found = findings(Path(sys.argv[1]).resolve(), executable)
     sys.stdout.write("".join(f"{line}\n" for line in found))
     return bool(found)
