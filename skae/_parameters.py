@@ -6,7 +6,18 @@ import numpy as np
 
 from ._activations import ACTIVATIONS
 from ._optimizers import SCHEDULES
-from ._sklearn import Interval, StrOptions
+from ._sklearn import Interval, RealNotInt, StrOptions
+
+
+class _Share(Interval):
+    """A share between 0 and 1; scikit-learn's RealNotInt alone refuses NumPy's float32."""
+
+    def __init__(self):
+        super().__init__(RealNotInt, 0, 1, closed="neither")
+
+    def is_satisfied_by(self, val):
+        return isinstance(val, Real) and not isinstance(val, Integral) and val in self
+
 
 _POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
 _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
@@ -15,7 +26,7 @@ _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 CONSTRAINTS = {
     "n_components": [
         _POSITIVE_INTEGER,
-        Interval(Real, 0, 1, closed="neither"),
+        _Share(),
         StrOptions({"auto"}),
     ],
     "hidden_layer_sizes": ["array-like", _POSITIVE_INTEGER],

@@ -17,7 +17,13 @@ from sklearn.impute._base import _BaseImputer as BaseImputer
 from sklearn.utils._mask import _get_mask as get_mask
 from sklearn.utils._missing import is_scalar_nan
 from sklearn.utils._optional_dependencies import check_matplotlib_support
-from sklearn.utils._param_validation import Interval, MissingValues, StrOptions, validate_params
+from sklearn.utils._param_validation import (
+    Interval,
+    MissingValues,
+    RealNotInt,
+    StrOptions,
+    validate_params,
+)
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import _check_feature_names
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in

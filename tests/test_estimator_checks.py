@@ -1,9 +1,19 @@
 """scikit-learn's own checks, on each form of the estimator."""
 
+import numpy as np
 import pytest
-from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
+from sklearn.utils.estimator_checks import (
+    check_estimator,
+    check_param_validation,
+    parametrize_with_checks,
+)
 
-from skae import AutoencoderImputer, AutoencoderTransformer, VariationalAutoencoder
+from skae import (
+    AutoencoderImputer,
+    AutoencoderTransformer,
+    OutlierDetector,
+    VariationalAutoencoder,
+)
 
 TUTORIAL = {
     "hidden_layer_sizes": (128,),
@@ -59,3 +69,19 @@ def test_with_defaults_fails_no_check_and_skips_only_the_array_api(estimator):
 @pytest.mark.parametrize("name", ["components_", "encoder_"])
 def test_has_no_fitted_attribute_before_fit(name):
     assert not hasattr(AutoencoderTransformer(), name)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [AutoencoderTransformer(), AutoencoderImputer(), VariationalAutoencoder(), OutlierDetector()],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_scikit_learn_finds_no_parameter_whose_constraints_overlap(estimator):
+    check_param_validation(type(estimator).__name__, estimator)
+
+
+@pytest.mark.parametrize("share", [0.5, np.float64(0.5), np.float32(0.5), np.float16(0.5)])
+def test_a_share_of_variance_may_be_any_float(share):
+    AutoencoderTransformer(share)._validate_params()
+    with pytest.raises(ValueError, match="n_components"):
+        AutoencoderTransformer(share + 1)._validate_params()
