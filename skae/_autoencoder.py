@@ -228,7 +228,8 @@ class AutoencoderTransformer(
     **Missing values** are NaN, and every method takes them. Rows are completed before they are
     encoded, by probabilistic PCA: fitted by EM [4]_ if values are missing in training, for sizes
     and steps that best restore entries which are hidden from it; otherwise made of the PCA that
-    training starts from. The loss and the scores are over what is there, scaled to all
+    training starts from, of at most 64 components and half as many as training rows, with PCA's
+    `noise_variance_`. The loss and the scores are over what is there, scaled to all
     columns, and `reconstruct` gives complete rows. A column without any value counts as one of
     zeros, and a row without any as the mean. To fill gaps is
     :class:`AutoencoderImputer`'s work.

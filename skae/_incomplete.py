@@ -26,13 +26,36 @@ _STEPS = (3, 5, 8, 12, 18, 27, 40, 60, 90)
 _BLOCK = 2**20
 
 
-def probabilistic_pca(variance, total, n_features):
-    """Variance of the noise, and lengths of the loadings, of complete rows.
+def probabilistic_pca(variance, n_rows, n_features, n_columns=None):
+    """Compute noise variance and lengths of the loadings from the variances of complete rows.
 
-    Tipping & Bishop, equations 7 and 8: the noise is what the first principal axes leave of the
-    total variance, shared among the other columns.
+    Tipping & Bishop, equations 7 and 8, with the noise variance of scikit-learn's PCA: the variance
+    that the first principal axes leave is divided by ``min(n_rows, n_features) - n_components``,
+    because rows that are fewer than the columns show no variance in the other directions.
+
+    Parameters
+    ----------
+    variance : ndarray of shape (n_components,)
+        Variances of the rows along the first principal axes, with ``n_rows - 1`` in the
+        denominator as in PCA. The rows are standardised: the variances of their columns, with
+        ``n_rows`` in the denominator, are one on average, or all zero.
+    n_rows, n_features : int
+        Shape of the table.
+    n_columns : int, optional
+        Number of columns of X, if the features are coordinates in a subspace.
+
+    Returns
+    -------
+    noise : float
+        Noise variance of each column.
+    lengths : ndarray of shape (n_loadings,)
+        Lengths of the first loadings. They are fewer than the components if a direction would not
+        be left for the noise.
     """
-    noise = max((total - variance.sum()) / max(1, n_features - len(variance)), LEAST_NOISE)
+    total = n_features * n_rows / max(1, n_rows - 1) * variance.any()
+    variance = variance[: max(0, min(n_features - 1, n_rows - 2))]
+    n_left = min(n_rows, n_columns or n_features) - len(variance)
+    noise = max((total - variance.sum()) / n_left, LEAST_NOISE)
     return float(noise), np.sqrt((variance - noise).clip(min=0))
 
 
@@ -89,12 +112,8 @@ class Filling(NamedTuple):
 
     def embedded(self, axes, origin):
         """Return the filling of rows, from that of their coordinates on orthonormal axes."""
-        n_axes, n_features = axes.shape
-        n_components = self.loadings.shape[1]
-        share = max(n_axes - n_components, 0) / max(n_features - n_components, 1)
-        noise_variance = max(self.noise_variance * share, LEAST_NOISE * n_axes / n_features)
         mean, loadings = origin + self.mean @ axes, axes.T @ self.loadings
-        return Filling(mean, self.scale, loadings, noise_variance)
+        return self._replace(mean=mean, loadings=loadings)
 
 
 def latent_mean(centred, seen, loadings, noise_variance):

@@ -192,7 +192,7 @@ def first_network(table, architecture, seed):
         if architecture.is_imputer and architecture.n_components < n_features:
             offset, paths = filling.mean, filling_paths(components, filling)
         params = start_at_pca(components, std, sizes, rng, paths)
-        filling = filling or pca_filling(components, std, offset, scale)
+        filling = filling or pca_filling(table, components, std, offset, scale)
     else:
         params = start_at_random(architecture.init, sizes, rng)
         filling = filling or mean_filling(table)
@@ -205,14 +205,18 @@ def mean_filling(table):
     return Filling(table.mean(), 1.0, np.zeros((table.n_features, 0)), 1.0)
 
 
-def pca_filling(components, std, offset, scale):
-    """Return the probabilistic PCA of complete rows, from the first principal axes."""
-    n_features = components.shape[1]
-    size = min(len(components), _MAX_FILLING_COMPONENTS, n_features - 1)
+def pca_filling(table, components, std, offset, scale):
+    """Return the probabilistic PCA of complete rows, from the first principal axes.
+
+    It has at most half as many components as rows: the variances along the last axes of few rows
+    are far too small, and then the missing values depend on errors of the observed ones.
+    """
+    size = min(_MAX_FILLING_COMPONENTS, (table.n_rows - 1) // 2)
     variance = np.square(std[:size].astype(np.float64))
-    # the rows are standardised
-    noise_variance, lengths = probabilistic_pca(variance, n_features, n_features)
-    return Filling(offset, scale, components[:size].T * lengths, noise_variance)
+    noise_variance, lengths = probabilistic_pca(
+        variance, table.n_rows, table.n_features, table.n_averaged
+    )
+    return Filling(offset, scale, components[: len(lengths)].T * lengths, noise_variance)
 
 
 def first_filling(table, effort, seed):

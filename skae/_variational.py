@@ -203,8 +203,7 @@ def at_probabilistic_pca(network, table, output, *, per_feature):
     n_rows, n_features, size = table.n_rows, table.n_features, network.code_size
     _, covariance = moments(n_rows, *code_sums(network, table))
     variance, signal = np.diag(covariance), np.zeros(size)
-    total = n_features * n_rows / max(1, n_rows - 1) * variance.any()
-    noise, lengths = probabilistic_pca(variance[: n_features - 1], total, n_features)
+    noise, lengths = probabilistic_pca(variance, n_rows, n_features)
     signal[: len(lengths)] = lengths
     variance = np.square(signal) + noise
 

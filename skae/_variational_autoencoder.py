@@ -38,8 +38,8 @@ class VariationalAutoencoder(
     noise is added. `score_samples` says how likely rows are, so that unusual ones score low,
     `sample` draws new ones, and `transform` gives the mean of the code given a row.
 
-    Training starts exactly at probabilistic PCA [1]_, whose likelihood is that of `PCA.score`, and
-    raises a lower bound of the likelihood of the training rows [2]_. The snapshot with the highest
+    Training starts exactly at probabilistic PCA [1]_, whose likelihood is that of `PCA.score` for
+    up to ``min(n_samples - 2, n_features - 1)`` components, and raises a lower bound of the likelihood of the training rows [2]_. The snapshot with the highest
     bound on held-out rows is kept, if it beats probabilistic PCA there beyond chance, and
     probabilistic PCA fitted on all rows if not.
 

@@ -526,6 +526,19 @@ def test_a_network_of_coordinates_becomes_the_same_network_of_rows(hidden):
     assert np.isinf(outer.bounds).all()
 
 
+@pytest.mark.parametrize("n_training", [6, 8, 9])
+def test_missing_values_are_filled_alike_from_rows_and_from_their_coordinates(n_training):
+    table, training = wide_table(), slice(n_training)
+    subspace = Subspace.of(table, architecture(), 8)
+    coordinates = subspace.coordinates(table)
+    inner = first_network(coordinates.select(training), architecture(), 0)
+    of_coordinates = subspace.embed(inner).filling
+    of_rows = first_network(table.select(training), architecture(), 0).filling
+    gaps = table.X.copy()
+    gaps[np.arange(9), np.arange(9)] = np.nan
+    np.testing.assert_allclose(of_coordinates(gaps), of_rows(gaps), rtol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("table", "changes"),
     [

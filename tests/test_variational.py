@@ -50,6 +50,17 @@ def test_at_the_start_each_draw_gives_pcas_likelihood(size, hidden, per_feature)
         np.testing.assert_allclose(network.log_weights(new, draws), likelihoods, rtol=1e-9)
 
 
+@pytest.mark.parametrize("n_rows", [4, 7, 8, 30])
+@pytest.mark.parametrize("size", [1, 2, 5, 20])
+def test_rows_fewer_than_columns_start_with_pcas_likelihood(n_rows, size):
+    X, new = correlated(n_rows, 30), correlated(50, 30, seed=1)
+    network = start(X, size)
+    size = min(size, n_rows - 2)  # so that PCA leaves some noise
+    likelihoods = PCA(size, svd_solver="full").fit(X).score_samples(new)
+    draws = np.ones((1, network.code_size))
+    np.testing.assert_allclose(network.log_weights(new, draws), likelihoods, rtol=1e-6)
+
+
 def test_at_the_start_the_code_has_the_posterior_of_probabilistic_pca():
     X = correlated()
     pca, network = PCA(3).fit(X), start(X, 3)

@@ -1,0 +1,114 @@
+"""Missing values are filled with their mean given the rest of the row, under PCA's covariance."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
+
+from skae import AutoencoderTransformer, VariationalAutoencoder
+from skae._start import Architecture, first_network
+from skae._table import Table
+
+TABLES = {
+    "breast cancer": load_breast_cancer,
+    "diabetes": load_diabetes,
+    "digits": load_digits,
+    "iris": load_iris,
+    "wine": load_wine,
+}
+SIZES = (1, 2, 5, 12, 64)
+N_ROWS = (3, 8, 13, 14, 40, 120)
+QUICK = {"hidden_layer_sizes": (8,), "max_steps": 1, "random_state": 0}
+
+
+def split(name, n_rows, seed=0):
+    """Standardised training rows, new rows, and the new rows with one missing entry each."""
+    X = TABLES[name]().data
+    X = X[np.random.default_rng(seed).permutation(len(X))[: n_rows + 100]]
+    X = StandardScaler().fit(X[:n_rows]).transform(X)
+    new = X[n_rows:]
+    columns = np.random.default_rng([seed, 1]).integers(X.shape[1], size=len(new))
+    missing = np.arange(X.shape[1]) == columns[:, None]
+    return X[:n_rows], new, np.where(missing, np.nan, new)
+
+
+def comparable_pca(X, size):
+    """Return PCA with as many components as the model that fills, which leaves some noise.
+
+    There are at most 64 components, at most half as many as rows, and one direction is left for
+    the noise.
+    """
+    n_rows, n_features = X.shape
+    size = min(size, 64, n_features - 1, (n_rows - 1) // 2)
+    return PCA(size, svd_solver="full").fit(X)
+
+
+def conditional_means(pca, rows):
+    """Fill rows from the mean and the covariance of PCA."""
+    mean, covariance, rows = pca.mean_, pca.get_covariance(), rows.copy()
+    for row in rows:
+        missing = np.isnan(row)
+        known = covariance[np.ix_(~missing, ~missing)]
+        weights = np.linalg.solve(known, (row - mean)[~missing])
+        row[missing] = mean[missing] + covariance[np.ix_(missing, ~missing)] @ weights
+    return rows
+
+
+def first_filling(X, size):
+    size = min(size, X.shape[1])
+    activations = ("silu", "identity", "identity")
+    return first_network(Table(X), Architecture(size, (4,), activations, "pca", None), 0).filling
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_filled_entry_is_the_conditional_mean_under_pcas_covariance(name):
+    n_compared = 0
+    for n_rows in N_ROWS:
+        X, _, gaps = split(name, n_rows)
+        for size in SIZES:
+            pca = comparable_pca(X, size)
+            if pca.noise_variance_ < 1e-5:  # the covariance may be singular
+                continue
+            filled, expected = first_filling(X, size)(gaps[:20]), conditional_means(pca, gaps[:20])
+            np.testing.assert_allclose(filled, expected, rtol=1e-4, atol=1e-4)
+            n_compared += 1
+    assert n_compared >= 20
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_filling_is_not_worse_than_the_column_means_in_the_median(name):
+    ratios = {}
+    for n_rows in N_ROWS[1:]:
+        for seed in range(2):
+            X, new, gaps = split(name, n_rows, seed)
+            missing = np.isnan(gaps)
+            of_means = np.square(new - X.mean(axis=0))[missing].sum()
+            for size in SIZES:
+                error = np.square(first_filling(X, size)(gaps) - new)[missing].sum()
+                ratios.setdefault(size, []).append(error / of_means)
+    assert max(map(np.median, ratios.values())) <= 1
+    assert np.max(list(ratios.values())) < 2
+
+
+@pytest.mark.parametrize(("name", "n_rows"), [("wine", 60), ("wine", 120), ("diabetes", 60)])
+def test_a_code_as_large_as_the_rows_fills_better_than_the_column_means(name, n_rows):
+    X, new, gaps = split(name, n_rows)
+    ae = AutoencoderTransformer(random_state=0).fit(X)  # PCA is exact and is kept
+    missing = np.isnan(gaps)
+    error = np.square(ae.reconstruct(gaps) - new)[missing].mean()
+    assert error < 0.9 * np.square(new[missing]).mean()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["wine", "iris"])
+@pytest.mark.parametrize("n_rows", [10, 60])
+@pytest.mark.parametrize("size", [2, 13])
+@pytest.mark.parametrize("kind", [AutoencoderTransformer, VariationalAutoencoder])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_row_has_the_code_of_its_conditional_mean(name, n_rows, size, kind, method):
+    X, _, gaps = split(name, n_rows)
+    estimator = getattr(kind(min(size, X.shape[1]), **QUICK), method)(X)
+    filled = conditional_means(comparable_pca(X, size), gaps)
+    codes, expected = estimator.transform(gaps), estimator.transform(filled)
+    np.testing.assert_allclose(codes, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
