@@ -7,7 +7,9 @@ process.
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, is_dataclass
 from functools import lru_cache, partial
+from numbers import Number
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,18 +78,19 @@ def train(state, chunks, rates, *, objective, constants, optimizer, workers=ALON
     tf = import_tensorflow()
     nests = (*state[:2], constants)
     *ours, constants = _in_thread(tf.nest.map_structure, tf.convert_to_tensor, nests)
-    shapes = repr(tf.nest.map_structure(lambda tensor: tensor.shape, (ours, constants)))
+    classes, shapes = _classes((objective, optimizer)), _shapes(tf, (ours, constants))
     ours = workers.per_replica([tuple(ours)] * len(workers.replicas))
     step, rates = state.step, np.asarray(rates, dtype=np.float32)
 
     def in_tensors():
         for batches, n_steps in chunks:
-            chunk_shapes = [part.shape for part in tf.nest.flatten(batches)]
-            yield workers.per_replica(_split(tf, batches, workers)), chunk_shapes, n_steps
+            n_most = len(tf.nest.flatten(batches)[0])
+            key = (classes, shapes, _shapes(tf, batches))
+            yield workers.per_replica(_split(tf, batches, workers)), n_most, key, n_steps
 
-    for batches, chunk_shapes, n_steps in prefetch(in_tensors()):
-        run = _Compiled(objective, optimizer, workers.strategy, f"{shapes} {chunk_shapes}")
-        padded = np.zeros(chunk_shapes[0][0], dtype=np.float32)
+    for batches, n_most, key, n_steps in prefetch(in_tensors()):
+        run = _Compiled(objective, optimizer, workers.strategy, key)
+        padded = np.zeros(n_most, dtype=np.float32)
         padded[:n_steps], rates = rates[:n_steps], rates[n_steps:]
         losses = np.zeros(padded.shape if n_stacked is None else (len(padded), n_stacked), "f")
         counts = map(tf.constant, (step, padded, n_steps, losses))
@@ -95,6 +98,24 @@ def train(state, chunks, rates, *, objective, constants, optimizer, workers=ALON
         step += n_steps
         latest = tf.nest.map_structure(workers.of_first_replica, tuple(ours))
         yield TrainState(*latest, step), losses.numpy()[:n_steps]
+
+
+def _classes(value):
+    """Return the classes of a value and, at every depth, of the fields by which it is compared.
+
+    Tuples of different classes compare equal if their fields do. Numbers are only compared.
+    """
+    if isinstance(value, Number):
+        return ()
+    parts = value if isinstance(value, tuple) else ()
+    if is_dataclass(value):
+        parts = [getattr(value, field.name) for field in fields(value) if field.compare]
+    return type(value), *map(_classes, parts)
+
+
+def _shapes(tf, nest):
+    """Return a key of the structure, the types and the shapes of a nest of arrays or tensors."""
+    return repr(tf.nest.map_structure(lambda part: f"{part.dtype}{part.shape}", nest))
 
 
 def _split(tf, batches, workers):
@@ -130,11 +151,12 @@ def _in_thread(function, *arguments):
 class _Compiled:
     """The function for one objective, optimiser and set of shapes, which XLA compiles once.
 
-    At its first call, for all threads. `shapes` is only a key: arrays of other shapes get another
-    function, so that the cache forgets what it has not seen for long.
+    At its first call, for all threads. `key` tells apart what compares equal although its classes
+    differ, and arrays of other shapes or types, so that the cache forgets what it has not seen for
+    long.
     """
 
-    def __init__(self, objective, optimizer, strategy, shapes):
+    def __init__(self, objective, optimizer, strategy, key):
         self.function = _make_steps(import_tensorflow(), objective, optimizer, strategy)
         self.strategy = strategy
         self.lock, self.traced = threading.Lock(), None
