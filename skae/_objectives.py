@@ -1,8 +1,8 @@
 """What training minimises, and the errors of held-out rows by which it is judged.
 
 An objective is a callable ``objective(params, batch, constants)`` that returns a scalar tensor. It
-is compiled once for all objectives that compare equal, so that whatever differs from fit to fit
-comes in as an argument: `constants` are a nest of arrays.
+is compiled once for all objectives of the same class that compare equal, so that whatever differs
+from fit to fit comes in as an argument: `constants` are a nest of arrays.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from ._network import decode, encode, forward
+from ._tensorflow import import_tensorflow
 from ._variational import negative_log_likelihoods, posterior
 
 # Entries of held-out rows are hidden in so many parts, to judge how they are filled: all of them,
@@ -56,13 +57,13 @@ class Reconstruction:
 
     def codes(self, params, batch):
         """Return the codes of a batch."""
-        import tensorflow as tf
+        tf = import_tensorflow(eagerly=False)
 
         return encode(params, batch.inputs, self.activations, ops=tf)
 
     def loss(self, params, codes, batch, constants):
         """Return the loss of the rows that codes give."""
-        import tensorflow as tf
+        tf = import_tensorflow(eagerly=False)
 
         rows = decode(params, codes, constants, self.activations, ops=tf)
         errors, weights = tf.square(rows - batch.targets), batch.weights
@@ -140,7 +141,7 @@ class Supervised:
 
     def __call__(self, params, batch, constants):
         """Return the weighted sum of the two losses."""
-        import tensorflow as tf
+        tf = import_tensorflow(eagerly=False)
 
         constants, weight = constants
         codes = self.reconstruction.codes(params, batch)
@@ -166,7 +167,7 @@ class Supervised:
 
 def head_errors(outputs, y):
     """Loss of each row's y, given what a head says of it; zero where there is none."""
-    import tensorflow as tf
+    tf = import_tensorflow(eagerly=False)
 
     if len(y.shape) < len(outputs.shape):  # classes
         seen = tf.cast(y >= 0, outputs.dtype)
@@ -217,7 +218,7 @@ class Elbo:
 
     def __call__(self, params, batch, constants):
         """Return the weighted mean over the rows of a batch; of each, if networks are stacked."""
-        import tensorflow as tf
+        tf = import_tensorflow(eagerly=False)
 
         bounds, log_scale, beta = constants
         mean, log_variance = posterior(params, batch.inputs, self.activations[0], tf)
@@ -235,7 +236,7 @@ class Elbo:
 
     def _without_outliers(self, losses, weights):
         """Set the highest losses to zero, and scale the others up."""
-        import tensorflow as tf
+        tf = import_tensorflow(eagerly=False)
 
         n_outliers = int(self.contamination * losses.shape[-1])
         if not n_outliers:
@@ -279,7 +280,7 @@ class Resident(NamedTuple):
 
     def __call__(self, params, batch, constants):
         """Return the objective of a batch whose inputs and targets are row indices."""
-        import tensorflow as tf
+        tf = import_tensorflow(eagerly=False)
 
         tables, constants = constants
         # of several networks, each has its own

@@ -2,14 +2,16 @@
 
 An optimiser has ``init(params)``, which returns its state, a nest of arrays, and
 ``update(gradients, state, params, step, rate)``, which returns new params and a new state as
-tensors. Steps count from one. The loop compiles one function for all optimisers that compare equal,
-so that whatever differs from fit to fit is state.
+tensors. Steps count from one. The loop compiles one function for all optimisers of the same class
+that compare equal, so that whatever differs from fit to fit is state.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 import optree
+
+from ._tensorflow import import_tensorflow
 
 # Share of the steps in which a schedule climbs to its peak before it falls, and the number of steps
 # for a stream, which does not know how many are to come.
@@ -46,7 +48,7 @@ class Adam(NamedTuple):
 
     def update(self, gradients, state, params, step, rate):
         """Make a step."""
-        import tensorflow as tf
+        tf = import_tensorflow(eagerly=False)
 
         each = tf.nest.map_structure
         t = tf.cast(step, tf.float32)

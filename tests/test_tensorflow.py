@@ -1,11 +1,15 @@
 """TensorFlow as a guest of the process."""
 
+import ast
 import os
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
+
+import skae
 
 
 def run(program, **environment):
@@ -88,6 +92,106 @@ print(sum("XLAEigen" in name for name in names))
 def test_training_uses_the_threads_that_the_process_is_given(n_threads):
     result = run(THREADS, OMP_NUM_THREADS=str(n_threads))
     assert result.stdout == f"{n_threads}\n", result.stderr
+
+
+def imported(path):
+    """Names of the modules that a file imports, at any place in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.Call) and "import" in ast.unparse(node.func):
+            yield from (value.value for value in node.args if isinstance(value, ast.Constant))
+
+
+def test_one_function_imports_tensorflow():
+    files = Path(skae.__file__).parent.rglob("*.py")
+    pairs = [(path.name, name.partition(".")[0]) for path in files for name in imported(path)]
+    # Keras comes with TensorFlow, and is imported after it
+    guests = [pair for pair in pairs if pair[1] in ("tensorflow", "keras")]
+    assert sorted(guests) == [("_keras.py", "keras"), ("_tensorflow.py", "tensorflow")]
+
+
+# Each of these is the first thing that a process does. The import of TensorFlow is stopped where it
+# begins, so that the next one is a first one too.
+FIRST_FITS = """
+import itertools, os, sys, traceback
+import numpy as np
+from skae import AutoencoderImputer, AutoencoderTransformer, OutlierDetector, VariationalAutoencoder
+
+class Stop(BaseException):
+    pass
+
+class Watched:
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] in ("tensorflow", "keras"):
+            raise Stop
+
+sys.meta_path.insert(0, Watched())
+X = np.random.default_rng(0).normal(size=(50, 3)) * [3, 1, 0.5]
+gaps = np.where(np.random.default_rng(1).random(X.shape) < 0.1, np.nan, X)
+labels = np.arange(50) % 2
+methods = [
+    lambda estimator: estimator.fit(X),
+    lambda estimator: estimator.fit(gaps),
+    lambda estimator: estimator.partial_fit(X),
+]
+taught = [
+    lambda estimator: estimator.fit(X, labels),
+    lambda estimator: estimator.fit(gaps, labels.astype(float)),
+]
+cases = [
+    *itertools.product([OutlierDetector(1), AutoencoderImputer(1)], methods[:2]),
+    *itertools.product([VariationalAutoencoder(1)], methods),
+    *itertools.product([VariationalAutoencoder(1, contamination=0.1)], methods),
+]
+options = [
+    {}, {"n_components": 0.9}, {"init": "glorot"}, {"warm_start": True},
+    {"early_stopping": True}, {"whiten": False}, {"validation_fraction": 0}, {"alpha": 1e9},
+    *({"noise": 0.1, "corruption": kind} for kind in ("gaussian", "masking", "swap", "missing")),
+]
+for option in options:
+    cases += itertools.product([AutoencoderTransformer(**{"n_components": 1, **option})], methods)
+    option = {"n_components": 1, "target_weight": 0.1, **option}
+    cases += itertools.product([AutoencoderTransformer(**option)], taught)
+for estimator, method in cases:
+    os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    try:
+        method(estimator)
+    except Stop as stop:
+        names = [frame.name for frame in traceback.extract_tb(stop.__traceback__)]
+        assert "import_tensorflow" in names, (estimator, names)
+        assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3", estimator
+    else:
+        raise AssertionError(f"{estimator} trains without TensorFlow")
+    assert "tensorflow" not in sys.modules
+print(len(cases))
+"""
+
+
+@pytest.mark.slow
+def test_the_first_fit_of_any_kind_imports_tensorflow_through_that_function():
+    result = run(FIRST_FITS)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) > 60
+
+
+TAUGHT = """
+import numpy as np
+from skae import AutoencoderTransformer
+X = np.random.default_rng(0).normal(size=(50, 3))
+AutoencoderTransformer(2, max_steps=1, target_weight=0.1).fit(X, np.arange(50) % 2)
+import tensorflow as tf
+print(tf.config.threading.get_intra_op_parallelism_threads())
+"""
+
+
+@pytest.mark.slow
+def test_a_first_fit_with_labels_uses_the_threads_of_the_process_and_logs_nothing():
+    result = run(TAUGHT, OMP_NUM_THREADS="1", TF_CPP_MIN_LOG_LEVEL=None)
+    assert result.stdout == "1\n", result.stderr
+    assert "This TensorFlow binary is optimized" not in result.stderr  # its first line of the log
 
 
 RUNNING = """
