@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _sklearn
 from ._autoencoder import AutoencoderTransformer
+from ._collections import is_collection, lazily
 from ._sklearn import BaseImputer, EstimatorMixin, Interval, MissingValues
 
 _AUTOENCODER = AutoencoderTransformer._parameter_constraints
@@ -218,6 +219,8 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
             float32 for float32 rows, else float64.
         """
         check_is_fitted(self)
+        if is_collection(X):
+            return lazily(self, "transform", X, self.get_feature_names_out())
         X, missing = self._validate(X, reset=False)
         indicator = self._transform_indicator(missing)
         rows, incomplete = X.copy(), missing.any(axis=1)

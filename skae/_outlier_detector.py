@@ -261,7 +261,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         """
         if is_collection(X):
             check_is_fitted(self)
-            return lazily(self.predict, X, dtype=int)
+            return lazily(self, "predict", X, dtype=int)
         return np.where(self.score_samples(X) < self.offset_, -1, 1)
 
     def __sklearn_tags__(self):

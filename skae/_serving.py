@@ -14,7 +14,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _sklearn
-from ._collections import is_collection, lazily
+from ._collections import is_collection, lazily, of_partitions
 from ._incomplete import Filling
 from ._network import Autoencoder, squared_norms
 from ._table import Table
@@ -63,12 +63,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         if is_collection(X):
             check_is_fitted(self)
-            if _sklearn.output_container("transform", self) != "default":
-                raise ValueError(
-                    "transform gives a Dask array for a Dask array, and a frame for a frame: it "
-                    "cannot give what set_output asks for. Use set_output(transform='default')."
-                )
-            return lazily(self.transform, X, self.get_feature_names_out())
+            return lazily(self, "transform", X, self.get_feature_names_out())
         network, table = self._prepare(X)
         return table.map(network.encode, network.width)
 
@@ -87,7 +82,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         check_is_fitted(self)
         if is_collection(X):
-            return lazily(self.inverse_transform, X, self._names_in())
+            return lazily(self, "inverse_transform", X, self._names_in())
         X = check_array(X, dtype=[np.float64, np.float32])
         if X.shape[1] != self.n_components_:
             raise ValueError(
@@ -112,7 +107,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         if is_collection(X):
             check_is_fitted(self)
-            return lazily(self.reconstruct, X, self._names_in())
+            return lazily(self, "reconstruct", X, self._names_in())
         network, table = self._prepare(X)
         return table.map(lambda rows: network.decode(network.encode(rows)), network.width)
 
@@ -132,7 +127,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         if is_collection(X):
             check_is_fitted(self)
-            return lazily(self.score_samples, X, dtype=np.float64)
+            return lazily(self, "score_samples", X, dtype=np.float64)
         network, table = self._prepare(X)
         network = network.rescaled(self.scale_).astype(table.dtype)
         with np.errstate(over="ignore"):
@@ -156,11 +151,22 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         if is_collection(X):
             check_is_fitted(self)
-            parts = lazily(self._errors_and_distances, X, ("error", "total"), np.float64)
-            error, total = np.asarray(parts.sum(axis=0))
-            return float(1 - error / total) if total else float(error == 0)
+            parts = of_partitions(self, "_error_and_total", X)
+        else:
+            parts = [self._error_and_total(X)]
+        errors, totals, units = np.transpose(parts)
+        errors, totals = np.array([errors, totals]) * (units / units.max()) ** 2
+        error, total = errors.sum(), totals.sum()
+        if total == 0:
+            return float(error == 0)
+        return float(1 - error / total)
+
+    def _error_and_total(self, X):
+        """Return the squared error of rows, their squared distance from the mean, and the unit.
+
+        The first two are in units of the third, in which squares neither overflow nor vanish.
+        """
         network, table = self._prepare(X)
-        # in a unit in which squares neither overflow nor vanish
         distances = abs(np.stack(table.extremes()) - self.mean_)
         unit = float(np.fmax.reduce(distances, axis=None, initial=self.scale_))
         network = network.rescaled(unit).astype(table.dtype)
@@ -170,25 +176,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             return squared_norms((rows - self.mean_) / unit, missing)
 
         errors = table.map(network.squared_errors, network.width)
-        error, total = errors.sum(), table.map(distances).sum()
-        if total == 0:
-            return float(error == 0)
-        return float(1 - error / total)
-
-    def _errors_and_distances(self, X):
-        """Return the squared error of each row, and its squared distance from the mean.
-
-        In units of the scale.
-        """
-        network, table = self._prepare(X)
-        network = network.rescaled(self.scale_).astype(table.dtype)
-
-        def distances(rows):
-            missing = np.isnan(rows) if table.is_incomplete else None
-            return squared_norms((rows - self.mean_) / self.scale_, missing)
-
-        errors = table.map(network.squared_errors, network.width)
-        return np.column_stack([errors, table.map(distances)])
+        return errors.sum(), table.map(distances).sum(), unit
 
     def to_keras(self) -> Any:
         """Build the same network as a Keras model.

@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from . import _sklearn
-from ._collections import is_collection, lazily
+from ._collections import is_collection, lazily, of_partitions
 from ._objectives import Elbo
 from ._parameters import CONSTRAINTS, check_same
 from ._serving import Rows, ServingMixin
@@ -374,7 +374,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         """
         if is_collection(X):
             check_is_fitted(self)
-            return lazily(self.score_samples, X, dtype=np.float64)
+            return lazily(self, "score_samples", X, dtype=np.float64)
         network, table = self._prepare_density(X)
         draws = np.random.default_rng(_DRAW_SEED)
         draws = draws.standard_normal((self.n_draws, self.n_components_))
@@ -398,7 +398,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         """
         if is_collection(X):
             check_is_fitted(self)
-            return lazily(self.score_features, X, self._names_in())
+            return lazily(self, "score_features", X, self._names_in())
         network, table = self._prepare_density(X)
         return table.map(network.entry_log_likelihoods, network.width)
 
@@ -417,7 +417,16 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         score : float
             In nats.
         """
+        if is_collection(X):
+            check_is_fitted(self)
+            totals, counts = np.transpose(of_partitions(self, "_total_and_count", X))
+            return float(totals.sum() / counts.sum())
         return float(self.score_samples(X).mean())
+
+    def _total_and_count(self, X):
+        """Return the sum of the log-likelihoods of rows, and the number of rows."""
+        scores = self.score_samples(X)
+        return scores.sum(), len(scores)
 
     def posterior_variance(self, X: Rows) -> NDArray[Any]:
         """Variance of the code of each row, whose mean `transform` gives.
@@ -435,7 +444,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         """
         if is_collection(X):
             check_is_fitted(self)
-            return lazily(self.posterior_variance, X, self.get_feature_names_out())
+            return lazily(self, "posterior_variance", X, self.get_feature_names_out())
         network, table = self._prepare_density(X)
         return table.map(network.code_variances, network.width)
 

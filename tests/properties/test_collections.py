@@ -1,0 +1,200 @@
+"""Every public method gives the same for a Dask collection as for its rows in memory."""
+
+import pickle
+import warnings
+from functools import cache
+
+import dask
+import dask.array as da
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_array
+
+from skae import (
+    AutoencoderImputer,
+    AutoencoderTransformer,
+    OutlierDetector,
+    VariationalAutoencoder,
+)
+
+COLUMNS = list("abcdef")
+METHODS = {
+    AutoencoderTransformer: ["transform", "reconstruct", "score_samples"],
+    VariationalAutoencoder: [
+        *["transform", "reconstruct", "score_samples", "score_features", "posterior_variance"]
+    ],
+    AutoencoderImputer: ["transform"],
+    OutlierDetector: ["score_samples", "score_features", "decision_function", "predict"],
+}
+# Each fit compiles a function: the other classes are for the slow suite.
+QUICK = AutoencoderTransformer
+KINDS = [kind if kind is QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in METHODS]
+EACH_METHOD = [
+    pytest.param(kind, method, marks=[] if kind is QUICK else pytest.mark.slow)
+    for kind, methods in METHODS.items()
+    for method in methods
+]
+WITH_SCORE = KINDS[:2]
+
+
+def rows(dtype=np.float64):
+    """Rows with missing values; the rows from 100 to 120 have no value at all."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 6)) @ rng.normal(size=(6, 6))
+    X[rng.random(X.shape) < 0.1] = np.nan
+    X[100:120] = np.nan
+    return X.astype(dtype)
+
+
+def frame(X, dtype=None):
+    index = pd.Index(np.arange(1000, 1000 + len(X)), name="row")
+    frame = pd.DataFrame(X, columns=COLUMNS, index=index)
+    return frame if dtype is None else frame.round().astype(dtype)
+
+
+def partitions(frame):
+    """Return a frame in partitions, of which one has no value and one no row."""
+    parts = [frame[:100], frame[100:120], frame[120:120], frame[120:]]
+    return dd.from_delayed(list(map(dask.delayed, parts)), meta=frame[:0])
+
+
+def chunks(X, rows, columns=6):
+    return da.from_array(X, chunks=(rows, columns))
+
+
+def with_unknown_sizes(array):
+    sizes = ((np.nan,) * len(array.chunks[0]), (6,))
+    return array.map_blocks(np.asarray, chunks=sizes, meta=array._meta)
+
+
+# Each gives a collection for rows in memory, and these rows as the collection holds them.
+COLLECTIONS = {
+    "chunks of unequal length": lambda X: (chunks(X, (100, 20, 180)), X),
+    "several chunks of columns": lambda X: (chunks(X, 100, (1, 3, 2)), X),
+    "an empty chunk": lambda X: (chunks(X, (150, 0, 150)), X),
+    "unknown sizes": lambda X: (with_unknown_sizes(chunks(X, 150)), X),
+    "sparse chunks": lambda X: (chunks(X, 150).map_blocks(csr_array), X),
+    "a frame": lambda X: (dd.from_pandas(frame(X), npartitions=3), frame(X)),
+    "a frame with an empty partition": lambda X: (partitions(frame(X)), frame(X)),
+} | {
+    f"a frame of {dtype}": lambda X, dtype=dtype: (
+        partitions(frame(X, dtype)),
+        frame(X, dtype),
+    )
+    for dtype in ("Int64", "Float32", "float[pyarrow]")
+}
+
+
+def without_warning_of_names(function, *arguments):
+    """Call a function with rows without names of columns, which the fitted rows had."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
+        return function(*arguments)
+
+
+def computed(lazy):
+    return without_warning_of_names(lambda: lazy.compute(scheduler="sync"))
+
+
+@cache
+def fitted(kind):
+    """Return the fitted estimator of a class."""
+    return kind(3, max_steps=2, random_state=0).fit(frame(rows()))
+
+
+def check_meta(lazy, result, X):
+    """Check that a lazy result says of itself what computing it gives."""
+    if isinstance(lazy, da.Array):
+        assert isinstance(result, np.ndarray)
+        assert lazy.dtype == lazy._meta.dtype == result.dtype
+        assert lazy.ndim == result.ndim
+        assert lazy.shape[1:] == result.shape[1:]
+        return
+    assert type(lazy._meta) is type(result)
+    assert result.index.equals(X.index)
+    assert lazy._meta.index.dtype == result.index.dtype
+    if result.ndim > 1:
+        assert lazy._meta.dtypes.equals(result.dtypes)
+    else:
+        assert lazy.dtype == result.dtype
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("collection", COLLECTIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_methods_of_a_collection_give_what_they_give_for_its_rows(kind, collection, dtype):
+    if collection == "sparse chunks" and kind is AutoencoderImputer:
+        return  # which refuses sparse rows in memory, too
+    parts, X = COLLECTIONS[collection](rows(dtype))
+    tolerance = 1e-3 if dtype == np.float32 else 1e-9
+    for method in METHODS[kind]:
+        call = getattr(fitted(kind), method)
+        lazy, expected = (without_warning_of_names(call, part) for part in (parts, X))
+        result = computed(lazy)
+        check_meta(lazy, result, X)
+        assert result.shape == expected.shape
+        assert np.asarray(result).dtype == expected.dtype
+        np.testing.assert_allclose(result, expected, rtol=tolerance, atol=tolerance)
+        if hasattr(parts, "divisions"):
+            assert lazy.divisions == parts.divisions
+    if hasattr(kind, "score"):
+        ours, theirs = (without_warning_of_names(fitted(kind).score, part) for part in (parts, X))
+        assert ours == pytest.approx(theirs, rel=1e-5 if dtype == np.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("collection", ["unknown sizes", "a frame with an empty partition"])
+@pytest.mark.parametrize("kind", WITH_SCORE)
+def test_codes_of_a_collection_are_decoded_as_those_of_its_rows(kind, collection):
+    estimator = fitted(kind)
+    parts, X = COLLECTIONS[collection](rows())
+    lazy = without_warning_of_names(lambda: estimator.inverse_transform(estimator.transform(parts)))
+    result = computed(lazy)
+    expected = without_warning_of_names(estimator.reconstruct, X)
+    np.testing.assert_allclose(result, expected, rtol=1e-9, atol=1e-9)
+    check_meta(lazy, result, X)
+
+
+@pytest.mark.parametrize(("kind", "method"), EACH_METHOD)
+def test_a_lazy_result_is_that_of_the_fit_when_it_was_asked_for(kind, method):
+    estimator = pickle.loads(pickle.dumps(fitted(kind)))
+    X, parts = rows(), chunks(rows(), 150)
+    lazy = without_warning_of_names(getattr(estimator, method), parts)
+    expected = without_warning_of_names(getattr(estimator, method), X)
+    without_warning_of_names(estimator.fit, X**2)
+    np.testing.assert_allclose(computed(lazy), expected, rtol=1e-9, atol=1e-9)
+    again = getattr(estimator, method)(parts)
+    assert again.name != lazy.name  # a cluster would take one for the other
+    assert not np.allclose(computed(again), expected) or method == "predict"
+
+
+@pytest.mark.parametrize(("kind", "method"), EACH_METHOD)
+def test_wrong_columns_are_refused_when_the_result_is_asked_for(kind, method):
+    call = getattr(fitted(kind), method)
+    with pytest.raises(ValueError, match="expecting 6 features"):
+        without_warning_of_names(call, chunks(rows()[:, :5], 150, 5))
+    with pytest.raises(ValueError, match="feature names"):
+        call(dd.from_pandas(frame(rows()).rename(columns={"a": "A"}), npartitions=2))
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        call(chunks(rows(), 150))
+
+
+@pytest.mark.parametrize("kind", WITH_SCORE)
+def test_the_score_of_no_rows_is_refused_as_in_memory(kind):
+    X = frame(rows())[:0]
+    with pytest.raises(ValueError, match=r"Found array with 0 sample\(s\)") as refused:
+        fitted(kind).score(X)
+    with pytest.raises(ValueError, match=r"Found array with 0 sample\(s\)") as refused_too:
+        fitted(kind).score(partitions(X))
+    assert str(refused_too.value) == str(refused.value)
+
+
+@pytest.mark.parametrize("size", [1e-150, 1e150, 1e160])
+@pytest.mark.parametrize("kind", WITH_SCORE)
+def test_the_score_of_a_collection_with_a_far_row_is_that_of_its_rows(kind, size):
+    X = rows()
+    X[7] = size
+    parts = chunks(X, (100, 20, 180))
+    expected = without_warning_of_names(fitted(kind).score, X)
+    assert without_warning_of_names(fitted(kind).score, parts) == pytest.approx(expected, rel=1e-12)
