@@ -225,13 +225,13 @@ class AutoencoderTransformer(
     OMP_NUM_THREADS says when the first `fit` of a process imports TensorFlow; the workers of joblib
     and Dask have it set.
 
-    **Missing values** are NaN, and every method takes them. Rows are completed before they are
-    encoded, by probabilistic PCA: fitted by EM [4]_ if values are missing in training, for sizes
-    and steps that best restore entries which are hidden from it; otherwise made of the PCA that
-    training starts from, of at most 64 components and half as many as training rows, with PCA's
-    `noise_variance_`. The loss and the scores are over what is there, scaled to all
-    columns, and `reconstruct` gives complete rows. A column without any value counts as one of
-    zeros, and a row without any as the mean. To fill gaps is
+    **Missing values** are NaN, None, pandas.NA, polars' null or masked entries, and every method
+    takes them. Rows are completed before they are encoded, by probabilistic PCA: fitted by EM [4]_
+    if values are missing in training, for sizes and steps that best restore entries which are
+    hidden from it; otherwise made of the PCA that training starts from, of at most 64 components
+    and half as many as training rows, with PCA's `noise_variance_`. The loss and the scores are
+    over what is there, scaled to all columns, and `reconstruct` gives complete rows. A column
+    without any value counts as one of zeros, and a row without any as the mean. To fill gaps is
     :class:`AutoencoderImputer`'s work.
 
     **Several machines.** A Dask array or frame is fitted by the workers of the current

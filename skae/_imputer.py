@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from . import _sklearn
 from ._autoencoder import AutoencoderTransformer
 from ._collections import is_collection, lazily
+from ._inputs import with_nan
 from ._sklearn import BaseImputer, EstimatorMixin, Interval, MissingValues
 
 _AUTOENCODER = AutoencoderTransformer._parameter_constraints
@@ -39,7 +40,8 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         through; beyond that, the size of the probabilistic PCA that best restores hidden entries.
 
     missing_values : int, float or np.nan, default=np.nan
-        What stands for a missing value. With np.nan, pandas.NA and polars' null do too.
+        What stands for a missing value. With np.nan, None, pandas.NA and polars' null do too.
+        Masked entries are missing always.
 
     hidden_layer_sizes : int or tuple of int, default=(256,)
         As in :class:`AutoencoderTransformer`.
@@ -254,6 +256,7 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         """Return rows as floats, and a mask of what is missing."""
         is_nan = _sklearn.is_scalar_nan(self.missing_values)
         finite, dtype = "allow-nan" if is_nan else True, [np.float64, np.float32]
+        X = with_nan(X, self.missing_values)
         X = validate_data(self, X, dtype=dtype, ensure_all_finite=finite, reset=reset)
         return X, _sklearn.get_mask(X, self.missing_values)
 

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from . import _sklearn
 from ._collections import is_collection, lazily, of_partitions
 from ._incomplete import Filling
+from ._inputs import has_missing, with_nan
 from ._network import Autoencoder, squared_norms
 from ._table import Table
 
@@ -83,7 +84,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         check_is_fitted(self)
         if is_collection(X):
             return lazily(self, "inverse_transform", X, self._names_in())
-        X = check_array(X, dtype=[np.float64, np.float32])
+        X = check_array(with_nan(X), dtype=[np.float64, np.float32])
         if X.shape[1] != self.n_components_:
             raise ValueError(
                 f"X has {X.shape[1]} columns, but the code of this AutoencoderTransformer has "
@@ -228,22 +229,20 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Return their table, and the fitted attributes that describe their columns. This estimator
         stays as it is, for the fit may fail.
         """
+        X = with_nan(X)
         is_numeric = getattr(getattr(X, "dtype", None), "kind", "none") in "biuf"
         as_it_is = is_numeric and X.dtype.itemsize <= 8 and not issparse(X)
         checked = copy(self)
-        options = {
-            "accept_sparse": "csr",
-            "dtype": None if as_it_is else [np.float64, np.float32],
-            "reset": reset,
-            "ensure_min_samples": min_samples,
-        }
-        try:
-            table = Table(validate_data(checked, X, **options))
-        except ValueError:  # something is missing, or X is refused again
-            table = None
-        if table is None:
-            X = validate_data(checked, X, ensure_all_finite="allow-nan", **options)
-            table = Table(X, is_incomplete=True)
+        X = validate_data(
+            checked,
+            X,
+            accept_sparse="csr",
+            dtype=None if as_it_is else [np.float64, np.float32],
+            reset=reset,
+            ensure_min_samples=min_samples,
+            ensure_all_finite=False,
+        )
+        table = Table(X, is_incomplete=has_missing(X, self))
         names = ("n_features_in_", "feature_names_in_")
         return table, {name: vars(checked)[name] for name in names if name in vars(checked)}
 

@@ -1,0 +1,158 @@
+"""What users pass as X: missing values of every kind become NaN, dates are refused."""
+
+import sys
+from datetime import date, time, timedelta
+from numbers import Real
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn import config_context
+from sklearn.utils import assert_all_finite
+
+_DATES = (date, time, timedelta, np.datetime64, np.timedelta64)
+
+
+def with_nan(X, missing_value=np.nan):
+    """Return X in a form in which scikit-learn reads every missing value as NaN.
+
+    scikit-learn reads None, polars' null and pandas.NA of nullable columns as NaN. It drops the
+    mask of masked arrays, cannot convert pandas.NA in columns of objects, and converts dates to
+    integers.
+
+    Parameters
+    ----------
+    X : array-like or data frame
+        Rows, not validated yet.
+    missing_value : float, default=np.nan
+        Value that masked entries get.
+
+    Returns
+    -------
+    X : array-like or data frame
+        The same object if nothing has to be replaced.
+
+    Raises
+    ------
+    TypeError
+        If X has dates, times or durations.
+    """
+    if isinstance(X, list | tuple) and any(isinstance(row, np.ma.MaskedArray) for row in X):
+        X = np.ma.stack(X)
+    if isinstance(X, list | tuple) and _need_care(_types_in_lists(X)):
+        X = _as_objects(X)
+    if isinstance(X, np.ndarray) and X.dtype.kind in "mM":
+        _refuse_dates([X.dtype])
+    if isinstance(X, np.ma.MaskedArray):
+        X = _filled(X, missing_value)
+    if isinstance(X, np.ndarray) and X.dtype.kind == "O":
+        return _objects_with_nan(X)
+    if _is_frame(X, "pandas"):
+        return _pandas_with_nan(X)
+    if _is_frame(X, "polars"):
+        _refuse_dates([name for name, dtype in X.schema.items() if dtype.is_temporal()])
+    return X
+
+
+def has_missing(X, estimator):
+    """Return whether a validated array or sparse matrix has NaN.
+
+    It takes one pass over the numbers if their sum is finite, as scikit-learn's own check does. The
+    answer does not depend on scikit-learn's ``assume_finite``.
+
+    Raises
+    ------
+    ValueError
+        If X has infinite numbers, in scikit-learn's words.
+    """
+    values = X.data if issparse(X) else X
+    if values.dtype.kind != "f":
+        return False
+    with np.errstate(all="ignore"):
+        if np.isfinite(values.sum()):
+            return False
+    with config_context(assume_finite=False):
+        name = type(estimator).__name__
+        assert_all_finite(values, allow_nan=True, estimator_name=name, input_name="X")
+    return bool(np.isnan(np.min(values)))
+
+
+def _filled(X, missing_value):
+    """Return a masked array as an ordinary one."""
+    if not np.ma.is_masked(X):
+        return np.asarray(X)
+    X = X.astype(np.float64) if X.dtype.kind in "biu" else X
+    return X.filled(missing_value if isinstance(missing_value, Real) else np.nan)
+
+
+def _types_in_lists(rows):
+    """Return the types of the entries of rows that are lists or arrays."""
+    types = set()
+    for row in rows:
+        if isinstance(row, list | tuple):
+            types.update(map(type, row))
+        elif isinstance(row, np.ndarray):
+            types.add(row.dtype.type)
+    return types
+
+
+def _need_care(types):
+    """Whether some of these types of entries are dates or stand for missing values."""
+    return any(_is_date(kind) or _is_missing_value(kind) for kind in types)
+
+
+def _is_date(kind):
+    """Whether a type is that of dates, times or durations."""
+    return issubclass(kind, _DATES) or kind.__name__ == "Period"
+
+
+def _is_missing_value(kind):
+    """Whether a type is that of pandas.NA or of numpy.ma.masked."""
+    return kind.__name__ == "NAType" or issubclass(kind, np.ma.core.MaskedConstant)
+
+
+def _as_objects(rows):
+    """Return lists as an array of objects; scikit-learn refuses lists that are not equally long."""
+    try:
+        return np.array(rows, dtype=object)
+    except ValueError:
+        return rows
+
+
+def _objects_with_nan(X):
+    """Return an array of objects with NaN for other missing values."""
+    types = set(map(type, X.ravel()))
+    _refuse_dates(sorted(kind.__name__ for kind in types if _is_date(kind)))
+    if not _need_care(types):
+        return X
+    is_missing = np.frompyfunc(lambda entry: _is_missing_value(type(entry)), 1, 1)
+    return np.where(is_missing(X).astype(bool), np.nan, X)
+
+
+def _is_frame(X, library):
+    """Whether X is a data frame of a library, which is then imported already."""
+    module = sys.modules.get(library)
+    return module is not None and isinstance(X, module.DataFrame)
+
+
+def _pandas_with_nan(X):
+    """Return a pandas frame whose columns of objects have NaN for pandas.NA."""
+    kinds = [getattr(dtype, "kind", "O") for dtype in X.dtypes]
+    _refuse_dates([name for name, kind in zip(X.columns, kinds, strict=True) if kind in "mM"])
+    is_object = np.array([kind == "O" for kind in kinds], dtype=bool)
+    if not is_object.any():
+        return X
+    objects = X.loc[:, is_object].to_numpy(dtype=object)
+    if _objects_with_nan(objects) is objects:
+        return X
+    entries = X.to_numpy(dtype=object, copy=True)
+    entries[X.isna().to_numpy()] = np.nan
+    return type(X)(entries, index=X.index, columns=X.columns)
+
+
+def _refuse_dates(found):
+    """Raise an error that names the columns or the types of dates, if there are any."""
+    if found:
+        raise TypeError(
+            f"X has dates, times or durations ({', '.join(map(str, found))}), which are no "
+            "numbers. Convert them to numbers first, for instance to days since a date."
+        )
