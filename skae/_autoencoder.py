@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.metaestimators import available_if
 
@@ -357,7 +357,15 @@ class AutoencoderTransformer(
         def set_callbacks(self, *callbacks: object) -> Self: ...
 
     @_sklearn.validating_parameters
-    def fit(self, X: Rows, y: object = None) -> Self:
+    def fit(
+        self,
+        X: Rows,
+        y: object = None,
+        *,
+        X_val: Rows | None = None,
+        y_val: object = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Train the autoencoder.
 
         Parameters
@@ -368,13 +376,28 @@ class AutoencoderTransformer(
             What the code should tell, with `target_weight` above zero; otherwise ignored. Floats
             are numbers, of which NaN stands for unlabelled. Everything else is classes, in one
             column, of which -1 stands for unlabelled.
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
+            Validation rows, which replace those that `validation_fraction` holds out: all of X is
+            trained on, and X_val chooses what is kept. In a `Pipeline`, it is transformed as X is
+            with ``Pipeline(..., transform_input=["X_val"])``.
+        y_val : array-like of shape (n_val,) or (n_val, n_targets), default=None
+            The y of X_val, which is required with `target_weight` above zero; otherwise ignored.
+        groups : array-like of shape (n_samples,), default=None
+            Group of each row, as for scikit-learn's group splitters: any hashable value, such as
+            the name of a patient. The rows of a group are held out together. Not with X_val.
 
         Returns
         -------
         self : AutoencoderTransformer
             The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If X_val has other columns than X, or y_val or groups do not fit X_val, X and the
+            parameters.
         """
-        return self._fit(X, y)
+        return self._fit(X, y, X_val=X_val, y_val=y_val, groups=groups)
 
     @_sklearn.validating_parameters
     def partial_fit(self, X: Rows, y: object = None) -> Self:

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from . import _loop
 from ._network import Autoencoder
 from ._objectives import Resident
+from ._splits import all_rows
 from ._workers import WorkerLostError
 
 # A start that leaves less than this share of the variance is exact, up to rounding.
@@ -28,48 +29,6 @@ _EXPLODED = 1e6
 _SIGNIFICANCE = 0.05
 # Endings of runs that came from outside.
 BROKEN_OFF = ("interrupted", "lost")
-# More held-out rows than these would take time and tell nothing more.
-_MOST_HELD_OUT = 2**16
-# The choice between the start and a trained network hears at least so many held-out rows; those of
-# an imputer, of which each restores several entries, are fewer.
-MIN_HELD_OUT = {False: 100, True: 50}
-
-
-def held_out_splits(n_samples, fraction, min_held_out, rng):
-    """Split the rows into training and held-out ones, as often as it takes.
-
-    Parameters
-    ----------
-    n_samples : int
-        Number of rows.
-    fraction : float
-        Share of the rows that each split holds out: at least one row, and neither all nor more than
-        65 536.
-    min_held_out : int
-        Splits are added, with other rows held out, until so many rows were held out once or there
-        are no more.
-    rng : numpy.random.Generator
-        Shuffles the rows.
-
-    Returns
-    -------
-    list of (ndarray, ndarray)
-        Sorted indices of the training and of the held-out rows; the one split (all, none) if
-        nothing can be held out.
-    """
-    if fraction == 0 or n_samples < 2:
-        return [all_rows(n_samples)]
-    order = rng.permutation(n_samples)
-    size = min(max(1, round(fraction * n_samples)), n_samples - 1, _MOST_HELD_OUT)
-    n_splits = min(-(-min_held_out // size), n_samples // size)
-    parts = [slice(i * size, (i + 1) * size) for i in range(n_splits)]
-    return [(np.sort(np.delete(order, part)), np.sort(order[part])) for part in parts]
-
-
-def all_rows(n_samples):
-    """Return the split that trains on all rows and holds none out."""
-    rows = np.arange(n_samples)
-    return rows, rows[:0]
 
 
 class Run:
@@ -88,6 +47,8 @@ class Run:
         When the held-out rows were evaluated, from 0 on.
     errors : list of ndarray of shape (n_held_out,)
         Mean squared error of each held-out row then.
+    groups : ndarray of shape (n_held_out,), or None
+        See `Split`.
     ending : {"done", "exact", "early", "diverged", "interrupted", "lost"}
         What ended the run; "exact": there was nothing to learn at the start; "lost": a worker.
     error : Exception or None
@@ -95,7 +56,8 @@ class Run:
     """
 
     def __init__(self, table, split, start, plan):
-        self.training, self.held_out = map(table.select, split)
+        self.training, self.held_out = split.tables(table)
+        self.groups = split.groups
         self.start, self.plan, self.network, self.state = start, plan, start, None
         self.unit = plan.objective.unit(start, table)
         row_errors, first = plan.objective.row_errors, start.with_params_in(np.float32)
@@ -333,25 +295,43 @@ def choose(runs, against_pca):
     errors = np.hstack([run.errors[:n_evaluations] for run in runs])
     if not errors.size:
         return int(steps[-1]), np.empty((0, 2))
+    groups = None if runs[0].groups is None else np.hstack([run.groups for run in runs])
     curve = errors.mean(axis=1)
     best = np.nan_to_num(curve, nan=np.inf).argmin()
-    if against_pca and not clearly_lower(errors[best], errors[0], _SIGNIFICANCE):
+    if against_pca and not clearly_lower(errors[best], errors[0], _SIGNIFICANCE, groups):
         best = 0
     return int(steps[best]), np.column_stack([steps, curve])
 
 
-def clearly_lower(errors, baseline, significance):
+def clearly_lower(errors, baseline, significance, groups=None):
     """Whether errors are lower than the baseline's on the same rows, beyond chance.
 
-    One-sided paired t-test: what matters is how much better each row became against how much that
-    varies from row to row, so a few lucky rows out of a small sample decide nothing.
+    One-sided paired t-test: the mean gain of a row is compared with its standard error, so a few
+    lucky rows in a small sample decide nothing. With groups of rows that depend on each other, the
+    standard error is the cluster-robust one, from the total gain of each group, and the number of
+    degrees of freedom is that of the groups (Cameron & Miller, "A Practitioner's Guide to
+    Cluster-Robust Inference", Journal of Human Resources 50, 2015, section II).
+
+    Parameters
+    ----------
+    errors, baseline : ndarray of shape (n_rows,)
+        Errors of the same rows.
+    significance : float
+        Level of the test.
+    groups : ndarray of int of shape (n_rows,), optional
+        Number of the group of each row; None if all rows are independent.
     """
     n_rows = len(errors)
-    if n_rows < 2 or not np.isfinite(baseline).all():
+    n_groups = n_rows if groups is None else len(np.unique(groups))
+    if n_groups < 2 or not np.isfinite(baseline).all():
         return False
     gains = (baseline - errors) / (abs(baseline.mean()) or 1.0)  # so that their squares are numbers
-    standard_error = gains.std(ddof=1) / np.sqrt(n_rows)
-    return bool(gains.mean() > stdtrit(n_rows - 1, 1 - significance) * standard_error)
+    if groups is None:
+        standard_error = gains.std(ddof=1) / np.sqrt(n_rows)
+    else:
+        totals = np.bincount(np.unique(groups, return_inverse=True)[1], gains - gains.mean())
+        standard_error = np.sqrt(n_groups / (n_groups - 1)) * np.linalg.norm(totals) / n_rows
+    return bool(gains.mean() > stdtrit(n_groups - 1, 1 - significance) * standard_error)
 
 
 class Outcome(NamedTuple):
@@ -423,8 +403,8 @@ def run_fit(table, start, plan, splits, seed, observer):
         Returns the network that training on a table starts from.
     plan : Plan
         Of a run over a split.
-    splits : list of pairs
-        From `held_out_splits`.
+    splits : list of Split
+        See `_splits`.
     seed : int
         For the order of minibatches, and noise.
     observer : Observer
@@ -436,9 +416,9 @@ def run_fit(table, start, plan, splits, seed, observer):
     """
 
     def make(splits, plan, number):
-        observer.print(f"{len(splits)} x {len(splits[0][0])} rows to train on")
-        starts = [start(table.select(training)) for training, _ in splits]
-        plan = plan._replace(n_training=len(splits[0][0]))
+        observer.print(f"{len(splits)} x {len(splits[0].training)} rows to train on")
+        starts = [start(table.select(split.training)) for split in splits]
+        plan = plan._replace(n_training=len(splits[0].training))
         both = zip(splits, starts, strict=True)
         runs = [Run(table, split, first, plan) for split, first in both]
         rngs = [np.random.default_rng([seed, number + i]) for i in range(len(runs))]

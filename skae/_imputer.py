@@ -179,7 +179,15 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         self.verbose = verbose
 
     @_sklearn.validating_parameters
-    def fit(self, X: ArrayLike, y: object = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: object = None,
+        *,
+        X_val: ArrayLike | None = None,
+        y_val: object = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Learn to restore entries that are hidden on purpose.
 
         Parameters
@@ -188,17 +196,36 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
             Rows, with or without missing values.
         y : Ignored
             Not used, present for API consistency by convention.
+        X_val : array-like of shape (n_val, n_features), default=None
+            Validation rows, which replace those that `validation_fraction` holds out: all of X is
+            trained on, and X_val chooses what is kept. In a `Pipeline`, it is transformed as X is
+            with ``Pipeline(..., transform_input=["X_val"])``.
+        y_val : Ignored
+            Not used, present for API consistency by convention.
+        groups : array-like of shape (n_samples,), default=None
+            Group of each row, as for scikit-learn's group splitters: any hashable value, such as
+            the name of a patient. The rows of a group are held out together. Not with X_val.
 
         Returns
         -------
         self : AutoencoderImputer
             The fitted imputer.
+
+        Raises
+        ------
+        ValueError
+            If X_val has other columns than X, or y_val or groups do not fit X_val, X and the
+            parameters.
         """
         fitted = copy(self)  # for the fit may fail
         X, missing = fitted._validate(X, reset=True)
+        if X_val is not None:
+            with _sklearn.refusals_of("X_val"):
+                X_val = _with_nan(*fitted._validate(X_val, reset=False))
         shared = {name: getattr(self, name) for name in _SHARED}
         autoencoder = AutoencoderTransformer(**shared, corruption="missing", whiten=False)
-        fitted.autoencoder_ = autoencoder.fit(_with_nan(X, missing))
+        given = {"X_val": X_val, "y_val": y_val, "groups": groups}
+        fitted.autoencoder_ = autoencoder.fit(_with_nan(X, missing), **given)
         fitted.n_iter_ = autoencoder.n_iter_
         fitted._is_empty = missing.all(axis=0)
         fitted._fit_indicator(missing)

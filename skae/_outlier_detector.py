@@ -5,7 +5,7 @@ from numbers import Real
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -171,7 +171,15 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         self.verbose = verbose
 
     @_sklearn.validating_parameters
-    def fit(self, X: Rows, y: object = None) -> Self:
+    def fit(
+        self,
+        X: Rows,
+        y: object = None,
+        *,
+        X_val: Rows | None = None,
+        y_val: object = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Learn how likely rows are, and from where on they are outliers.
 
         Parameters
@@ -180,16 +188,32 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
             Training data, with or without outliers; in [0, 1] for a Bernoulli likelihood.
         y : Ignored
             Not used, present for API consistency by convention.
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
+            Validation rows, which replace those that `validation_fraction` holds out: all of X is
+            trained on, and X_val chooses what is kept. In a `Pipeline`, it is transformed as X is
+            with ``Pipeline(..., transform_input=["X_val"])``.
+        y_val : Ignored
+            Not used, present for API consistency by convention.
+        groups : array-like of shape (n_samples,), default=None
+            Group of each row, as for scikit-learn's group splitters: any hashable value, such as
+            the name of a patient. The rows of a group are held out together. Not with X_val.
 
         Returns
         -------
         self : OutlierDetector
             The fitted detector.
+
+        Raises
+        ------
+        ValueError
+            If X_val has other columns than X, or y_val or groups do not fit X_val, X and the
+            parameters.
         """
         if isinstance(X, Shard):
             raise TypeError("OutlierDetector needs all rows in one process, for its threshold.")
         params = {name: getattr(self, name) for name in (*_SHARED, "contamination")}
-        autoencoder = VariationalAutoencoder(**params).fit(X)
+        given = {"X_val": X_val, "y_val": y_val, "groups": groups}
+        autoencoder = VariationalAutoencoder(**params).fit(X, **given)
         scores = np.asarray(autoencoder.score_samples(X))
         names = ("n_features_in_", "feature_names_in_", "n_iter_")
         state = {name: getattr(autoencoder, name) for name in names if hasattr(autoencoder, name)}

@@ -102,10 +102,21 @@ def check_combinations(estimator):
             "bounds are for output_activation='identity', and output_activation="
             f"{estimator.output_activation!r} has a range of its own. Set bounds=None."
         )
-    if estimator.early_stopping and estimator.validation_fraction == 0:
+
+
+def check_given(estimator, *, X_val, y_val, groups):
+    """Refuse validation rows and groups that cannot be used together."""
+    if X_val is None and y_val is not None:
+        raise ValueError("y_val is provided, but X_val was not provided.")
+    is_taught = getattr(estimator, "target_weight", 0) > 0
+    if X_val is not None and y_val is None and is_taught:
         raise ValueError(
-            "early_stopping=True needs rows to watch, and validation_fraction=0 holds none "
-            "out. Set validation_fraction=0.1, or early_stopping=False."
+            "X_val is provided, but y_val was not provided, and target_weight above 0 requires it."
+        )
+    if X_val is not None and groups is not None:
+        raise ValueError(
+            "groups decide which rows of X are validation rows, and X_val replaces these: pass one "
+            "of both."
         )
 
 

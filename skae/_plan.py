@@ -155,7 +155,7 @@ def plan_fit(objective, table, architecture, splits, settings, against_pca, axes
     ValueError
         If more steps are asked for than can be made.
     """
-    n_training = len(splits[0][0])
+    n_training = len(splits[0].training)
     fit_in = _STACK * architecture.n_weights(table.n_features) <= _MOST_STACKED_WEIGHTS
     is_stacked = table.workers.strategy is None and len(splits) >= _STACK and fit_in
     n_stacked = _STACK if is_stacked else 1
@@ -178,7 +178,7 @@ def plan_fit(objective, table, architecture, splits, settings, against_pca, axes
     elif table.n_rows >= _LONG_TABLE and n_steps > steps_per_epoch and is_clean:
         n_resident = _resident_rows(table, _RESIDENT_UNIT)
     shape = chunk_shape(table, architecture, n_rows, n_stacked, n_resident is not None)
-    every = _steps_between(settings, n_steps, steps_per_epoch, len(splits[0][1]) / n_rows)
+    every = _steps_between(settings, n_steps, steps_per_epoch, len(splits[0].held_out) / n_rows)
     rates = _rates(settings, SCHEDULES[settings["learning_rate"]](n_steps))
     plan = Plan(objective, shape, n_training, rates, every, n_steps, settings, against_pca)
     is_auto = max_iter == "auto" and max_steps is None

@@ -27,7 +27,7 @@ class Sizing:
         ``start(table, size)`` returns the network with which training on a table starts.
     plan : callable
         ``plan(size, share)`` returns the plan of that share of a fit to the split's training rows.
-    split : pair of ndarray
+    split : Split
         Training rows and held-out ones; if there are none, the training rows judge.
     seed : int
         For the order of minibatches, and noise.
@@ -48,8 +48,8 @@ class Sizing:
         self.start, self.plan, self.split, self.seed, self.tell = start, plan, split, seed, tell
         self.table, self.errors, self._starts = table, {}, {}
         self._observer = _Observer(asks_to_stop)
-        self.training = table.select(split[0])
-        self.judge = table.select(split[1]) if len(split[1]) else self.training
+        self.training, held_out = split.tables(table)
+        self.judge = held_out if held_out.n_rows else self.training
         mean = self.training.mean()
         (squares,) = self.judge.total(lambda block: [np.nansum((block - mean) ** 2)])
         self.variance = squares / (self.judge.n_rows * table.n_averaged * self.judge.seen_share())

@@ -5,6 +5,7 @@ No other module imports a private name of scikit-learn.
 
 import sys
 import warnings
+from contextlib import contextmanager
 from copy import copy
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
@@ -76,6 +77,17 @@ def warn(message, category):
 
 
 _NOT_THE_USERS = ("skae", "sklearn", "joblib")
+
+
+@contextmanager
+def refusals_of(name):
+    """Name the argument in errors of scikit-learn's validation, which speak of X."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{name} was refused: {error}") from error
+    except TypeError as error:
+        raise TypeError(f"{name} was refused: {error}") from error
 
 
 def callback_names(estimator):

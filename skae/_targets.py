@@ -25,10 +25,17 @@ class Target(NamedTuple):
         (n_samples, n_columns), float32, NaN where there is none.
     n_outputs : int
         Number of classes or of columns.
+    classes : ndarray of shape (n_outputs,), or None
+        The labels, in the order of their numbers; None of numbers.
+    mean, scale : ndarray of shape (n_outputs,), or None
+        Of numbers, before they are standardised.
     """
 
     y: Any
     n_outputs: int
+    classes: Any = None
+    mean: Any = None
+    scale: Any = None
 
     @property
     def labelled_share(self):
@@ -69,20 +76,47 @@ class Target(NamedTuple):
         table.workers.check_agreement({"the hash of y": joblib.hash(target.y)})
         return target
 
+    def of_validation(self, y_val, table):
+        """Read the y of validation rows, in the classes or the units of this one.
+
+        Raises
+        ------
+        ValueError
+            If y_val has not a row for each of the table, other columns or other classes.
+        """
+        y_val = np.asarray(y_val)
+        check_consistent_length(table.X, y_val)
+        if self.classes is None:
+            numbers = _as_numbers(y_val, "y_val")
+            if numbers.shape[1] != self.n_outputs:
+                raise ValueError(
+                    f"y_val has {numbers.shape[1]} columns, and y has {self.n_outputs}."
+                )
+            return self._replace(y=np.float32((numbers - self.mean) / self.scale))
+        y_val = column_or_1d(y_val, warn=True)
+        is_labelled, known = _has_label(y_val), self.classes.tolist()
+        unknown = [label for label in set(y_val[is_labelled].tolist()) if label not in known]
+        if unknown:
+            raise ValueError(f"y_val has labels that y has not: {sorted(map(str, unknown))[:10]}.")
+        y = np.full(len(y_val), -1, np.int32)
+        y[is_labelled] = np.searchsorted(self.classes, y_val[is_labelled])
+        return self._replace(y=y)
+
     @classmethod
     def _of_numbers(cls, y):
-        y = y.reshape(len(y), -1) if y.ndim == 1 else y
-        y = check_array(y, dtype=np.float64, ensure_all_finite="allow-nan", input_name="y")
+        y = _as_numbers(y, "y")
         if np.isnan(y).all(axis=0).any():
             raise ValueError("y, or a column of it, has no number: all are NaN, for unlabelled.")
-        y = y - np.nanmean(y, axis=0)
+        mean = np.nanmean(y, axis=0)
+        y = y - mean
         scale = np.sqrt(np.nanmean(np.square(y), axis=0))
-        return cls(np.float32(y / np.where(scale > 0, scale, 1)), y.shape[1])
+        scale = np.where(scale > 0, scale, 1)
+        return cls(np.float32(y / scale), y.shape[1], mean=mean, scale=scale)
 
     @classmethod
     def _of_classes(cls, y):
         y = column_or_1d(y, warn=True)
-        is_labelled = np.ones(len(y), bool) if y.dtype.kind == "U" else np.not_equal(y, -1)
+        is_labelled = _has_label(y)
         labels = y[is_labelled]
         try:
             classes, numbers = np.unique(labels, return_inverse=True)
@@ -96,7 +130,18 @@ class Target(NamedTuple):
             )
         y = np.full(len(y), -1, np.int32)
         y[is_labelled] = numbers
-        return cls(y, len(classes))
+        return cls(y, len(classes), classes)
+
+
+def _as_numbers(y, name):
+    """Return numbers as a checked table of float64, NaN where there is none."""
+    y = y.reshape(len(y), -1) if y.ndim == 1 else y
+    return check_array(y, dtype=np.float64, ensure_all_finite="allow-nan", input_name=name)
+
+
+def _has_label(y):
+    """Where an array of labels does not say -1, for unlabelled."""
+    return np.ones(len(y), bool) if y.dtype.kind == "U" else np.not_equal(y, -1)
 
 
 def _is_labelled(y):

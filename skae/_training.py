@@ -1,29 +1,22 @@
 """The stories of fit and partial_fit, which the autoencoders share."""
 
+from copy import copy
 from functools import partial
 
 import joblib
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from sklearn.utils import assert_all_finite, check_random_state
 
 from . import _sklearn
 from ._canonical import Canonical
 from ._collections import is_collection
 from ._dask import has_client, trained
-from ._fitting import (
-    MIN_HELD_OUT,
-    Run,
-    all_rows,
-    concluded,
-    held_out_splits,
-    run_fit,
-    stacks,
-    train,
-)
+from ._fitting import Run, concluded, run_fit, stacks, train
 from ._parameters import (
     activations,
     check_combinations,
+    check_given,
     check_same,
     check_same_network,
     is_imputer,
@@ -34,6 +27,14 @@ from ._parameters import (
 from ._plan import plan_fit, plan_stream
 from ._progress import Progress, print_line
 from ._sizing import Sizing
+from ._splits import (
+    MIN_HELD_OUT,
+    MIN_HELD_OUT_GROUPS,
+    all_rows,
+    group_numbers,
+    group_splits,
+    random_splits,
+)
 from ._start import Architecture, Subspace, first_network, restarted
 from ._stream import Stream
 from ._table import Shard
@@ -48,13 +49,15 @@ class TrainingMixin:
     and says by `_objective` what is minimised.
     """
 
-    def _fit(self, X, y, asks_to_stop=None):
+    def _fit(self, X, y, asks_to_stop=None, *, X_val=None, y_val=None, groups=None):
         """Train, and return the fitted estimator.
 
         Where `asks_to_stop` is given, and returns True at an evaluation, training ends there.
         """
+        given = {"X_val": X_val, "y_val": y_val, "groups": groups}
+        check_given(self, **given)
         if is_collection(X):
-            return self._fit_collection("_fit", X, y)
+            return self._fit_collection("_fit", X, y, **given)
         warm = self.warm_start and hasattr(self, "encoder_")
         table, columns, seed, architecture = self._open(X, fitted=warm)
         target = Target.of(y, table) if self.target_weight else None
@@ -63,17 +66,15 @@ class TrainingMixin:
             text = f"X has no value in columns {list(map(int, empty))}: they count as zeros."
             _sklearn.warn(text, UserWarning)
         against_pca = self.init == "pca" and not warm
-        splits = held_out_splits(
-            table.n_rows,
-            float(self.validation_fraction),
-            MIN_HELD_OUT[architecture.is_imputer] if against_pca else 1,
-            np.random.default_rng(seed),
-        )
+        validation = self._validation_table(X_val, y_val, table, columns, target)
+        splits = self._splits(table, validation, groups, seed, against_pca)
         rows, subspace, axes = table, None, None
         if not (warm or self.noise):
-            subspace = Subspace.of(table, architecture, len(splits[0][0]))
+            subspace = Subspace.of(table, architecture, len(splits[0].training))
         if subspace is not None and subspace.is_bounded:
             axes, subspace = subspace.axes, None
+        elif validation is not None:  # whose rows may lie outside the subspace
+            subspace = None
         elif subspace is not None:
             rows, architecture = subspace.coordinates(table), architecture._replace(bounds=None)
         objective = self._objective(architecture, target)
@@ -101,12 +102,73 @@ class TrainingMixin:
         _tell(outcome.ending, outcome.error)
         return self
 
-    def _fit_collection(self, method, X, y):
+    def _validation_table(self, X_val, y_val, table, columns, target):
+        """Return the table of the validation rows that the user gives, or None.
+
+        Parameters
+        ----------
+        X_val, y_val : object
+            As given to `fit`.
+        table : Table
+            The training rows.
+        columns : dict
+            The fitted attributes that describe their columns.
+        target : Target or None
+            What their code is taught.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X_val has other columns than X or is refused as X would be.
+        """
+        if X_val is None:
+            return None
+        fitted = copy(self)
+        vars(fitted).update(columns)
+        with _sklearn.refusals_of("X_val"):
+            validation, _ = fitted._table(X_val, reset=False)
+            if validation.dtype != table.dtype:
+                with np.errstate(over="ignore"):
+                    validation = validation._replace(X=validation.X.astype(table.dtype))
+                assert_all_finite(validation.X, allow_nan=True)
+        if target is not None:
+            validation = validation._replace(y=target.of_validation(y_val, validation).y)
+        table.workers.check_agreement({"the hash of X_val and y_val": joblib.hash((X_val, y_val))})
+        return validation
+
+    def _splits(self, table, validation, groups, seed, against_pca):
+        """Return the splits into training and validation rows; see `_splits`."""
+        if validation is not None:
+            return [all_rows(table.n_rows, validation)]
+        fraction, rng = float(self.validation_fraction), np.random.default_rng(seed)
+        if self.early_stopping and fraction == 0:
+            raise ValueError(
+                "early_stopping=True needs validation rows, and validation_fraction=0 holds none "
+                "out. Set validation_fraction=0.1, pass X_val, or set early_stopping=False."
+            )
+        min_held_out = MIN_HELD_OUT[is_imputer(self)] if against_pca else 1
+        if groups is None:
+            return random_splits(table.n_rows, fraction, min_held_out, rng)
+        groups = table.workers.checked(group_numbers, groups, table.X)
+        table.workers.check_agreement({"the hash of groups": joblib.hash(groups)})
+        min_groups = MIN_HELD_OUT_GROUPS if against_pca else 1
+        return group_splits(groups, fraction, min_held_out, min_groups, rng)
+
+    def _fit_collection(self, method, X, y, **given):
         """Call a method in the workers of a Dask cluster, and become what it makes of the rows."""
         if not has_client():
             _sklearn.warn(_NO_CLIENT, UserWarning)
-            X, y = (part.compute() if is_collection(part) else part for part in (X, y))
-            return getattr(self, method)(X, y)
+            parts = {"X": X, "y": y, **given}
+            computed = {
+                name: part.compute() if is_collection(part) else part
+                for name, part in parts.items()
+            }
+            return getattr(self, method)(**computed)
+        for name in (name for name, part in given.items() if part is not None):
+            raise ValueError(
+                f"{name} is for tables in one process, and X is a Dask collection, which is fitted "
+                f"in its cluster. Leave {name} out, or pass X.compute()."
+            )
         result = trained(self, method, X, y)
         self._adopt(result.state)
         for text, category in result.warned:
@@ -287,7 +349,7 @@ class TrainingMixin:
 
         tell = partial(print_line, self)
         sizing = Sizing(table, start, plan, split, seed, tell, asks_to_stop)
-        largest = min(table.n_features, len(split[0]))
+        largest = min(table.n_features, len(split.training))
         size = sizing.smallest(float(self.n_components), architecture.n_components, largest)
         return architecture._replace(n_components=size), sizing.curve()
 

@@ -5,7 +5,7 @@ from numbers import Integral, Real
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -247,7 +247,15 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
     # ---- fitting
 
     @_sklearn.validating_parameters
-    def fit(self, X: Rows, y: object = None) -> Self:
+    def fit(
+        self,
+        X: Rows,
+        y: object = None,
+        *,
+        X_val: Rows | None = None,
+        y_val: object = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Train the autoencoder.
 
         Parameters
@@ -256,13 +264,28 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
             Training data; in [0, 1] for a Bernoulli likelihood.
         y : Ignored
             Not used, present for API consistency by convention.
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
+            Validation rows, which replace those that `validation_fraction` holds out: all of X is
+            trained on, and X_val chooses what is kept. In a `Pipeline`, it is transformed as X is
+            with ``Pipeline(..., transform_input=["X_val"])``.
+        y_val : Ignored
+            Not used, present for API consistency by convention.
+        groups : array-like of shape (n_samples,), default=None
+            Group of each row, as for scikit-learn's group splitters: any hashable value, such as
+            the name of a patient. The rows of a group are held out together. Not with X_val.
 
         Returns
         -------
         self : VariationalAutoencoder
             The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If X_val has other columns than X, or y_val or groups do not fit X_val, X and the
+            parameters.
         """
-        return self._fit(X, y)
+        return self._fit(X, y, X_val=X_val, y_val=y_val, groups=groups)
 
     @_sklearn.validating_parameters
     def partial_fit(self, X: Rows, y: object = None) -> Self:

@@ -1,4 +1,4 @@
-"""A fit as data: splits, the choice, and what ends a run."""
+"""A fit as data: the choice, and what ends a run."""
 
 import numpy as np
 import pytest
@@ -10,16 +10,15 @@ from skae._fitting import (
     Observer,
     Outcome,
     Run,
-    all_rows,
     choose,
     clearly_lower,
     concluded,
-    held_out_splits,
     run_fit,
     train,
 )
 from skae._objectives import Reconstruction
 from skae._plan import plan_fit
+from skae._splits import Split, all_rows, random_splits
 from skae._start import Architecture, first_network
 from skae._table import Table
 from skae._workers import ALONE, WorkerLostError
@@ -43,7 +42,7 @@ def planned(n_training, **params):
         Reconstruction(ACTIVATIONS),
         Table(np.empty((n_training, 5))),
         ARCHITECTURE,
-        [(np.arange(n_training), np.arange(0))],
+        [all_rows(n_training)],
         AutoencoderTransformer(**params).get_params(),
         against_pca=True,
     )
@@ -68,44 +67,11 @@ class Recorder(Observer):
 
 def trained(observer=None, n_samples=200, **params):
     table = Table(curved_rows(n_samples))
-    split = held_out_splits(n_samples, 0.2, 1, np.random.default_rng(0))[0]
-    first = start(table.select(split[0]))
-    run = Run(table, split, first, planned(len(split[0]), **params))
+    split = random_splits(n_samples, 0.2, 1, np.random.default_rng(0))[0]
+    first = start(table.select(split.training))
+    run = Run(table, split, first, planned(len(split.training), **params))
     train([run], [np.random.default_rng(0)], observer)
     return run
-
-
-# ---- splits
-
-
-@given(st.integers(2, 300), st.floats(0.01, 0.99), st.integers(1, 120), st.integers(0, 5))
-def test_splits_hold_out_other_rows_each_time(n_samples, fraction, wanted, seed):
-    splits = held_out_splits(n_samples, fraction, wanted, np.random.default_rng(seed))
-    for training, held_out in splits:
-        assert len(training) > 0
-        assert len(held_out) > 0
-        np.testing.assert_array_equal(
-            np.sort(np.concatenate([training, held_out])), np.arange(n_samples)
-        )
-    size = len(splits[0][1])
-    assert abs(size - fraction * n_samples) <= 1
-    everyone = np.concatenate([held_out for _, held_out in splits])
-    assert len(np.unique(everyone)) == len(everyone)
-    # enough, or all that there are; and not one split too many
-    assert len(everyone) >= wanted or len(everyone) + size > n_samples
-    assert len(everyone) - size < wanted
-
-
-@pytest.mark.parametrize(("n_samples", "fraction"), [(1, 0.1), (50, 0)])
-def test_nothing_is_held_out_of_one_row_or_by_request(n_samples, fraction):
-    ((training, held_out),) = held_out_splits(n_samples, fraction, 100, np.random.default_rng(0))
-    np.testing.assert_array_equal(training, np.arange(n_samples))
-    assert len(held_out) == 0
-
-
-def test_no_more_rows_are_held_out_than_tell_networks_apart():
-    ((training, held_out),) = held_out_splits(700_000, 0.1, 100, np.random.default_rng(0))
-    assert (len(training), len(held_out)) == (700_000 - 65_536, 65_536)
 
 
 # ---- a run
@@ -119,7 +85,7 @@ def test_a_run_keeps_the_snapshot_with_the_lowest_held_out_error():
     assert run.steps[-1] == run.step == len(run.losses) == 400
     assert errors.min() < errors[0] / 1.5
     held_out = Table(curved_rows()).select(
-        held_out_splits(200, 0.2, 1, np.random.default_rng(0))[0][1]
+        random_splits(200, 0.2, 1, np.random.default_rng(0))[0].held_out
     )
     again = run.plan.objective.row_errors(run.network, held_out)
     assert again.mean() == errors.min()
@@ -228,8 +194,8 @@ def test_all_splits_choose_together_as_far_as_the_shortest_went():
 
 def fitted(n_samples=60, observer=None, **params):
     table = Table(curved_rows(n_samples))
-    splits = held_out_splits(n_samples, 0.2, 40, np.random.default_rng(0))
-    plan = planned(len(splits[0][0]), **{"max_steps": 300} | params)
+    splits = random_splits(n_samples, 0.2, 40, np.random.default_rng(0))
+    plan = planned(len(splits[0].training), **{"max_steps": 300} | params)
     return run_fit(table, start, plan, splits, 0, observer or Observer())
 
 
@@ -279,9 +245,9 @@ def test_an_interrupt_while_concluding_is_forgiven_once():
 
 def runs_over_splits(n_splits, **params):
     table = Table(curved_rows(60))
-    splits = held_out_splits(60, 0.2, 12 * n_splits, np.random.default_rng(0))
+    splits = random_splits(60, 0.2, 12 * n_splits, np.random.default_rng(0))
     plan = planned(48, **params)
-    return [Run(table, split, start(table.select(split[0])), plan) for split in splits]
+    return [Run(table, split, start(table.select(split.training)), plan) for split in splits]
 
 
 def rngs(n_runs):
@@ -321,8 +287,8 @@ def test_a_run_of_automatic_length_ends_where_its_error_has_risen_for_long():
         "asked for": {"max_steps": 600},
     }.items():
         plan = planned(60, **params)
-        split = np.arange(60), np.arange(60, 80)
-        run = Run(noise, split, start(noise.select(split[0])), plan)
+        split = Split(np.arange(60), np.arange(60, 80))
+        run = Run(noise, split, start(noise.select(split.training)), plan)
         train([run], rngs(1))
         ends[name] = run.ending, run.step
     assert ends["auto"][0] == "early"

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
 from skae import _fitting
-from skae._fitting import Observer, Outcome, all_rows, choose, clearly_lower, run_fit
+from skae._fitting import Observer, Outcome, choose, clearly_lower, run_fit
+from skae._splits import Split, all_rows
 from skae._table import Table
 from skae._workers import ALONE, WorkerLostError, Workers
 
@@ -21,7 +22,7 @@ class FakePlan(SimpleNamespace):
         return FakePlan(**vars(self) | changes)
 
 
-def fake_run(*errors, ending="done", name="trained", error=None):
+def fake_run(*errors, ending="done", name="trained", error=None, groups=None):
     """A run that was evaluated at steps 0, 10, ..., with these errors of the held-out rows."""
     return SimpleNamespace(
         network=name,
@@ -30,6 +31,7 @@ def fake_run(*errors, ending="done", name="trained", error=None):
         losses=np.arange(10.0 * (len(errors) - 1)),
         ending=ending,
         error=error,
+        groups=groups,
     )
 
 
@@ -138,7 +140,7 @@ def made(monkeypatch):
 
 def fit_over(n_splits, against_pca=True, n_stacked=1):
     rows = np.arange(12)
-    splits = [(np.delete(rows, i), rows[i : i + 1]) for i in range(n_splits)]
+    splits = [Split(np.delete(rows, i), rows[i : i + 1]) for i in range(n_splits)]
     plan = FakePlan(stop=1000, n_training=None, against_pca=against_pca, n_stacked=n_stacked)
     observer = Observer()
     outcome = run_fit(Table(np.zeros((12, 3))), lambda table: None, plan, splits, 0, observer)
@@ -162,7 +164,8 @@ def test_several_splits_choose_the_length_of_a_last_run_on_all_rows(made):
     assert [plan.stop for _, plan, *_ in asked] == [1000, 20, 20, 20]
     assert [plan.n_training for _, plan, *_ in asked] == [11, 11, 11, 12]
     for (split, *_), expected in zip(asked, [*splits, all_rows(12)], strict=True):
-        for ours, theirs in zip(split, expected, strict=True):
+        for name in ("training", "held_out"):
+            ours, theirs = getattr(split, name), getattr(expected, name)
             np.testing.assert_array_equal(ours, theirs)
     assert len({drawn for *_, drawn, _ in asked}) == 4  # each run shuffles anew
     before = [drawn for *_, drawn, _ in asked]

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from sklearn import config_context
 
 from skae import AutoencoderTransformer
-from skae._fitting import all_rows
 from skae._network import Autoencoder, forward
 from skae._objectives import Reconstruction
 from skae._plan import Plan, batch_rows, chunk_shape, plan_fit, plan_stream
+from skae._splits import Split, all_rows
 from skae._start import Architecture, start_at_pca, start_at_random
 from skae._table import Table
 
@@ -22,7 +22,7 @@ def planned(n_training=1000, against_pca=True, n_held_out=0, **params):
     """The plan of a fit: ten steps in an epoch."""
     settings = AutoencoderTransformer(**{"batch_size": 100} | params).get_params()
     table = Table(np.empty((n_training, 7)))
-    splits = [(np.arange(n_training), np.arange(n_held_out))]
+    splits = [Split(np.arange(n_training), np.arange(n_held_out))]
     return plan_fit(OBJECTIVE, table, ARCHITECTURE, splits, settings, against_pca=against_pca)
 
 
@@ -150,7 +150,7 @@ def test_folds_of_a_cross_validation_share_a_shape():
 def test_runs_over_several_splits_are_made_together_as_far_as_memory_goes(n_hidden, n_stacked):
     table, settings = Table(np.empty((50, 7))), AutoencoderTransformer().get_params()
     architecture = ARCHITECTURE._replace(hidden_layer_sizes=(n_hidden,))
-    splits = 5 * [(np.arange(45), np.arange(45, 50))]
+    splits = 5 * [Split(np.arange(45), np.arange(45, 50))]
     assert plan_fit(OBJECTIVE, table, architecture, splits, settings, True).n_stacked == n_stacked
     workers = table.workers._replace(strategy="a strategy")
     table = table._replace(workers=workers)

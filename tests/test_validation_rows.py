@@ -1,0 +1,231 @@
+"""Validation rows that the user gives, and groups of rows that are held out whole."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_array
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skae import (
+    AutoencoderImputer,
+    AutoencoderTransformer,
+    OutlierDetector,
+    VariationalAutoencoder,
+)
+
+DIGITS, LABELS = load_digits(return_X_y=True)
+X, Y = DIGITS[:300, 18:26], LABELS[:300]
+X_VAL, Y_VAL = DIGITS[300:400, 18:26], LABELS[300:400]
+NOISE = np.random.default_rng(0).normal(4, 4, size=(100, 8))
+GROUPS = np.arange(300) // 10
+
+COMMON = {"n_components": 3, "hidden_layer_sizes": (16,), "max_steps": 20, "random_state": 0}
+ESTIMATORS = [
+    AutoencoderTransformer(**COMMON),
+    VariationalAutoencoder(**COMMON),
+    AutoencoderImputer(**COMMON),
+    OutlierDetector(**COMMON),
+]
+each_estimator = pytest.mark.parametrize(
+    "estimator",
+    [ESTIMATORS[0], *(pytest.param(other, marks=pytest.mark.slow) for other in ESTIMATORS[1:])],
+    ids=lambda estimator: type(estimator).__name__,
+)
+
+
+def curve_of(estimator):
+    return getattr(estimator, "autoencoder_", estimator).validation_curve_
+
+
+def fitted(estimator, X=X, y=None, **given):
+    return clone(estimator).fit(X, y, **given)
+
+
+def test_all_rows_are_trained_on_and_the_given_rows_choose():
+    ae, pca = fitted(ESTIMATORS[0], X_val=X_VAL), PCA(3).fit(X)
+    error = np.square(pca.inverse_transform(pca.transform(X_VAL)) - X_VAL).mean()
+    steps, errors = ae.validation_curve_.T
+    assert steps[0] == 0
+    np.testing.assert_allclose(errors[0], error, rtol=1e-5)
+    np.testing.assert_allclose(ae.offset_, X.mean(axis=0))
+    kept = np.square(ae.reconstruct(X_VAL) - X_VAL).mean()
+    np.testing.assert_allclose([ae.reconstruction_err_, errors.min()], kept, rtol=1e-5)
+    assert ae.n_samples_seen_ == 300
+
+
+def test_what_is_worse_on_the_given_rows_is_not_kept():
+    ae = fitted(ESTIMATORS[0], X_val=NOISE)  # these have no structure that X could teach
+    assert ae.best_step_ == 0
+    assert len(ae.validation_curve_) > 1
+    assert fitted(ESTIMATORS[0], X_val=X_VAL).best_step_ > 0
+
+
+@each_estimator
+def test_the_container_of_the_given_rows_does_not_matter(estimator, tmp_path):
+    expected = curve_of(fitted(estimator, X_val=X_VAL))
+    file = np.memmap(tmp_path / "rows", X_VAL.dtype, "w+", shape=X_VAL.shape)
+    file[:] = X_VAL
+    containers = [file, X_VAL.astype(np.float32), X_VAL.astype(int), X_VAL.tolist()]
+    if not isinstance(estimator, AutoencoderImputer):
+        containers.append(csr_array(X_VAL))
+    for container in containers:
+        np.testing.assert_array_equal(curve_of(fitted(estimator, X_val=container)), expected)
+
+
+@each_estimator
+def test_the_given_rows_may_have_missing_values_or_none(estimator):
+    gaps = X_VAL.copy()
+    gaps[::3, 1] = np.nan
+    assert np.isfinite(curve_of(fitted(estimator, X_val=gaps))).all()
+    X_gaps = X.copy()
+    X_gaps[::5, 2] = np.nan
+    assert np.isfinite(curve_of(fitted(estimator, X_gaps, X_val=X_VAL))).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bounds", [None, "auto"])
+def test_a_wide_table_takes_given_rows(bounds):
+    wide, params = np.hstack([DIGITS[:40], DIGITS[:40] ** 2]), {**COMMON, "bounds": bounds}
+    other = np.hstack([DIGITS[40:80], DIGITS[40:80] ** 2])
+    ae = AutoencoderTransformer(**params).fit(wide, X_val=other)
+    kept = np.square(ae.reconstruct(other) - other).mean()
+    np.testing.assert_allclose(ae.reconstruction_err_, kept, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_early_stopping_and_a_share_of_the_variance_use_the_given_rows():
+    params = {**COMMON, "validation_fraction": 0}
+    ae = AutoencoderTransformer(**params, early_stopping=True, n_iter_no_change=1, tol=10)
+    with pytest.raises(ValueError, match="early_stopping=True needs validation rows"):
+        fitted(ae)
+    assert len(fitted(ae, X_val=X_VAL).validation_curve_) == 2
+    params["n_components"] = 0.8
+    ae = fitted(AutoencoderTransformer(**params), X_val=X_VAL)
+    sizes, errors = ae.components_curve_.T
+    variance = np.square(X_VAL - X.mean(axis=0)).mean()
+    assert errors[sizes == ae.n_components_] <= 0.2 * variance
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("y", [LABELS, DIGITS[:, 20] + 0.5, LABELS.astype(str)])
+def test_the_y_of_the_given_rows_counts_as_that_of_the_others(y):
+    ae, y = AutoencoderTransformer(**COMMON, target_weight=1.0), y[:300]
+    every, even, odd = (
+        fitted(ae, y=y, X_val=X[rows], y_val=y[rows]).validation_curve_[0, 1]
+        for rows in (slice(None), slice(0, None, 2), slice(1, None, 2))
+    )
+    np.testing.assert_allclose(np.mean([even, odd]), every, rtol=1e-5)
+    wrong = fitted(ae, y=y, X_val=X, y_val=y[::-1]).validation_curve_[0, 1]
+    assert wrong > 1.1 * every
+
+
+def test_a_y_that_does_not_fit_is_an_error():
+    ae = AutoencoderTransformer(**COMMON, target_weight=1.0)
+    with pytest.raises(ValueError, match="X_val is provided, but y_val was not provided"):
+        ae.fit(X, Y, X_val=X_VAL)
+    with pytest.raises(ValueError, match=r"y_val has labels that y has not: \['11'\]"):
+        ae.fit(X, Y, X_val=X_VAL, y_val=np.where(Y_VAL == 3, 11, Y_VAL))
+    with pytest.raises(ValueError, match=r"inconsistent numbers of samples: \[100, 99\]"):
+        ae.fit(X, Y, X_val=X_VAL, y_val=Y_VAL[1:])
+    with pytest.raises(ValueError, match="y_val has 2 columns, and y has 1"):
+        ae.fit(X, Y + 0.5, X_val=X_VAL, y_val=np.ones((100, 2)))
+
+
+@each_estimator
+def test_what_is_given_must_fit_the_rows_and_each_other(estimator):
+    with pytest.raises(ValueError, match="y_val is provided, but X_val was not provided"):
+        fitted(estimator, y_val=Y_VAL)
+    with pytest.raises(ValueError, match="pass one of both"):
+        fitted(estimator, X_val=X_VAL, groups=GROUPS)
+    with pytest.raises(ValueError, match=r"X_val was refused: X has 7 features, but .* is expecti"):
+        fitted(estimator, X_val=X_VAL[:, 1:])
+    with pytest.raises(ValueError, match=r"X_val was refused: .*infinity"):
+        fitted(estimator, X_val=np.where(X_VAL == 3, np.inf, X_VAL))
+    with pytest.raises(ValueError, match=r"inconsistent numbers of samples: \[300, 299\]"):
+        fitted(estimator, groups=GROUPS[1:])
+    with pytest.raises(ValueError, match="groups has one group"):
+        fitted(estimator, groups=np.zeros(300))
+    frame = pd.DataFrame(X, columns=[f"pixel {i}" for i in range(8)])
+    with pytest.raises(ValueError, match="feature names should match"):
+        fitted(estimator, frame, X_val=frame[frame.columns[::-1]])
+
+
+def rows_of_patients(n_patients, seed):
+    """Ten rows of each of some patients, who have nothing in common."""
+    rng = np.random.default_rng(seed)
+    patients = rng.normal(size=(n_patients, 8)) * np.linspace(2, 1, 8)
+    groups = np.repeat(np.arange(n_patients), 10)
+    return patients[groups] + 0.05 * rng.normal(size=(len(groups), 8)), groups
+
+
+@pytest.mark.slow
+def test_a_network_that_knows_the_training_patients_only_is_not_kept():
+    X, groups = rows_of_patients(30, 0)
+    new, _ = rows_of_patients(300, 1)
+    ae = AutoencoderTransformer(2, learning_rate_init=2e-2, random_state=0)
+    errors = [
+        np.square(model.reconstruct(new) - new).mean()
+        for model in (fitted(ae, X), fitted(ae, X, groups=groups))
+    ]
+    pca = PCA(2).fit(X)
+    of_pca = np.square(pca.inverse_transform(pca.transform(new)) - new).mean()
+    assert errors[0] > 1.1 * of_pca
+    np.testing.assert_allclose(errors[1], of_pca, rtol=1e-6)
+
+
+@each_estimator
+def test_groups_change_what_is_held_out(estimator):
+    curves = [curve_of(fitted(estimator, **given)) for given in ({}, {"groups": GROUPS})]
+    assert curves[0].shape == curves[1].shape
+    assert abs(curves[0][0, 1] - curves[1][0, 1]) > 0
+    names = np.array([f"patient {group}" for group in GROUPS])
+    np.testing.assert_array_equal(curve_of(fitted(estimator, groups=names)), curves[1])
+
+
+@each_estimator
+def test_what_is_given_reaches_fit_from_its_shorthands(estimator):
+    name = "fit_predict" if hasattr(estimator, "fit_predict") else "fit_transform"
+    for given in ({"X_val": X_VAL}, {"groups": GROUPS}):
+        model = clone(estimator)
+        getattr(model, name)(X, **given)
+        np.testing.assert_array_equal(curve_of(model), curve_of(fitted(estimator, **given)))
+
+
+@each_estimator
+def test_metadata_is_routed_through_a_pipeline(estimator):
+    with config_context(enable_metadata_routing=True):
+        step = clone(estimator).set_fit_request(groups=True)
+        pipeline = make_pipeline(StandardScaler(), step).fit(X, groups=GROUPS)
+        scaled = StandardScaler().fit(X)
+        expected = curve_of(fitted(estimator, scaled.transform(X), groups=GROUPS))
+        np.testing.assert_array_equal(curve_of(pipeline[-1]), expected)
+
+        step = clone(estimator).set_fit_request(X_val=True)
+        pipeline = Pipeline(
+            [("scale", StandardScaler()), ("skae", step)], transform_input=["X_val"]
+        ).fit(X, X_val=X_VAL)
+        given = {"X_val": scaled.transform(X_VAL)}
+        expected = curve_of(fitted(estimator, scaled.transform(X), **given))
+        np.testing.assert_array_equal(curve_of(pipeline[-1]), expected)
+
+
+@pytest.mark.slow
+def test_a_search_routes_groups_to_its_splitter_and_to_fit():
+    with config_context(enable_metadata_routing=True):
+        ae = AutoencoderTransformer(**{**COMMON, "max_steps": 3}).set_fit_request(groups=True)
+        pipeline = make_pipeline(StandardScaler(), ae, LogisticRegression(max_iter=1000))
+        search = GridSearchCV(
+            pipeline, {"autoencodertransformer__n_components": [1, 3]}, cv=GroupKFold(2)
+        ).fit(X, Y, groups=GROUPS)
+    scaled = StandardScaler().fit_transform(X)
+    best = search.best_estimator_[1]
+    expected = fitted(best, scaled, groups=GROUPS).validation_curve_
+    np.testing.assert_array_equal(best.validation_curve_, expected)
+    assert not np.array_equal(fitted(best, scaled).validation_curve_, expected)
