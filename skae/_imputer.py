@@ -218,6 +218,7 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
             parameters.
         """
         fitted = copy(self)  # for the fit may fail
+        fitted._adopt({})
         X, missing = fitted._validate(X, reset=True)
         if X_val is not None:
             with _sklearn.refusals_of("X_val"):
@@ -227,10 +228,9 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         given = {"X_val": X_val, "y_val": y_val, "groups": groups}
         fitted.autoencoder_ = autoencoder.fit(_with_nan(X, missing), **given)
         fitted.n_iter_ = autoencoder.n_iter_
-        fitted._is_empty = missing.all(axis=0)
+        fitted._is_empty_ = missing.all(axis=0)
         fitted._fit_indicator(missing)
-        vars(self).pop("feature_names_in_", None)  # of a fit before
-        vars(self).update(vars(fitted))
+        self._adopt(vars(fitted))
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:
@@ -256,9 +256,9 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         if incomplete.any():
             shown, gaps = _with_nan(X[incomplete], missing[incomplete]), missing[incomplete]
             filled = self.autoencoder_.reconstruct(shown)
-            filled[:, self._is_empty] = 0
+            filled[:, self._is_empty_] = 0
             rows[incomplete] = np.where(gaps, filled, X[incomplete])
-        kept = rows if self.keep_empty_features else rows[:, ~self._is_empty]
+        kept = rows if self.keep_empty_features else rows[:, ~self._is_empty_]
         return self._concatenate_indicator(kept, indicator)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
@@ -276,7 +276,7 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         """
         check_is_fitted(self, "n_features_in_")
         names = _sklearn.check_feature_names_in(self, input_features)
-        kept = names if self.keep_empty_features else names[~self._is_empty]
+        kept = names if self.keep_empty_features else names[~self._is_empty_]
         return self._concatenate_indicator_feature_names_out(kept, names)
 
     def _validate(self, X, *, reset):

@@ -219,8 +219,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         state = {name: getattr(autoencoder, name) for name in names if hasattr(autoencoder, name)}
         scores = np.nan_to_num(scores, neginf=_LEAST)  # between infinities there is no quantile
         state["offset_"] = float(np.quantile(scores, self.contamination))
-        vars(self).pop("feature_names_in_", None)  # of a fit before
-        vars(self).update(state, autoencoder_=autoencoder)
+        self._adopt(state | {"autoencoder_": autoencoder})
         return self
 
     def score_samples(self, X: Rows) -> NDArray[Any]:

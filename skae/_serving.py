@@ -216,7 +216,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def _check_exportable(self):
         """Refuse to export what was trained on rows that must be filled first."""
-        if self._had_gaps:
+        if self._had_gaps_:
             raise ValueError(
                 f"This {type(self).__name__} was trained on rows with missing values, which an "
                 "exported network does not fill. Impute first, with AutoencoderImputer for "

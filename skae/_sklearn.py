@@ -145,6 +145,16 @@ class EstimatorMixin:
             site = built.as_uri() if built.is_dir() else None
         return "" if site is None else f"{site.rstrip('/')}/generated/skae.{{estimator_name}}.html"
 
+    def _adopt(self, state: dict[str, Any]) -> None:
+        """Replace all fitted attributes, also those of an earlier fit, in one step.
+
+        Fitted attributes are those that `check_is_fitted` looks for: their names end with an
+        underscore. So do the names of the private ones.
+        """
+        params = self.get_params(deep=False)
+        kept = {k: v for k, v in vars(self).items() if k in params or not k.endswith("_")}
+        self.__dict__ = kept | state
+
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"_skae_version": __version__}
 

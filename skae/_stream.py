@@ -51,7 +51,7 @@ class Stream(NamedTuple):
         """Return the stream up to now of an estimator, fitted or not."""
         if not hasattr(estimator, "encoder_"):
             return cls()
-        state = getattr(estimator, "_stream", None)
+        state = getattr(estimator, "_stream_", None)
         if state is None:
             # the code of fit has unit variance, and this is what it has in the units of training
             norms = estimator._network.rescaled(estimator.scale_).direction_norms()
@@ -64,7 +64,7 @@ class Stream(NamedTuple):
         n_public = len(_PUBLIC)
         return dict(zip(_PUBLIC, self, strict=False)) | {
             "best_step_": self.n_steps,
-            "_stream": dict(zip(self._fields[n_public:], self[n_public:], strict=True)),
+            "_stream_": dict(zip(self._fields[n_public:], self[n_public:], strict=True)),
         }
 
     def resumed(self, network):

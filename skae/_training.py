@@ -86,7 +86,7 @@ class TrainingMixin:
         plan = plan_fit(objective, rows, architecture, splits, settings(self), against_pca, axes)
 
         columns |= {"mean_": table.mean(), "n_samples_seen_": table.n_rows}
-        columns["_had_gaps"] = table.is_incomplete
+        columns["_had_gaps_"] = table.is_incomplete
         canonical = Canonical(start, bool(self.whiten), subspace)
         conclude = partial(self._conclude, table, plan, canonical, columns)
         # with several splits, there is a run on all rows
@@ -184,7 +184,7 @@ class TrainingMixin:
             return self._fit_collection("_partial_fit", X, None)
         first = not hasattr(self, "encoder_")
         if not first:
-            check_same("whiten", bool(self.whiten), self._whitened)
+            check_same("whiten", bool(self.whiten), self._whitened_)
         table, columns, seed, architecture = self._open(X, fitted=not first)
         objective = self._objective(architecture)
 
@@ -198,7 +198,7 @@ class TrainingMixin:
         if run.ending != "diverged" or first:  # such rows taught nothing, and would spoil the code
             table = table.alone() if run.ending == "lost" else table
             network, stream = stream.after(run, error, table, bool(self.whiten))
-            columns |= {"_had_gaps": table.is_incomplete or getattr(self, "_had_gaps", False)}
+            columns |= {"_had_gaps_": table.is_incomplete or getattr(self, "_had_gaps_", False)}
             columns[self._error_name] = float(stream.curve[-1, 1])
             self._adopt(self._weights(network) | columns | stream.attributes())
         _tell(run.ending, run.error)
@@ -237,14 +237,8 @@ class TrainingMixin:
             "filling_": network.filling.astype(network.offset.dtype)._asdict(),
             "activations_": network.activations,
             "n_components_": network.code_size,
-            "_whitened": bool(self.whiten),
+            "_whitened_": bool(self.whiten),
         }
-
-    def _adopt(self, state):
-        """Become fitted, all at once."""
-        for name in ("feature_names_in_", "components_curve_", "_stream"):  # of a fit before
-            vars(self).pop(name, None)
-        vars(self).update(state)
 
     def _table(self, X, *, reset):
         """Check rows; return their table, with the workers that train together, and its columns.

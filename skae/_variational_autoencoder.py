@@ -361,12 +361,12 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
             weights["noise_variance_"] = noise if self.noise_variance == "feature" else noise[0]
         return weights
 
-    _loss_name, _error_name = "negated log-likelihood bound, nats", "_negated_bound"
+    _loss_name, _error_name = "negated log-likelihood bound, nats", "_negated_bound_"
 
     @property
     def lower_bound_(self) -> float:
         """Mean bound of the log-likelihood of a held-out row."""
-        return -self._negated_bound
+        return -self._negated_bound_
 
     # ---- serving
 

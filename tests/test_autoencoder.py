@@ -937,7 +937,7 @@ def test_fitted_state_is_arrays_and_plain_python():
     assert {"encoder_", "mean_", "scale_", "bounds_", "loss_curve_", "best_step_"} <= set(fitted)
     for name, value in fitted.items():
         assert plain(value), name
-    assert plain(ae.partial_fit(curved_rows())._stream)
+    assert plain(ae.partial_fit(curved_rows())._stream_)
 
 
 @pytest.mark.parametrize("fit", ["fit", "partial_fit"])
