@@ -1,5 +1,6 @@
 """The imputer: scikit-learn's manners around an autoencoder that restores hidden entries."""
 
+import math
 from collections.abc import Sequence
 from copy import copy
 from numbers import Real
@@ -14,6 +15,8 @@ from ._autoencoder import AutoencoderTransformer
 from ._collections import is_collection, lazily
 from ._inputs import with_nan
 from ._sklearn import BaseImputer, EstimatorMixin, Interval, MissingValues
+from ._start import given_bounds
+from ._table import Table
 
 _AUTOENCODER = AutoencoderTransformer._parameter_constraints
 # Parameters that are the autoencoder's.
@@ -39,9 +42,10 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         Size of the code. "auto" is the number of features up to 128, so that what is there passes
         through; beyond that, the size of the probabilistic PCA that best restores hidden entries.
 
-    missing_values : int, float or np.nan, default=np.nan
-        What stands for a missing value. With np.nan, None, pandas.NA and polars' null do too.
-        Masked entries are missing always.
+    missing_values : int, float, np.nan or pandas.NA, default=np.nan
+        What stands for a missing value, a finite number or NaN. With np.nan, None, pandas.NA and
+        polars' null do too. A number also stands for itself rounded to the precision of X or to
+        float32. Masked entries are missing always.
 
     hidden_layer_sizes : int or tuple of int, default=(256,)
         As in :class:`AutoencoderTransformer`.
@@ -80,8 +84,8 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         :class:`~sklearn.impute.MissingIndicator`.
 
     keep_empty_features : bool, default=False
-        Whether to keep columns that had no value in `fit`, filled with zeros. Otherwise `transform`
-        drops them.
+        Whether to keep columns that had no value in `fit`, where zeros are filled in. Otherwise
+        `transform` drops them, `fit` warns, and a table without any value is refused.
 
     random_state : int, RandomState instance or None, default=None
         For the network's start, the held-out rows, the batches and what is hidden.
@@ -91,12 +95,13 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
 
     Attributes
     ----------
-    autoencoder_ : AutoencoderTransformer
-        The fitted network; its `transform` encodes rows with missing values, which are NaN there.
+    autoencoder_ : AutoencoderTransformer or None
+        The fitted network of the columns that had a value in `fit`; its `transform` encodes rows
+        with missing values, which are NaN there. None if no column had a value.
     indicator_ : MissingIndicator or None
         What appends the columns of `add_indicator`.
     n_iter_ : int
-        Number of epochs of training.
+        Number of epochs of training; 0 if no column had a value.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -214,8 +219,8 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         Raises
         ------
         ValueError
-            If X_val has other columns than X, or y_val or groups do not fit X_val, X and the
-            parameters.
+            If X has no value at all and `keep_empty_features` is False, X_val has other columns
+            than X, or y_val or groups do not fit X_val, X and the parameters.
         """
         fitted = copy(self)  # for the fit may fail
         fitted._adopt({})
@@ -223,15 +228,45 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         if X_val is not None:
             with _sklearn.refusals_of("X_val"):
                 X_val = _with_nan(*fitted._validate(X_val, reset=False))
-        shared = {name: getattr(self, name) for name in _SHARED}
-        autoencoder = AutoencoderTransformer(**shared, corruption="missing", whiten=False)
+        fitted._is_empty_ = is_empty = missing.all(axis=0)
+        if is_empty.any() and not self.keep_empty_features:
+            fitted._warn_of_dropped_columns()
         given = {"X_val": X_val, "y_val": y_val, "groups": groups}
-        fitted.autoencoder_ = autoencoder.fit(_with_nan(X, missing), **given)
-        fitted.n_iter_ = autoencoder.n_iter_
-        fitted._is_empty_ = missing.all(axis=0)
+        X = _with_nan(X, missing)
+        autoencoder = None if is_empty.all() else fitted._fit_autoencoder(X, given)
+        fitted.autoencoder_ = autoencoder
+        fitted.n_iter_ = 0 if autoencoder is None else autoencoder.n_iter_
         fitted._fit_indicator(missing)
         self._adopt(vars(fitted))
         return self
+
+    def _warn_of_dropped_columns(self):
+        """Warn of columns without a value; raise an error if there are no others."""
+        if self._is_empty_.all():
+            raise ValueError(
+                "X has no value at all: all of it is missing. To fill it with zeros, set "
+                "keep_empty_features=True."
+            )
+        names = getattr(self, "feature_names_in_", None)
+        empty = _sklearn.column_labels(np.flatnonzero(self._is_empty_), names)
+        _sklearn.warn(
+            f"X has no value in columns {empty}: transform drops them. To keep them, filled with "
+            "zeros, set keep_empty_features=True.",
+            UserWarning,
+        )
+
+    def _fit_autoencoder(self, X, given):
+        """Return an autoencoder that was trained on the columns that have a value in X."""
+        params = {name: getattr(self, name) for name in _SHARED}
+        has_value = ~self._is_empty_
+        if not has_value.all():
+            if isinstance(self.bounds, tuple | list):  # of all columns
+                params["bounds"] = tuple(given_bounds(self.bounds, Table(X))[:, has_value])
+            X = np.compress(has_value, X, axis=1)
+            if given["X_val"] is not None:
+                given = given | {"X_val": np.compress(has_value, given["X_val"], axis=1)}
+        autoencoder = AutoencoderTransformer(**params, corruption="missing", whiten=False)
+        return autoencoder.fit(X, **given)
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:
         """Fill what is missing.
@@ -252,14 +287,32 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
             return lazily(self, "transform", X, self.get_feature_names_out())
         X, missing = self._validate(X, reset=False)
         indicator = self._transform_indicator(missing)
-        rows, incomplete = X.copy(), missing.any(axis=1)
-        if incomplete.any():
-            shown, gaps = _with_nan(X[incomplete], missing[incomplete]), missing[incomplete]
-            filled = self.autoencoder_.reconstruct(shown)
-            filled[:, self._is_empty_] = 0
-            rows[incomplete] = np.where(gaps, filled, X[incomplete])
-        kept = rows if self.keep_empty_features else rows[:, ~self._is_empty_]
-        return self._concatenate_indicator(kept, indicator)
+        if not self._is_empty_.any():
+            return self._concatenate_indicator(self._filled(X.copy(), missing), indicator)
+        has_value = ~self._is_empty_
+        rows = self._filled(*(np.compress(has_value, part, axis=1) for part in (X, missing)))
+        if self.keep_empty_features:
+            filled, rows = rows, np.where(missing, X.dtype.type(0), X)
+            rows[:, has_value] = filled
+        return self._concatenate_indicator(rows, indicator)
+
+    def _filled(self, rows, missing):
+        """Fill the missing values of rows, a block of rows at a time, and return the same array.
+
+        The rows have those columns alone that had a value in `fit`.
+        """
+        incomplete = np.flatnonzero(missing.any(axis=1))
+        if not len(incomplete):
+            return rows
+        rows[missing] = np.nan
+        network = self.autoencoder_._network.astype(rows.dtype)
+        first = 0
+        for block in Table(rows, rows=incomplete, is_incomplete=True).blocks(network.width):
+            index = incomplete[first : first + len(block)]
+            first += len(block)
+            filled = network.decode(network.encode(block))
+            rows[index] = np.where(np.isnan(block), filled, block)
+        return rows
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
         """Return the names of the columns of `transform`.
@@ -281,11 +334,41 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
 
     def _validate(self, X, *, reset):
         """Return rows as floats, and a mask of what is missing."""
-        is_nan = _sklearn.is_scalar_nan(self.missing_values)
-        finite, dtype = "allow-nan" if is_nan else True, [np.float64, np.float32]
-        X = with_nan(X, self.missing_values)
-        X = validate_data(self, X, dtype=dtype, ensure_all_finite=finite, reset=reset)
-        return X, _sklearn.get_mask(X, self.missing_values)
+        value, dtype = self.missing_values, [np.float64, np.float32]
+        X = with_nan(X, value)
+        if _sklearn.is_scalar_nan(value) or _sklearn.is_pandas_na(value):
+            X = validate_data(self, X, dtype=dtype, ensure_all_finite="allow-nan", reset=reset)
+            return X, np.isnan(X)
+        _check_finite(value)
+        rows = validate_data(self, X, dtype=dtype, reset=reset)
+        return rows, _equal_after_rounding(rows, value, getattr(X, "dtype", None))
+
+
+def _check_finite(missing_values):
+    """Refuse a number that no row may hold."""
+    try:
+        is_finite = math.isfinite(missing_values)
+    except OverflowError:
+        is_finite = False
+    if not is_finite:
+        raise ValueError(
+            f"missing_values must be NaN or a finite float64 number, got {missing_values!r}. If "
+            "infinity stands for missing values, replace it by NaN in X, and set "
+            "missing_values=np.nan."
+        )
+
+
+def _equal_after_rounding(rows, value, dtype_before):
+    """Return where rows equal a number that was rounded to a type that they had, or may have had.
+
+    A column of float32 in a frame with columns of float64, for instance, becomes float64.
+    """
+    types = {rows.dtype.type, np.float32}
+    if getattr(dtype_before, "kind", None) == "f":
+        types.add(dtype_before.type)
+    with np.errstate(over="ignore"):
+        values = {float(of_type(value)) for of_type in types}
+    return np.logical_or.reduce([rows == rows.dtype.type(number) for number in values])
 
 
 def _with_nan(X, missing):

@@ -16,7 +16,7 @@ from sklearn.base import _fit_context
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.impute._base import _BaseImputer as BaseImputer
 from sklearn.utils._mask import _get_mask as get_mask
-from sklearn.utils._missing import is_scalar_nan
+from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import (
     Interval,
@@ -106,6 +106,11 @@ def feature_names(estimator, X, *, reset):
     _check_feature_names(checked, X, reset=reset)
     names = getattr(checked, "feature_names_in_", None)
     return {} if names is None else {"feature_names_in_": names}
+
+
+def column_labels(columns, names=None):
+    """Return the names of columns that are given by their indices; the indices without names."""
+    return [int(column) if names is None else str(names[column]) for column in columns]
 
 
 def without_callbacks(estimator):

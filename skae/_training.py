@@ -63,8 +63,8 @@ class TrainingMixin:
         target = Target.of(y, table) if self.target_weight else None
         table = table._replace(y=target and target.y)
         if len(empty := table.empty_columns()):
-            text = f"X has no value in columns {list(map(int, empty))}: they count as zeros."
-            _sklearn.warn(text, UserWarning)
+            empty = _sklearn.column_labels(empty, columns.get("feature_names_in_"))
+            _sklearn.warn(f"X has no value in columns {empty}: they count as zeros.", UserWarning)
         against_pca = self.init == "pca" and not warm
         validation = self._validation_table(X_val, y_val, table, columns, target)
         splits = self._splits(table, validation, groups, seed, against_pca)

@@ -39,9 +39,10 @@ class VariationalAutoencoder(
     `sample` draws new ones, and `transform` gives the mean of the code given a row.
 
     Training starts exactly at probabilistic PCA [1]_, whose likelihood is that of `PCA.score` for
-    up to ``min(n_samples - 2, n_features - 1)`` components, and raises a lower bound of the likelihood of the training rows [2]_. The snapshot with the highest
-    bound on held-out rows is kept, if it beats probabilistic PCA there beyond chance, and
-    probabilistic PCA fitted on all rows if not.
+    up to ``min(n_samples - 2, n_features - 1)`` components, and raises a lower bound of the
+    likelihood of the training rows [2]_. The snapshot with the highest bound on held-out rows is
+    kept, if it beats probabilistic PCA there beyond chance, and probabilistic PCA fitted on all
+    rows if not.
 
     Parameters
     ----------
@@ -317,9 +318,10 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         if self.likelihood == "bernoulli":
             least, most = table.extremes()
             for column in np.flatnonzero((least < 0) | (most > 1))[:1]:
+                (label,) = _sklearn.column_labels([column], columns.get("feature_names_in_"))
                 raise ValueError(
                     "likelihood='bernoulli' needs X in [0, 1], and column "
-                    f"{column} goes from {least[column]:g} to {most[column]:g}: scale it, or set "
+                    f"{label!r} goes from {least[column]:g} to {most[column]:g}: scale it, or set "
                     "likelihood='gaussian'."
                 )
         return table, columns, seed, architecture

@@ -10,11 +10,17 @@ from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.datasets import load_breast_cancer
 from sklearn.decomposition import PCA
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
 
-from skae import AutoencoderImputer, AutoencoderTransformer
+from skae import (
+    AutoencoderImputer,
+    AutoencoderTransformer,
+    OutlierDetector,
+    VariationalAutoencoder,
+)
 
 QUICK = {"max_steps": 20, "hidden_layer_sizes": (8,), "random_state": 0}
 
@@ -95,15 +101,77 @@ def test_is_not_worse_than_probabilistic_pca_in_the_median(pattern):
     assert np.median(ratios) <= 1.01
 
 
-def test_columns_without_values_are_dropped_or_zero(gaps):
+@pytest.fixture(scope="module")
+def dropping(gaps):
+    """An imputer whose fourth column had no value in training."""
     X = gaps[0].copy()
     X[:, 3] = np.nan
-    with pytest.warns(UserWarning, match=r"no value in columns \[3\]"):
-        imputer = AutoencoderImputer(**QUICK).fit(X)
-    assert imputer.transform(X).shape == (400, 9)
-    assert "x3" not in imputer.get_feature_names_out()
-    kept = imputer.set_params(keep_empty_features=True).transform(X)
-    np.testing.assert_array_equal(kept[:, 3], 0)
+    with pytest.warns(UserWarning, match=r"no value in columns \[3\]: transform drops them"):
+        return AutoencoderImputer(**QUICK).fit(X)
+
+
+def test_columns_without_values_are_dropped_or_zero(gaps, dropping):
+    X = gaps[0].copy()
+    X[5:, 3] = np.nan
+    assert dropping.transform(X).shape == (400, 9)
+    assert "x3" not in dropping.get_feature_names_out()
+    kept = clone_with(dropping, keep_empty_features=True).transform(X)
+    np.testing.assert_array_equal(kept[:, 3], np.nan_to_num(X[:, 3]))
+    np.testing.assert_array_equal(np.delete(kept, 3, axis=1), dropping.transform(X))
+
+
+def clone_with(fitted, **params):
+    """Return a copy of a fitted estimator with other parameters."""
+    return pickle.loads(pickle.dumps(fitted)).set_params(**params)
+
+
+@given(st.integers(0, 10**6), st.sampled_from([1.0, -100.0, 1e30, 1e300]))
+@settings(max_examples=20)
+def test_a_value_in_a_dropped_column_changes_no_other_column(dropping, seed, value):
+    X, _ = with_gaps(curved(20, seed=seed), seed=seed)
+    changed = X.copy()
+    X[:, 3], changed[:, 3] = np.nan, value
+    np.testing.assert_array_equal(dropping.transform(changed), dropping.transform(X))
+    keeping = clone_with(dropping, keep_empty_features=True)
+    kept = np.delete(keeping.transform(changed), 3, axis=1)
+    np.testing.assert_array_equal(kept, dropping.transform(X))
+
+
+def test_bounds_of_each_column_belong_to_the_columns_that_are_kept(gaps):
+    X, high = gaps[0].copy(), np.linspace(0.1, 1, 10)
+    X[:, 3] = np.nan
+    params = QUICK | {"validation_fraction": 0, "bounds": (None, high)}
+    with pytest.warns(UserWarning, match="no value"):
+        imputer = AutoencoderImputer(**params).fit(X)
+    np.testing.assert_array_equal(imputer.autoencoder_.bounds_[1], np.delete(high, 3))
+    with pytest.warns(UserWarning, match="no value"), pytest.raises(ValueError, match=r"= \(10,\)"):
+        AutoencoderImputer(bounds=(None, high[:9]), **QUICK).fit(X)
+
+
+def test_a_table_without_any_value_is_filled_with_zeros_if_its_columns_are_kept():
+    X = np.full((5, 2), np.nan)
+    imputer = AutoencoderImputer(keep_empty_features=True, add_indicator=True)
+    np.testing.assert_array_equal(imputer.fit_transform(X), [[0, 0, 1, 1]] * 5)
+    np.testing.assert_array_equal(imputer.transform([[3, np.nan]]), [[3, 0, 0, 1]])
+    assert len(imputer.get_feature_names_out()) == 4
+    simple = SimpleImputer(keep_empty_features=True).fit_transform(X)
+    np.testing.assert_array_equal(imputer.set_params(add_indicator=False).fit_transform(X), simple)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        AutoencoderImputer(**QUICK),
+        AutoencoderTransformer(2, **QUICK),
+        VariationalAutoencoder(2, **QUICK),
+        OutlierDetector(2, **QUICK),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_warnings_name_empty_columns_of_frames_by_their_names(gaps, estimator):
+    X = pd.DataFrame(gaps[0][:, :4], columns=list("abcd")).assign(b=np.nan, d=np.nan)
+    with pytest.warns(UserWarning, match=r"no value in columns \['b', 'd'\]"):
+        estimator.fit(X)
 
 
 def test_a_sentinel_stands_for_what_is_missing(gaps):
@@ -115,6 +183,35 @@ def test_a_sentinel_stands_for_what_is_missing(gaps):
     np.testing.assert_array_equal(filled, by_nan)
     with pytest.raises(ValueError, match="NaN"):
         by_sentinel.fit(X)
+
+
+@pytest.mark.parametrize("value", [-99.9, np.float64(-99.9), np.float32(-99.9), -1, np.int8(-1)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_sentinel_of_any_type_is_found_in_rows_of_any_type(gaps, imputer, value, dtype):
+    X = np.where(gaps[1], value, curved()).astype(dtype)
+    by_sentinel = clone_with(imputer, missing_values=value)
+    expected = np.where(gaps[1], imputer.transform(gaps[0].astype(dtype)), X)
+    np.testing.assert_array_equal(by_sentinel.transform(X), expected)
+    frame = pd.DataFrame(X).astype({3: np.float64})  # of all columns, one type is made
+    np.testing.assert_array_equal(by_sentinel.transform(frame) != X, gaps[1])
+
+
+def test_a_sentinel_is_found_in_rows_of_half_precision(gaps, imputer):
+    X = np.where(gaps[1], -99.9, curved()).astype(np.float16)
+    filled = clone_with(imputer, missing_values=-99.9).transform(X)
+    np.testing.assert_array_equal(filled != X, gaps[1])
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 10**400], ids=["inf", "-inf", "10**400"])
+def test_numbers_that_no_table_holds_cannot_stand_for_missing_values(gaps, value):
+    with pytest.raises(ValueError, match="missing_values must be NaN or a finite float64 number"):
+        AutoencoderImputer(missing_values=value, **QUICK).fit(gaps[0])
+
+
+def test_missing_values_may_be_named_by_pandas(gaps, imputer):
+    frame = pd.DataFrame(gaps[0]).convert_dtypes()
+    filled = clone_with(imputer, missing_values=pd.NA).transform(frame)
+    np.testing.assert_array_equal(filled, imputer.transform(gaps[0]))
 
 
 def test_indicators_and_names_are_those_of_scikit_learn(gaps):
