@@ -1,6 +1,7 @@
 """The imputer, and missing values in the transformer."""
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -233,6 +234,19 @@ def test_bad_tables_are_refused(gaps):
     with pytest.raises(TypeError, match="dense data is required"):
         imputer.fit(sparse.csr_matrix(gaps[0]))
     assert not hasattr(imputer, "autoencoder_")
+
+
+@pytest.mark.slow
+def test_filling_takes_hardly_more_memory_than_the_filled_rows(gaps, imputer):
+    X = np.tile(gaps[0], (2500, 1))
+    tracemalloc.start()
+    try:
+        filled = imputer.transform(X)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert np.isfinite(filled).all()
+    assert peak < 3 * X.nbytes  # the filled rows, a mask, and the arrays of a block
 
 
 def test_works_in_a_pipeline_and_from_a_pickle(gaps, imputer):
