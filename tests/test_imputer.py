@@ -108,7 +108,7 @@ def dropping(gaps):
     X = gaps[0].copy()
     X[:, 3] = np.nan
     with pytest.warns(UserWarning, match=r"no value in columns \[3\]: transform drops them"):
-        return AutoencoderImputer(**QUICK).fit(X)
+        return AutoencoderImputer(**QUICK).fit(X, X_val=gaps[0][:100])
 
 
 def test_columns_without_values_are_dropped_or_zero(gaps, dropping):
