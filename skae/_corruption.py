@@ -34,15 +34,21 @@ class Corruption(NamedTuple):
         """Whether entries are hidden."""
         return self.kind == "missing" and self.noise > 0
 
+    @property
+    def mixes_rows(self):
+        """Whether a row gets entries of other rows of its batch."""
+        return self.kind == "swap" and self.noise > 0
+
     def __call__(self, rows, weights, shape, share, rng, filling, seen_share):
         """Corrupt a chunk of standardised rows.
 
         Parameters
         ----------
         rows : ndarray of shape (n_steps, n_rows, n_features), float32
-            This worker's share of each batch.
+            This worker's share of each batch; all of it where rows are mixed. The rows of a batch
+            come first, and padding after them.
         weights : ndarray of shape (n_steps, n_rows), float32
-            Weight of each row.
+            Weight of each row; zero for padding.
         shape : tuple of int
             Shape of the chunk of all workers, for which random numbers are drawn.
         share : slice
@@ -74,7 +80,7 @@ class Corruption(NamedTuple):
         if self.kind == "masking":
             inputs = np.where(chosen, np.float32(0), inputs)
         elif self.kind == "swap":
-            inputs = np.where(chosen, _other_rows(inputs, rng), inputs)
+            inputs = np.where(chosen, _other_rows(inputs, weights, rng), inputs)
         elif self.kind == "gaussian" and self.noise:
             noise = rng.standard_normal(shape, dtype=np.float32)[:, share]
             noise *= np.float32(min(self.noise, 1e30))  # more would overflow all the same
@@ -108,8 +114,9 @@ class Corruption(NamedTuple):
         return 1.0 if self.kind == "gaussian" or not self.noise else _WEIGHT_OF_OTHERS
 
 
-def _other_rows(rows, rng):
-    """Return another row of the batch for each, of those that this worker has."""
-    n_steps, n_rows = rows.shape[:2]
-    shifts = 1 + rng.integers(max(1, n_rows - 1), size=(n_steps, 1))
-    return rows[np.arange(n_steps)[:, None], (np.arange(n_rows) + shifts) % n_rows]
+def _other_rows(rows, weights, rng):
+    """Return another row of the batch for each row; padding, of weight zero, is never given."""
+    n_steps, n_rows = weights.shape
+    n_real = np.maximum(1, (weights > 0).sum(axis=1, keepdims=True))
+    shifts = 1 + rng.integers(np.maximum(1, n_real - 1))
+    return rows[np.arange(n_steps)[:, None], (np.arange(n_rows) + shifts) % n_real]

@@ -378,8 +378,10 @@ class Table(NamedTuple):
             seen_share = self.seen_share()
         as_they_are = self._replace(filling=None)
         padding = 0 if self.shards is None else min(self.share.start, self.n_rows - 1)
+        # where rows are mixed, every worker reads the whole batch, of its shard if there are shards
+        part = slice(None) if corruption.mixes_rows else share
         for n_steps, read, weights in _chunks(batches, lengths, shape, padding):
-            read, weights = read[:, share], weights[:, share]
+            read, weights = read[:, part], weights[:, part]
             if is_resident:
                 targets = read.astype(np.int32)
             else:
@@ -387,8 +389,11 @@ class Table(NamedTuple):
                 as_they_are._gather(read[:n_steps].ravel(), targets.reshape(-1, self.n_features))
             inputs = targets
             if not is_resident:
-                parts = (shape, share, rng, filling, seen_share)
-                inputs, targets, weights = corruption(targets, weights, *parts)
+                options = (shape, part, rng, filling, seen_share)
+                arrays = corruption(targets, weights, *options)
+                if corruption.mixes_rows:
+                    *arrays, read = (array[:, share] for array in (*arrays, read))
+                inputs, targets, weights = arrays
             y = () if self.y is None else self.y[self._numbers(read)]
             draws = ()
             if n_draws:  # for all workers, so that they draw alike
