@@ -58,7 +58,11 @@ def train(state, chunks, rates, *, objective, constants, optimizer, workers=ALON
         Learning rate of each step to come.
     objective : callable
         ``objective(params, batch, constants)`` returns a scalar tensor; where networks are stacked,
-        one for each. Hashable.
+        one for each. Hashable. With several replicas it is a sum over the rows of a batch. If what
+        a row counts depends on the other rows, its attribute `depends_on_all_rows` is true, and
+        ``row_losses(params, batch, constants)`` returns the losses and the weights of the rows,
+        ``row_factors(losses, weights)`` returns factors of the losses from those of all replicas,
+        and the factors of its own rows are the fourth argument of the objective.
     constants : nest of ndarray
         The objective's.
     optimizer : object with `update`
@@ -84,12 +88,15 @@ def train(state, chunks, rates, *, objective, constants, optimizer, workers=ALON
 
     def in_tensors():
         for batches, n_steps in chunks:
-            n_most = len(tf.nest.flatten(batches)[0])
+            size = tf.nest.flatten(batches)[0].shape[:2]
             key = (classes, shapes, _shapes(tf, batches))
-            yield workers.per_replica(_split(tf, batches, workers)), n_most, key, n_steps
+            yield workers.per_replica(_split(tf, batches, workers)), size, key, n_steps
 
-    for batches, n_most, key, n_steps in prefetch(in_tensors()):
-        run = _Compiled(objective, optimizer, workers.strategy, key)
+    ends = None
+    for batches, (n_most, n_rows), key, n_steps in prefetch(in_tensors()):
+        if ends is None:
+            ends = workers.ends_of_replicas(n_rows)
+        run = _Compiled(objective, optimizer, workers.strategy, ends, key)
         padded = np.zeros(n_most, dtype=np.float32)
         padded[:n_steps], rates = rates[:n_steps], rates[n_steps:]
         losses = np.zeros(padded.shape if n_stacked is None else (len(padded), n_stacked), "f")
@@ -156,8 +163,8 @@ class _Compiled:
     long.
     """
 
-    def __init__(self, objective, optimizer, strategy, key):
-        self.function = _make_steps(import_tensorflow(), objective, optimizer, strategy)
+    def __init__(self, objective, optimizer, strategy, ends, key):
+        self.function = _make_steps(import_tensorflow(), objective, optimizer, strategy, ends)
         self.strategy = strategy
         self.lock, self.traced = threading.Lock(), None
 
@@ -200,20 +207,21 @@ def _cannot_compile(tf, error):
     return isinstance(error, tf.errors.InvalidArgumentError) and "compil" in reason
 
 
-def _make_steps(tf, objective, optimizer, strategy):
+def _make_steps(tf, objective, optimizer, strategy, ends):
     """Build the function that makes a chunk's steps."""
 
-    def loss_and_gradients(params, batch, constants):
+    def loss_and_gradients(params, batch, constants, *factors):
         with tf.GradientTape() as tape:
             tape.watch(params)
-            loss = objective(params, batch, constants)
+            loss = objective(params, batch, constants, *factors)
         return loss, tape.gradient(loss, params, unconnected_gradients="zero")
 
     def update(loss, gradients, params, optimizer_state, step, rate):
         return *optimizer.update(gradients, optimizer_state, params, step, rate), loss
 
     if strategy is not None:
-        loss_and_gradients, update = _all_reducing(tf, loss_and_gradients, update)
+        parts = (loss_and_gradients, update)
+        loss_and_gradients, update = _all_reducing(tf, objective, ends, *parts)
 
     def replica_step(i, params, optimizer_state, batches, constants, step, rate):
         batch = tf.nest.map_structure(lambda part: part[i], batches)
@@ -235,8 +243,10 @@ def _make_steps(tf, objective, optimizer, strategy):
     return make_steps
 
 
-def _all_reducing(tf, loss_and_gradients, update):
+def _all_reducing(tf, objective, ends, loss_and_gradients, update):
     """Make the two parts of a replica's step sum the gradients of all replicas between them.
+
+    `ends` are where the rows of each replica begin in a batch, and where the last ones end.
 
     Each replica compiles the one and the other.
     """
@@ -248,7 +258,11 @@ def _all_reducing(tf, loss_and_gradients, update):
         return tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
 
     def summed(*arguments):
-        ours = in_one_array(*arguments)
+        factors = []
+        if getattr(objective, "depends_on_all_rows", False):
+            losses_and_weights = compiled(objective.row_losses)(*arguments)
+            factors = [_factors_of_own_rows(tf, objective.row_factors, *losses_and_weights, ends)]
+        ours = in_one_array(*arguments, *factors)
         return [tf.distribute.get_replica_context().all_reduce("SUM", ours)]
 
     @compiled
@@ -259,3 +273,11 @@ def _all_reducing(tf, loss_and_gradients, update):
         return update(loss[0], tf.nest.pack_sequence_as(params, parts), params, *others)
 
     return summed, update_from
+
+
+def _factors_of_own_rows(tf, row_factors, losses, weights, ends):
+    """Return the factors of the losses of this replica's rows, from the rows of all replicas."""
+    context = tf.distribute.get_replica_context()
+    first, end = ends[int(tf.get_static_value(context.replica_id_in_sync_group)) :][:2]
+    ours = tf.pad(tf.stack([losses, weights]), [[0, 0], [first, ends[-1] - end]])
+    return row_factors(*tf.unstack(context.all_reduce("SUM", ours)))[first:end]

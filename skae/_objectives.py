@@ -191,7 +191,8 @@ class Elbo:
     n_draws : int
         Size of the code.
     contamination : float
-        Share of the rows of each batch, those with the highest losses, that do not count.
+        Share of the rows of each batch, those with the highest losses, that do not count, rounded
+        up.
     beta : float
         Weight of the divergence of the posterior from the prior.
     """
@@ -216,8 +217,27 @@ class Elbo:
         log_scale = np.log(network.scale, dtype=np.float32)
         return _finite_bounds(network), np.reshape(log_scale, 1), np.float32(self.beta).reshape(1)
 
-    def __call__(self, params, batch, constants):
-        """Return the weighted mean over the rows of a batch; of each, if networks are stacked."""
+    def __call__(self, params, batch, constants, factors=None):
+        """Return the weighted mean over the rows of a batch; of each, if networks are stacked.
+
+        `factors` are those of `row_factors`, where other replicas have other rows of the batch.
+        """
+        tf = import_tensorflow(eagerly=False)
+
+        losses, weights = self.row_losses(params, batch, constants)
+        if self.depends_on_all_rows:
+            factors = self.row_factors(losses, weights) if factors is None else factors
+            # so that an infinite loss that does not count is zero
+            losses = factors * tf.where(factors > 0, losses, 0)
+        return tf.reduce_sum(losses, axis=-1)
+
+    @property
+    def depends_on_all_rows(self):
+        """Whether what a row counts depends on the losses of the other rows of the batch."""
+        return self.contamination > 0
+
+    def row_losses(self, params, batch, constants):
+        """Return the weighted loss of each row of a batch, and its weight."""
         tf = import_tensorflow(eagerly=False)
 
         bounds, log_scale, beta = constants
@@ -232,20 +252,24 @@ class Elbo:
         else:
             errors = weights[..., None] * errors
         losses = tf.reduce_mean(errors, axis=-1) + weights * (beta * divergence + log_scale)
-        return tf.reduce_sum(self._without_outliers(losses, weights), axis=-1)
+        return losses, weights
 
-    def _without_outliers(self, losses, weights):
-        """Set the highest losses to zero, and scale the others up."""
+    def row_factors(self, losses, weights):
+        """Return the factor of each row's loss, given the losses and the weights of all rows.
+
+        It is zero for the rows with the highest losses: the share `contamination` of the rows with
+        a weight, rounded up, but not all of them. The other rows get the weight of all of them.
+        """
         tf = import_tensorflow(eagerly=False)
 
-        n_outliers = int(self.contamination * losses.shape[-1])
-        if not n_outliers:
-            return losses
-        each = tf.where(weights > 0, losses / weights, losses.dtype.min)
-        least = tf.math.top_k(tf.stop_gradient(each), n_outliers).values[..., -1:]
-        kept = tf.where(each < least, weights, 0)
+        n_real = tf.reduce_sum(tf.cast(weights > 0, tf.float64), axis=-1, keepdims=True)
+        n_trimmed = tf.math.ceil(tf.round(1e6 * self.contamination * n_real) / 1e6)
+        n_trimmed = tf.cast(tf.minimum(n_trimmed, n_real - 1), tf.int32)
+        each = tf.where(weights > 0, tf.stop_gradient(losses) / weights, losses.dtype.min)
+        order = tf.argsort(each, direction="DESCENDING", stable=True)
+        kept = tf.where(tf.argsort(order) >= n_trimmed, weights, 0)
         share = tf.reduce_sum(kept, axis=-1, keepdims=True)
-        return tf.where(each < least, losses, 0) / tf.maximum(share, 1e-6)
+        return tf.cast(kept > 0, losses.dtype) / tf.maximum(share, 1e-6)
 
     def row_errors(self, network, table):
         """Return the negated bound of each row's log-likelihood, in the units of X.

@@ -77,6 +77,14 @@ class Workers(NamedTuple):
         ends = _ends(n_rows, len(self.replicas))
         return list(map(slice, ends, ends[1:]))
 
+    def ends_of_replicas(self, n_rows):
+        """Where the rows of each replica begin in a batch of which this worker has n_rows.
+
+        The last number is where the rows of the last one end.
+        """
+        sizes = [part.stop - part.start for part in self.split(n_rows)]
+        return tuple(np.cumsum([0, *np.concatenate(self.all_gather_object(sizes))]).tolist())
+
     def per_replica(self, values):
         """Make one argument for a step out of one value for each of this worker's replicas."""
         if len(self.replicas) == 1:

@@ -48,8 +48,8 @@ def compilations(monkeypatch):
     """A list that grows by the objective whenever the training loop is traced."""
     traced, make_steps = [], _loop._make_steps
 
-    def counting(tf, objective, optimizer, strategy):
-        steps = make_steps(tf, objective, optimizer, strategy)
+    def counting(tf, objective, *options):
+        steps = make_steps(tf, objective, *options)
 
         def counted(*arguments):
             traced.append(objective)
