@@ -77,7 +77,8 @@ class AutoencoderTransformer(
         training rows, and 1 in 1000, sit exactly on its minimum (maximum), as pixels, counts and
         one-hot columns do, and no other side. None bounds nothing. Each of a pair is a
         number, an array of shape (n_features,) or None. The loss sees the clipped rows, its
-        gradient passes through the clip.
+        gradient passes through the clip. A given pair holds in every output; automatic bounds are
+        dropped where PCA is kept, so that the result equals PCA's.
 
     whiten : bool, default=True
         Give the code its canonical form: over the training rows, zero mean, unit variance and no
@@ -245,7 +246,8 @@ class AutoencoderTransformer(
     finds its errors lower than PCA's at the 5 % level, and the test hears at least 100 rows (or
     all, if there are fewer): where `validation_fraction` gives less, several splits are trained,
     each holding out others. The errors of all splits choose the step, and a last run on all rows is
-    made up to there. Where PCA is kept, the result is that of PCA on all rows, without bounds.
+    made up to there. Where PCA is kept, the result is that of PCA on all rows, clipped if a pair of
+    bounds was given.
 
     **Memory.** Rows are read in blocks, and X is not copied. Training on 32768 rows or more keeps
     them in the runtime as float32, which is quicker, if they fit into scikit-learn's

@@ -12,7 +12,7 @@ class Canonical:
     Parameters
     ----------
     start : callable
-        Returns the network that training on a table starts from.
+        Returns the network of a table that is kept where no trained one is.
     whiten : bool
         See the estimator.
     subspace : Subspace, optional
@@ -27,7 +27,7 @@ class Canonical:
         """Return the network, in the float type of the table of all rows."""
         if self._of is not outcome.network:
             is_pca = outcome.network is None
-            network = self.start(table).without_bounds() if is_pca else outcome.network
+            network = self.start(table) if is_pca else outcome.network
             if self.subspace and not is_pca:
                 network = self.subspace.embed(network)
             network = network.astype(table.dtype)

@@ -58,10 +58,11 @@ class Run:
     def __init__(self, table, split, start, plan):
         self.training, self.held_out = split.tables(table)
         self.groups = split.groups
-        self.start, self.plan, self.network, self.state = start, plan, start, None
+        self.start, self.plan, self.state = start, plan, None
+        self.network = plan.kept_start(start)
         self.unit = plan.objective.unit(start, table)
-        row_errors, first = plan.objective.row_errors, start.with_params_in(np.float32)
-        errors = row_errors(first.without_bounds() if plan.against_pca else first, self.held_out)
+        row_errors, first = plan.objective.row_errors, self.network.with_params_in(np.float32)
+        errors = row_errors(first, self.held_out)
         sample = self.training.select(slice(None, None, max(1, self.training.n_rows // 1000)))
         rest = row_errors(first, sample).mean() - plan.objective.least
         is_exact = rest <= _EXACT * self.unit
@@ -433,7 +434,7 @@ def run_fit(table, start, plan, splits, seed, observer):
                 observer.outcome = Outcome.of(latest[:1], plan.against_pca)
                 if observer.outcome.network is None and table.shards is not None:
                     # if a worker is lost, so are its rows: no PCA of all could be made then
-                    pca = latest[0].start.without_bounds()
+                    pca = plan.kept_start(latest[0].start)
                     observer.outcome = observer.outcome._replace(network=pca)
             if latest[0].ending in BROKEN_OFF:
                 return observer.outcome._replace(ending=latest[0].ending, error=latest[0].error)

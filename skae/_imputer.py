@@ -54,8 +54,8 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         As in :class:`AutoencoderTransformer`.
 
     bounds : "auto", None or (low, high), default="auto"
-        As in :class:`AutoencoderTransformer`. Automatic bounds keep what is filled into a column
-        that ends at a wall, as counts do, from going beyond it.
+        As in :class:`AutoencoderTransformer`, but automatic bounds hold too where probabilistic PCA
+        is kept: no negative number is filled into a column of counts.
 
     noise : float, default=0.5
         Largest share of a row's entries that is hidden; each row's share is drawn from zero to

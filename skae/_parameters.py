@@ -32,7 +32,7 @@ CONSTRAINTS = {
     "hidden_layer_sizes": ["array-like", _POSITIVE_INTEGER],
     "activation": [StrOptions(set(ACTIVATIONS))],
     "init": [StrOptions({"pca", "glorot", "normal"})],
-    "bounds": [StrOptions({"auto"}), tuple, list, None],
+    "bounds": [StrOptions({"auto"}), tuple, list, np.ndarray, None],
     "whiten": ["boolean"],
     "code_activation": [StrOptions(set(ACTIVATIONS))],
     "output_activation": [StrOptions(set(ACTIVATIONS))],
@@ -97,7 +97,8 @@ def check_combinations(estimator):
             "whiten=True needs code_activation='identity', got "
             f"{estimator.code_activation!r}. Set whiten=False to use the code as it is."
         )
-    if isinstance(estimator.bounds, tuple | list) and estimator.output_activation != "identity":
+    is_given = isinstance(estimator.bounds, tuple | list | np.ndarray)
+    if is_given and estimator.output_activation != "identity":
         raise ValueError(
             "bounds are for output_activation='identity', and output_activation="
             f"{estimator.output_activation!r} has a range of its own. Set bounds=None."

@@ -66,8 +66,9 @@ class Plan(NamedTuple):
     settings : dict
         The estimator's parameters.
     against_pca : bool
-        Whether the start is PCA: it is then judged without bounds, and kept unless another step is
-        better beyond chance.
+        Whether the start is PCA, which is kept unless another step is better beyond chance.
+    frees_pca : bool
+        Whether PCA is judged and kept without bounds: automatic ones, which are not PCA's.
     patience : int or None
         The run ends if the held-out error has been above its minimum for so many evaluations, and
         is above that of the start; None: it does not.
@@ -89,6 +90,7 @@ class Plan(NamedTuple):
     stop: int
     settings: dict
     against_pca: bool = False
+    frees_pca: bool = False
     patience: int | None = None
     n_stacked: int = 1
     n_resident: int | None = None
@@ -132,6 +134,10 @@ class Plan(NamedTuple):
         if self.axes is None:
             return params
         return params | {"encoder": with_inputs(params["encoder"], self.axes.T)}
+
+    def kept_start(self, network):
+        """Return the network that is kept if the start is: PCA is without automatic bounds."""
+        return network.without_bounds() if self.frees_pca else network
 
     def initial_state(self, params, n_before=0):
         """Return the state that training starts from: float32 params, and Adam's moments.
@@ -180,7 +186,10 @@ def plan_fit(objective, table, architecture, splits, settings, against_pca, axes
     shape = chunk_shape(table, architecture, n_rows, n_stacked, n_resident is not None)
     every = _steps_between(settings, n_steps, steps_per_epoch, len(splits[0].held_out) / n_rows)
     rates = _rates(settings, SCHEDULES[settings["learning_rate"]](n_steps))
-    plan = Plan(objective, shape, n_training, rates, every, n_steps, settings, against_pca)
+    # an imputer keeps automatic bounds, for what it fills should be possible
+    is_free = isinstance(architecture.bounds, str) and not architecture.is_imputer
+    judged = (against_pca, against_pca and is_free)
+    plan = Plan(objective, shape, n_training, rates, every, n_steps, settings, *judged)
     is_auto = max_iter == "auto" and max_steps is None
     patience = ceil(_AUTO_PATIENCE * plan.n_evaluations) if is_auto else None
     return plan._replace(patience=patience, n_stacked=n_stacked, n_resident=n_resident, axes=axes)

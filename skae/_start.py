@@ -284,7 +284,7 @@ def restarted(network, scale, bounds, table):
         farthest = np.fmax.reduce(distances, axis=None, initial=0)
     if float(farthest) > _FARTHEST:  # a NumPy float32 cannot be compared with that
         raise ValueError(_TOO_FAR)
-    if bounds == "auto":
+    if isinstance(bounds, str):
         low, high = network.bounds
         bounds = np.stack([np.fmin(low, least), np.fmax(high, most)])
     else:
@@ -345,7 +345,8 @@ def location_and_scale(table):
 
 def first_bounds(table, architecture):
     """Return the bounds (2, n_features) of a first network: those found, or those given."""
-    if architecture.bounds == "auto" and architecture.activations[-1] == "identity":
+    is_auto = isinstance(architecture.bounds, str)
+    if is_auto and architecture.activations[-1] == "identity":
         return tied_bounds(table, _MIN_TIES, _MIN_TIED_SHARE)
     return given_bounds(architecture.bounds, table)
 
@@ -388,7 +389,8 @@ def given_bounds(bounds, table):
     Returns
     -------
     bounds : ndarray of shape (2, n_features)
-        Lower and upper ones in the type of the table, infinite where a side is unbounded.
+        Lower and upper ones in the type of the table, infinite where a side is unbounded. What the
+        type cannot hold is rounded inwards, so that rows within are within what was given.
 
     Raises
     ------
@@ -396,22 +398,35 @@ def given_bounds(bounds, table):
         If bounds are not a pair, do not fit the features, or leave no room.
     """
     pair = (None, None) if bounds is None or isinstance(bounds, str) else bounds
-    if len(pair) != 2:
+    if getattr(pair, "ndim", 1) == 0 or len(pair) != 2:
         raise ValueError(f"bounds must be 'auto', None or a pair (low, high), got {bounds!r}.")
     try:
         with np.errstate(over="ignore"):
             low, high = (
-                np.full(table.n_features, none if side is None else side, dtype=table.dtype)
-                for side, none in zip(pair, (-np.inf, np.inf), strict=True)
+                _rounded_inwards(side, inward, table)
+                for side, inward in zip(pair, (np.inf, -np.inf), strict=True)
             )
     except (TypeError, ValueError):
         raise ValueError(
             "Each side of bounds must be None, a number or an array of shape "
             f"(n_features,) = ({table.n_features},), got {bounds!r}."
         ) from None
+    except OverflowError:
+        raise ValueError("bounds are too large for a float: set None for a side.") from None
     if not (low < high).all():
         raise ValueError(f"bounds must have low < high for each feature, got {bounds!r}.")
     return np.stack([low, high])
+
+
+def _rounded_inwards(side, inward, table):
+    """Return one side of given bounds for each feature, in the type of a table.
+
+    `inward` is infinity with the sign of the direction from this side to the other.
+    """
+    exact = np.full(table.n_features, -inward if side is None else side, dtype=np.float64)
+    rounded = exact.astype(table.dtype)
+    is_outside = np.isfinite(rounded) & (rounded < exact if inward > 0 else rounded > exact)
+    return np.where(is_outside, np.nextafter(rounded, rounded.dtype.type(inward)), rounded)
 
 
 def principal_components(table, n_components, seed):

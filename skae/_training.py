@@ -87,7 +87,9 @@ class TrainingMixin:
 
         columns |= {"mean_": table.mean(), "n_samples_seen_": table.n_rows}
         columns["_had_gaps_"] = table.is_incomplete
-        canonical = Canonical(start, bool(self.whiten), subspace)
+        canonical = Canonical(
+            lambda table: plan.kept_start(start(table)), bool(self.whiten), subspace
+        )
         conclude = partial(self._conclude, table, plan, canonical, columns)
         # with several splits, there is a run on all rows
         n_runs = len(stacks(splits, plan.n_stacked)) + (len(splits) > 1)

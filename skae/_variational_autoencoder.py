@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import _sklearn
 from ._collections import is_collection, lazily, of_partitions
+from ._network import clip
 from ._objectives import Elbo
 from ._parameters import CONSTRAINTS, check_same
 from ._serving import Rows, ServingMixin
@@ -78,7 +79,8 @@ class VariationalAutoencoder(
         As in :class:`AutoencoderTransformer`.
 
     bounds : "auto", None or (low, high), default="auto"
-        As in :class:`AutoencoderTransformer`, for the mean of a row.
+        As in :class:`AutoencoderTransformer`, for the mean of a row. `sample` clips its rows to
+        `bounds_`, noise included.
 
     learning_rate : {"linear", "cosine", "constant"}, default="linear"
         As in :class:`AutoencoderTransformer`.
@@ -385,7 +387,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         """Log-likelihood of each row, so that unusual rows score low.
 
         A lower bound, weighted by importance over `n_draws` draws, the same for all rows. Where
-        probabilistic PCA was kept, and nothing is missing, it is exact.
+        probabilistic PCA was kept without bounds, and nothing is missing, it is exact.
 
         Parameters
         ----------
@@ -497,7 +499,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         Returns
         -------
         rows : ndarray of shape (n_samples, n_features_in_)
-            Their means with Gaussian noise, or zeros and ones.
+            Their means with Gaussian noise, within `bounds_`, or zeros and ones.
         """
         check_is_fitted(self)
         rng, dtype = check_random_state(random_state), self.offset_.dtype
@@ -506,4 +508,4 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         if self.activations_[-1] == "logistic":
             return (rng.uniform(size=rows.shape) < rows).astype(dtype)
         noise = rng.standard_normal(rows.shape) * np.sqrt(self.noise_variance_)
-        return rows + noise.astype(dtype)
+        return clip(rows + noise.astype(dtype), *self.bounds_)
