@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from copy import copy
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,9 +30,8 @@ from . import _sklearn
 from ._collections import dtype_of_rows, is_collection, with_whole_rows
 from ._workers import WorkerLostError
 
-# The client looks after the workers at this interval, in seconds. A worker that has nothing to do
-# but to wait for its process, and has not been heard of for so long, is lost.
-_INTERVAL, _PATIENCE = 0.5, 10.0
+# The client looks after the workers at this interval, in seconds, and the workers after the client.
+_INTERVAL = 0.5
 # When one is lost, the others have so many seconds to report what was learnt, for TensorFlow may
 # need eight to notice; and cleaning up is waited for so long.
 _REPORT, _CLEAN_UP = 8.0, 1.5
@@ -109,6 +108,11 @@ def trained(estimator, method, X, y):
         Of a fitted estimator. With a `WorkerLostError` where a worker was lost.
     """
     client = _client()
+    if client.asynchronous:
+        raise ValueError(
+            "fit waits for the cluster, which an asynchronous distributed.Client does not allow: "
+            "make a client with asynchronous=False, and call fit outside of coroutines."
+        )
     if _sklearn.callback_names(estimator):
         raise ValueError(
             "Callbacks are not called while a Dask collection is fitted: fit without them, and set "
@@ -123,7 +127,7 @@ def trained(estimator, method, X, y):
     goes_on = hasattr(estimator, "encoder_") and (method != "_fit" or estimator.warm_start)
     names = _sklearn.feature_names(estimator, partitions.meta, reset=not goes_on)
     estimator = _to_train(estimator, goes_on)
-    with _Training(client, partitions.homes(client)) as training:
+    with _free_thread(), _Training(client, partitions.homes(client)) as training:
         shapes = training.store(partitions)
         facts = {"dtype": partitions.dtype, "has_y": partitions.y is not None}
         result = training.run([Job(estimator, method, shape, **facts) for shape in shapes])
@@ -140,12 +144,22 @@ def _to_train(estimator, goes_on):
 
 
 def _client():
-    """Return the current client, or None."""
+    """Return the current client, in a task that of its cluster, or None."""
     with suppress(ImportError, ValueError):
-        from distributed import default_client
+        from distributed import get_client
 
-        return default_client()
+        return get_client()
     return None
+
+
+def _free_thread():
+    """Return a context in which the thread of a Dask task, if this is one, is for other tasks."""
+    from distributed import get_worker, worker_client
+
+    with suppress(ValueError):  # not in a task
+        get_worker()
+        return worker_client()
+    return nullcontext()
 
 
 def has_client():
@@ -200,7 +214,9 @@ class _Partitions(NamedTuple):
         Where it lies, or what it is made of; or else by its place in the table, so that each worker
         gets about as many rows and the same ones again.
         """
-        names = {worker: facts["name"] for worker, facts in _facts(client).items()}
+        # client.scheduler_info would say what the client's heartbeat has heard meanwhile: no worker
+        facts = client.sync(client.scheduler.identity)["workers"]
+        names = {worker: fact["name"] for worker, fact in facts.items()}
         if not names:
             raise ValueError("The cluster of the current distributed.Client has no worker.")
         workers = sorted(names, key=lambda worker: (str(type(names[worker])), names[worker]))
@@ -252,14 +268,6 @@ def _parts_of_y(y, X, parts):
             "of one frame have them, or arrays whose chunk sizes are known."
         )
     return of_y
-
-
-def _facts(client):
-    """Return what the scheduler knows of each worker; nothing where it does not answer."""
-    # client.scheduler_info would say what the client's heartbeat has heard meanwhile: no worker
-    with suppress(OSError, AttributeError):  # the client has closed
-        return client.sync(client.scheduler.identity)["workers"]
-    return {}
 
 
 class _Training:
@@ -374,16 +382,19 @@ class _Training:
         """
         while any(future.status == "pending" for future in futures):
             time.sleep(_INTERVAL / 10)
-            gone = [worker for worker in self.workers if worker not in self.client.nthreads()]
-            if gone:
-                raise WorkerLostError(_lost_text(gone) + " Nothing was learnt yet.")
+            if lost := self._lost():
+                raise WorkerLostError(_lost_text(lost) + " Nothing was learnt yet.")
         return [future.result() for future in futures]
 
     def _lost(self):
-        """Return the workers that are gone, or were not heard of while others were."""
-        heard = {worker: facts["last_seen"] for worker, facts in _facts(self.client).items()}
-        latest = max(heard.values(), default=0.0)
-        return [w for w in self.workers if latest - heard.get(w, -np.inf) > _PATIENCE]
+        """Return the workers that the scheduler does not count any more, all if it is gone itself.
+
+        A worker that is busy may not be heard of for minutes: the scheduler knows how long to wait.
+        """
+        present = ()
+        with suppress(OSError, AttributeError):  # the client has closed
+            present = self.client.nthreads()
+        return [worker for worker in self.workers if worker not in present]
 
 
 def _result(future):
@@ -427,12 +438,38 @@ _processes = {}
 
 
 def _prepare(token):
-    """Make the folder of a training, and return it."""
+    """Make the folder of a training, and return it.
+
+    It stays as long as the client keeps what this task returns.
+    """
     from distributed import get_worker
 
-    folder = Path(get_worker().local_directory) / token
-    folder.mkdir(parents=True)
+    worker = get_worker()
+    folder = Path(worker.local_directory) / token
+    folder.mkdir(mode=0o700, parents=True)
+    key = worker.get_current_task()
+    threading.Thread(target=_end_with_client, args=(token, key, worker), daemon=True).start()
     return str(folder)
+
+
+def _end_with_client(token, key, worker):
+    """End a training when nobody keeps the result of a task, as when its client is gone."""
+    folder = Path(worker.local_directory) / token
+    while folder.exists() and _is_kept(key, worker):
+        time.sleep(_INTERVAL)
+    _end(token, worker)
+
+
+def _is_kept(key, worker):
+    """Whether the cluster keeps the result of a task of this worker, here or elsewhere."""
+    from distributed.utils import sync
+
+    if key in worker.state.tasks:
+        return True
+    try:
+        return bool(sync(worker.loop, worker.scheduler.who_has, keys=[key])[key])
+    except (OSError, RuntimeError):  # the scheduler does not answer; the worker will end with it
+        return True
 
 
 def _free_endpoint(_):
@@ -485,7 +522,9 @@ def _run_process(token, folder, job, endpoints, index):
     if len(endpoints) > 1:
         task = {"cluster": {"worker": endpoints}, "task": {"type": "worker", "index": index}}
         environ["TF_CONFIG"] = json.dumps(task)
-    command = [sys.executable, "-m", "skae._dask_process", str(folder)]
+        environ["TF_GRPC_REUSE_PORT"] = "1"  # see `reserved`
+    # -P: modules are not looked for in the working directory
+    command = [sys.executable, "-P", "-m", "skae._dask_process", str(folder)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environ, stderr=log, **pipes)

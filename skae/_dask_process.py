@@ -4,12 +4,15 @@ It ends with its worker, which holds the other end of its standard input, and st
 evaluation when it is told so there.
 """
 
+import json
 import os
 import pickle
+import socket
 import sys
 import threading
 import warnings
-from contextlib import nullcontext
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -55,9 +58,51 @@ def _listen(stop):
     os._exit(1)
 
 
+@contextmanager
+def reserved(endpoint):
+    """Listen on a port at all addresses of this machine except for that of an endpoint.
+
+    TensorFlow's server listens at all addresses, and lets anybody in. A connection to one of the
+    others reaches the socket that listens there alone, and is not accepted. Where processes cannot
+    share a port, as on Windows, this does nothing.
+
+    Parameters
+    ----------
+    endpoint : str
+        Host and port.
+    """
+    import psutil  # comes with distributed
+
+    host, _, port = endpoint.rpartition(":")
+    kept = {info[4][0] for info in socket.getaddrinfo(host.strip("[]"), port)}
+    cards = psutil.net_if_addrs() if hasattr(socket, "SO_REUSEPORT") else {}
+    with ExitStack() as stack:
+        for one in chain.from_iterable(cards.values()):
+            if one.family not in (socket.AF_INET, socket.AF_INET6) or one.address in kept:
+                continue
+            listener = stack.enter_context(socket.socket(one.family))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            with suppress(OSError):  # the address is not in use, or gone
+                listener.bind(socket.getaddrinfo(one.address, port, one.family)[0][4])
+                listener.listen(1)
+        yield
+
+
+@contextmanager
+def _scope(tf):
+    """Enter the scope of the strategy of TF_CONFIG, if there is one."""
+    if "TF_CONFIG" not in os.environ:
+        yield
+        return
+    config = json.loads(os.environ["TF_CONFIG"])
+    endpoint = config["cluster"]["worker"][config["task"]["index"]]
+    with reserved(endpoint), tf.distribute.MultiWorkerMirroredStrategy().scope():
+        yield
+
+
 def _train(job, folder, asks_to_stop):
     """Call the estimator's method on the rows; return what it raises."""
-    rows, y, scope = np.empty(job.shape, job.dtype), None, nullcontext()
+    rows, y = np.empty(job.shape, job.dtype), None
     try:
         tf = import_tensorflow()
         if job.shape[0]:
@@ -66,9 +111,7 @@ def _train(job, folder, asks_to_stop):
             paths = sorted(folder.glob(f"{TARGET}-*.npy"))
             parts = [np.load(path, allow_pickle=True) for path in paths]
             y = np.concatenate([part for part in parts if len(part)] or parts[:1])
-        if "TF_CONFIG" in os.environ:
-            scope = tf.distribute.MultiWorkerMirroredStrategy().scope()
-        with scope:
+        with _scope(tf):
             getattr(job.estimator, job.method)(Shard(rows), y, asks_to_stop)
     except (Exception, KeyboardInterrupt) as error:  # the latter if it has nothing to keep yet
         return error

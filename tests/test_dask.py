@@ -1,8 +1,13 @@
 """Tables larger than memory, in blocks: Dask, and a cluster of its workers on this machine."""
 
+import asyncio
+import ctypes
 import os
 import pickle
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -13,6 +18,7 @@ import dask.array as da
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from dask_ml.wrappers import Incremental, ParallelPostFit
 from distributed import Client, LocalCluster, wait
@@ -348,6 +354,7 @@ def evaluated(monkeypatch):
 
 # Long enough not to be over before it is told to.
 LONG = {"max_steps": 200_000, "validation_fraction": 0.2, "verbose": 1}
+LONG_ENOUGH = LONG | {"max_steps": 20_000}
 
 
 @pytest.mark.slow
@@ -366,6 +373,138 @@ def test_an_interrupt_ends_training_and_keeps_the_best(client, table, evaluated)
     assert 0 < ours.best_step_ < LONG["max_steps"]
     assert test_error(ours, X_test) < pca
     assert not is_training()
+
+
+@pytest.mark.slow
+def test_training_processes_are_reached_at_the_address_of_the_cluster_alone(
+    client, table, evaluated
+):
+    answers = {}
+
+    def connect():
+        evaluated.wait()
+        try:
+            answers.update(answers_of_training_processes())
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=connect, daemon=True).start()
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        autoencoder(**LONG_ENOUGH).fit(table[2])
+    assert [bool(answer) for answer in answers.pop("127.0.0.1")] == [True, True]
+    assert answers
+    assert not any(map(any, answers.values())), answers
+
+
+def answers_of_training_processes():
+    """Return what each process answers at each address of this machine."""
+    cards = psutil.net_if_addrs().values()
+    families = (socket.AF_INET, socket.AF_INET6)
+    addresses = [one.address for card in cards for one in card if one.family in families]
+    ports = set()
+    for process in psutil.process_iter(["cmdline"]):
+        if "skae._dask_process" in (process.info["cmdline"] or ()):
+            sockets = process.net_connections("tcp")
+            ports |= {each.laddr.port for each in sockets if each.status == psutil.CONN_LISTEN}
+    return {address: [answer(address, port) for port in ports] for address in addresses}
+
+
+def answer(address, port):
+    """Return what a server of HTTP/2 answers at once, as all servers of gRPC do."""
+    greeting = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\4" + bytes(5)
+    try:
+        with socket.create_connection((address, port), timeout=2) as connection:
+            connection.sendall(greeting)
+            return connection.recv(100)
+    except OSError:
+        return b""
+
+
+def hold_the_interpreter(seconds):
+    ctypes.PyDLL(None).sleep(seconds)  # which, unlike CDLL, keeps the interpreter's lock
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_busy_for_long_is_not_lost(client, table, evaluated):
+    ours, busy = autoencoder(**LONG_ENOUGH), []
+
+    def occupy():
+        evaluated.wait()
+        busy.append(client.submit(hold_the_interpreter, 13, pure=False))
+        wait(busy)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=occupy, daemon=True).start()
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        ours.fit(table[2])
+    assert busy[0].status == "finished"
+
+
+@pytest.mark.slow
+def test_a_task_fits_in_its_own_cluster_without_a_thread_to_spare(client, table):
+    X, X_test, _ = table
+
+    def fit():
+        return autoencoder(max_steps=20).fit(da.from_array(X, chunks=(449, 64)))
+
+    expected = autoencoder(max_steps=20).fit(da.from_array(X, chunks=(449, 64)))
+    ours = client.submit(fit, pure=False).result(timeout=120)
+    np.testing.assert_array_equal(ours.transform(X_test), expected.transform(X_test))
+    assert not is_training()
+
+
+@pytest.mark.slow
+def test_an_asynchronous_client_is_refused(client, table):
+    async def fit():
+        async with Client(client.scheduler.address, asynchronous=True):
+            with pytest.raises(ValueError, match="asynchronous"):
+                autoencoder().fit(table[2])
+
+    asyncio.run(fit())
+
+
+SCRIPT = """
+import time
+import dask.array as da
+import numpy as np
+from distributed import Client
+from skae import AutoencoderTransformer
+
+def slowly(block):
+    time.sleep({seconds})
+    return block
+
+X = np.random.default_rng(0).normal(size=(400, 64))
+with Client({address!r}):
+    parts = da.from_array(X, chunks=(100, 64)).map_blocks(slowly, dtype=float)
+    AutoencoderTransformer(8, max_steps=10_000_000).fit(parts)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["while rows are stored", "while it trains"])
+def test_a_killed_client_leaves_no_training_and_no_rows_in_the_cluster(client, moment):
+    seconds = 3 if moment == "while rows are stored" else 0
+    script = SCRIPT.format(address=client.scheduler.address, seconds=seconds)
+
+    def folders(dask_worker):
+        return list(map(str, Path(dask_worker.local_directory).glob("skae-*")))
+
+    def left():
+        return is_training() or any(client.run(folders).values())
+
+    with subprocess.Popen([sys.executable, "-c", script]) as process:
+        until(is_training if moment == "while it trains" else left, seconds=60)
+        time.sleep(1)
+        process.kill()
+    until(lambda: not left(), seconds=20)
+
+
+def until(condition, seconds):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 @pytest.mark.slow
