@@ -218,9 +218,10 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """Refuse to export what was trained on rows that must be filled first."""
         if self._had_gaps_:
             raise ValueError(
-                f"This {type(self).__name__} was trained on rows with missing values, which an "
-                "exported network does not fill. Impute first, with AutoencoderImputer for "
-                "instance, and fit and export what comes after it."
+                f"This {type(self).__name__} was trained on rows with missing values, in this or "
+                "an earlier call of fit or partial_fit, and an exported network does not fill "
+                "them. Impute first, with AutoencoderImputer for instance, and fit and export a "
+                "new estimator that comes after it."
             )
 
     def _validate(self, X, *, reset, min_samples=1):

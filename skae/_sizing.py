@@ -6,6 +6,7 @@ import numpy as np
 import optree
 
 from ._fitting import BROKEN_OFF, Observer, Run, train
+from ._network import squared_norms
 from ._objectives import Reconstruction
 
 # A size below that which was trained as in a fit is tried by so large a part of a fit.
@@ -28,7 +29,7 @@ class Sizing:
     plan : callable
         ``plan(size, share)`` returns the plan of that share of a fit to the split's training rows.
     split : Split
-        Training rows and held-out ones; if there are none, the training rows judge.
+        Training rows and held-out ones; if none of these has a value, the training rows judge.
     seed : int
         For the order of minibatches, and noise.
     tell : callable
@@ -41,7 +42,8 @@ class Sizing:
     errors : dict
         For each size, mean squared error of the held-out rows.
     variance : float
-        Their mean squared distance from the mean of the training rows.
+        Their mean squared distance from the mean of the training rows. Rows without any value do
+        not count.
     """
 
     def __init__(self, table, start, plan, split, seed, tell, asks_to_stop):
@@ -49,10 +51,14 @@ class Sizing:
         self.table, self.errors, self._starts = table, {}, {}
         self._observer = _Observer(asks_to_stop)
         self.training, held_out = split.tables(table)
-        self.judge = held_out if held_out.n_rows else self.training
-        mean = self.training.mean()
-        (squares,) = self.judge.total(lambda block: [np.nansum((block - mean) ** 2)])
-        self.variance = squares / (self.judge.n_rows * table.n_averaged * self.judge.seen_share())
+        held_out = with_values(held_out)
+        self.judge = held_out if held_out.n_rows else with_values(self.training)
+        mean, is_incomplete = self.training.mean(), self.judge.is_incomplete
+
+        def squares(rows):
+            return squared_norms(rows - mean, np.isnan(rows) if is_incomplete else None)
+
+        self.variance = self.judge.map(squares).mean() / table.n_averaged
 
     def smallest(self, share, size, largest):
         """Return the smallest size that keeps a share of the variance.
@@ -102,6 +108,13 @@ class Sizing:
         errors = Reconstruction(network.activations).row_errors(run.network, self.judge)
         self.errors[size] = error = float(errors.mean())
         self.tell(f"{size} components keep {1 - error / self.variance:.4f} of held-out variance")
+
+
+def with_values(table):
+    """Return the table of the rows that have a value."""
+    if not table.is_incomplete:
+        return table
+    return table.select(np.flatnonzero(table.map(lambda rows: ~np.isnan(rows).all(axis=1))))
 
 
 class _Observer(Observer):

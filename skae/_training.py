@@ -86,7 +86,7 @@ class TrainingMixin:
         plan = plan_fit(objective, rows, architecture, splits, settings(self), against_pca, axes)
 
         columns |= {"mean_": table.mean(), "n_samples_seen_": table.n_rows}
-        columns["_had_gaps_"] = table.is_incomplete
+        columns["_had_gaps_"] = table.is_incomplete or (warm and self._had_gaps_)
         canonical = Canonical(
             lambda table: plan.kept_start(start(table)), bool(self.whiten), subspace
         )

@@ -77,7 +77,7 @@ class Variational(Autoencoder):
     @property
     def mean_path(self):
         """The ordinary network that encodes rows as the means of their codes."""
-        return Autoencoder(*self)._replace(params=_halved(self.params, self.code_size))
+        return _MeanPath(*self)._replace(params=_halved(self.params, self.code_size))
 
     def encode(self, X):
         """Means of the codes of dense rows."""
@@ -123,7 +123,11 @@ class Variational(Autoencoder):
     def _posterior(self, X):
         """Return dense rows, standardised, and the means and log variances of their codes."""
         rows = self.standardise(self.completed(X))
-        return rows, *posterior(self.params, rows, self.activations[0])
+        mean, log_variance = posterior(self.params, rows, self.activations[0])
+        if self.filling is not None:  # without values, the posterior is the prior
+            is_empty = np.isnan(X).all(axis=1)
+            mean[is_empty], log_variance[is_empty] = 0, 0
+        return rows, mean, log_variance
 
     def _log_weights(self, X, rows, mean, log_variance, draws, beta=1.0):
         """Return the weights of draws from posteriors that are known; see `log_weights`."""
@@ -165,6 +169,19 @@ class Variational(Autoencoder):
         with np.errstate(invalid="ignore"):
             mean = logsumexp(weights, axis=0) - np.log(len(draws))
             return np.nan_to_num(mean, nan=-np.inf, neginf=-np.inf)
+
+
+class _MeanPath(Autoencoder):
+    """A network that encodes rows as the means of their codes; zero for a row without values."""
+
+    __slots__ = ()
+
+    def encode(self, X):
+        """Codes of dense rows."""
+        codes = super().encode(X)
+        if self.filling is not None:
+            codes[np.isnan(X).all(axis=1)] = 0
+        return codes
 
 
 def _halved(params, size):

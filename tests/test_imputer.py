@@ -339,6 +339,16 @@ def test_exports_refuse_what_they_would_not_fill(gaps):
         ae.to_keras()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_exports_refuse_a_network_that_went_on_from_rows_with_missing_values(gaps, method):
+    ae = AutoencoderTransformer(4, warm_start=True, **QUICK).fit(gaps[0])
+    getattr(ae, method)(curved())
+    with pytest.raises(ValueError, match="an earlier call of fit or partial_fit"):
+        ae.to_keras()
+    ae.set_params(warm_start=False).fit(curved()).to_keras()
+
+
 def test_auto_is_for_hidden_entries(gaps):
     with pytest.raises(ValueError, match="n_components='auto'"):
         AutoencoderTransformer("auto").fit(gaps[0])

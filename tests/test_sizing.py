@@ -42,6 +42,17 @@ def fitted_pca_size(X):
     return AutoencoderTransformer(0.95, max_steps=20).partial_fit(X).n_components_
 
 
+@pytest.mark.slow
+def test_rows_without_values_do_not_change_the_size():
+    X = rows(3)
+    X_val, empty = rows(3)[:100] + 1e-3, np.full((300, 12), np.nan)
+    expected = AutoencoderTransformer(0.999, max_steps=60, random_state=0).fit(X, X_val=X_val)
+    assert expected.n_components_ == 3
+    for validation in (empty, np.vstack([X_val, empty])):
+        ae = AutoencoderTransformer(0.999, max_steps=60, random_state=0).fit(X, X_val=validation)
+        assert ae.n_components_ == 3
+
+
 def test_rows_that_are_noise_need_all_columns():
     X = np.random.default_rng(0).normal(size=(200, 6))
     assert fitted(X, 0.99).n_components_ == 6

@@ -97,6 +97,20 @@ def test_weights_are_the_joint_density_over_the_posteriors(output, per_feature):
         assert weight == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("per_feature", [False, True])
+def test_a_row_without_values_has_the_prior_of_the_code_and_likelihood_one(per_feature):
+    network = trained(start(correlated(40), 2, per_feature=per_feature))
+    X = np.vstack([correlated(1), np.full((2, 7), np.nan)])
+    draws = np.random.default_rng(0).normal(size=(20, 2))
+    for kind in (network, network.rescaled(3.0).astype(np.float32)):
+        rows = X.astype(kind.dtype)
+        np.testing.assert_array_equal(kind.encode(rows)[1:], 0)
+        np.testing.assert_array_equal(kind.code_variances(rows)[1:], 1)
+        np.testing.assert_allclose(kind.log_likelihoods(rows, draws)[1:], 0, atol=1e-6)
+        assert kind.encode(rows)[0].all()
+        assert (kind.code_variances(rows)[0] < 1).all()
+
+
 def test_more_draws_give_a_higher_bound_that_is_the_mean_weight():
     X = correlated(40)
     network, draws = trained(start(X, 2)), np.random.default_rng(0).normal(size=(200, 2))
