@@ -57,8 +57,8 @@ class AutoencoderTransformer(
         Size of the code, at most the number of features. A float in (0, 1) means the smallest size
         at which the trained network keeps that share of the variance of held-out rows. PCA's size
         is tried first, and others by bisection, which takes several times as long as a fit; an
-        interrupt meanwhile is raised. For `partial_fit`, and for hiding entries, it is PCA's size.
-        "auto" is for ``corruption="missing"``, see :class:`AutoencoderImputer`.
+        interrupt meanwhile is raised. For `partial_fit` it is PCA's size. "auto" is for
+        ``corruption="missing"``: size, start and judge are those of :class:`AutoencoderImputer`.
 
     hidden_layer_sizes : int or tuple of int, default=(256,)
         Sizes of the encoder's hidden layers; the decoder mirrors them. ``()`` with ``init="pca"``
@@ -121,9 +121,10 @@ class AutoencoderTransformer(
         to undo it (a denoising autoencoder [3]_): Gaussian noise is added; entries are set to the
         mean of their column, or to zero with an `output_activation`; entries are replaced by those
         of the same column in another row of the batch; or entries are hidden and filled as missing
-        values are. With "missing", held-out rows are judged by such entries. "swap" and "masking"
-        may raise the error above PCA's, where `init="pca"` keeps PCA: for the code of such a
-        network, train it with `init="glorot"`.
+        values are. The network is judged by the reconstruction of held-out rows as they are, or,
+        with "missing" and ``n_components="auto"``, by that of hidden entries. "missing", "swap" and
+        "masking" may raise the error of rows as they are above PCA's, where `init="pca"` keeps PCA:
+        for the code of such a network, train it with `init="glorot"`.
 
     noise : float, default=0.0
         Standard deviation of the Gaussian noise, in units of the root mean square of the centred

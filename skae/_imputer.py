@@ -266,6 +266,7 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
             if given["X_val"] is not None:
                 given = given | {"X_val": np.compress(has_value, given["X_val"], axis=1)}
         autoencoder = AutoencoderTransformer(**params, corruption="missing", whiten=False)
+        autoencoder._is_of_imputer = True
         return autoencoder.fit(X, **given)
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:

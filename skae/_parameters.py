@@ -56,8 +56,13 @@ CONSTRAINTS = {
 
 
 def is_imputer(estimator):
-    """Whether training hides entries, to restore them."""
-    return estimator.corruption == "missing" and estimator.noise > 0
+    """Whether a network is started and judged by how it restores entries that training hides.
+
+    With a code of a given size, that is so for the network of an `AutoencoderImputer` alone: others
+    start at PCA and are judged by the reconstruction of rows as they are.
+    """
+    restores = estimator.n_components == "auto" or estimator._is_of_imputer
+    return restores and estimator.corruption == "missing" and estimator.noise > 0
 
 
 def is_share(estimator):

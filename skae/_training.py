@@ -315,6 +315,8 @@ class TrainingMixin:
             start = lambda training: network  # noqa: E731
         return start if target is None else target.with_head(start)
 
+    # whether an imputer holds this estimator
+    _is_of_imputer = False
     # what is minimised, and the attribute that holds that of what was kept
     _loss_name, _error_name = "mean squared error", "reconstruction_err_"
     _first_network = staticmethod(first_network)

@@ -199,6 +199,10 @@ EXTREMES = [
     {"validation_fraction": 0.999},
     {"n_components": 10**9},
     {"tol": 1e300, "early_stopping": True},
+    {"corruption": "missing", "noise": 0.1},
+    {"corruption": "missing", "noise": 1},
+    {"corruption": "masking", "noise": 0.5},
+    {"corruption": "swap", "noise": 0.5},
 ]
 
 
