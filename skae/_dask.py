@@ -28,6 +28,7 @@ from sklearn.utils import check_array
 
 from . import _sklearn
 from ._collections import dtype_of_rows, is_collection, with_whole_rows
+from ._targets import target_array
 from ._workers import WorkerLostError
 
 # The client looks after the workers at this interval, in seconds, and the workers after the client.
@@ -256,7 +257,7 @@ def _parts_of_y(y, X, parts):
     if not is_collection(y):
         import dask.array as da
 
-        y = da.from_array(np.asarray(y), chunks=len(y))
+        y = da.from_array(target_array(y), chunks=len(y))
     if hasattr(X, "chunks") and hasattr(y, "rechunk") and not np.isnan(X.chunks[0]).any():
         if sum(X.chunks[0]) != y.shape[0]:
             raise ValueError(f"X has {sum(X.chunks[0])} rows, and y has {y.shape[0]}.")
@@ -503,7 +504,7 @@ def _append(folder, number, block, y, dtype, shape):
         file.seek(0, os.SEEK_END)
         np.ascontiguousarray(block).tofile(file)
     if y is not None:
-        y = np.asarray(y)
+        y = target_array(y)
         if len(y) != len(block):
             raise ValueError(f"A partition of X has {len(block)} rows, and that of y {len(y)}.")
         np.save(Path(folder) / f"{TARGET}-{number:09}.npy", y)

@@ -1,5 +1,8 @@
 """What the code should tell of y: labels or numbers, and the linear head that reads them."""
 
+from datetime import date, time, timedelta
+from decimal import Decimal
+from numbers import Number, Real
 from typing import Any, NamedTuple
 
 import joblib
@@ -56,6 +59,8 @@ class Target(NamedTuple):
     def of(cls, y, table):
         """Read what a user gives as y of a table: floats are numbers, all else is classes.
 
+        The type of a column decides, also where values are missing; see `target_array`.
+
         Raises
         ------
         ValueError
@@ -67,7 +72,7 @@ class Target(NamedTuple):
                 "target_weight above 0 requires y to be passed, but the target y is None. Pass y, "
                 "or set target_weight=0."
             )
-        y = np.asarray(y)
+        y = table.workers.checked(target_array, y)
         table.workers.checked(check_consistent_length, table.X, y)
         if table.shards is not None:
             shards = table.workers.all_gather_object(y)
@@ -84,7 +89,7 @@ class Target(NamedTuple):
         ValueError
             If y_val has not a row for each of the table, other columns or other classes.
         """
-        y_val = np.asarray(y_val)
+        y_val = target_array(y_val)
         check_consistent_length(table.X, y_val)
         if self.classes is None:
             numbers = _as_numbers(y_val, "y_val")
@@ -107,26 +112,34 @@ class Target(NamedTuple):
         y = _as_numbers(y, "y")
         if np.isnan(y).all(axis=0).any():
             raise ValueError("y, or a column of it, has no number: all are NaN, for unlabelled.")
+        # a power of two changes no digit, and squares then neither overflow nor vanish
+        _, exponent = np.frexp(np.nanmax(abs(y), axis=0))
+        y = np.ldexp(y, -exponent)
         mean = np.nanmean(y, axis=0)
         y = y - mean
         scale = np.sqrt(np.nanmean(np.square(y), axis=0))
         scale = np.where(scale > 0, scale, 1)
-        return cls(np.float32(y / scale), y.shape[1], mean=mean, scale=scale)
+        mean, unit = np.ldexp(mean, exponent), np.ldexp(scale, exponent)
+        return cls(np.float32(y / scale), y.shape[1], mean=mean, scale=unit)
 
     @classmethod
     def _of_classes(cls, y):
         y = column_or_1d(y, warn=True)
+        _refuse_dates(y)
         is_labelled = _has_label(y)
         labels = y[is_labelled]
         try:
             classes, numbers = np.unique(labels, return_inverse=True)
         except TypeError:
             types = ", ".join(sorted({type(label).__name__ for label in labels}))
-            raise ValueError(f"y has labels of several types, {types}: give them one.") from None
+            raise ValueError(
+                f"y has labels of several types, {types}: give them one. The number -1, or a "
+                "missing value, stands for unlabelled."
+            ) from None
         if len(classes) < 2:
             raise ValueError(
-                f"y has {len(classes)} class, and at least two must be told apart; -1 stands for "
-                "unlabelled."
+                f"y has {len(classes)} class, and at least two must be told apart; -1, or a "
+                "missing value, stands for unlabelled."
             )
         y = np.full(len(y), -1, np.int32)
         y[is_labelled] = numbers
@@ -140,8 +153,82 @@ def _as_numbers(y, name):
 
 
 def _has_label(y):
-    """Where an array of labels does not say -1, for unlabelled."""
-    return np.ones(len(y), bool) if y.dtype.kind == "U" else np.not_equal(y, -1)
+    """Where an array of labels is not None, and not -1, for unlabelled."""
+    if y.dtype.kind in "US":
+        return np.ones(len(y), bool)
+    return np.not_equal(y, -1) & np.not_equal(y, None)
+
+
+def target_array(y):
+    """Return y as an array whose type says whether it is numbers or classes.
+
+    Parameters
+    ----------
+    y : array-like, series or data frame
+        Of NumPy, pandas, polars or pyarrow. NumPy would read a column of integers with missing
+        values as floats.
+
+    Returns
+    -------
+    y : ndarray
+        Floats are numbers, NaN where a value is missing. All else is classes; an array of objects
+        has None where a value is missing.
+    """
+    if hasattr(y, "columns"):
+        columns = [target_array(_column(y, i)) for i in range(y.shape[1])]
+        if len(columns) == 1:
+            return columns[0]
+        if any(column.dtype.kind == "f" for column in columns):
+            columns = [column.astype(np.float64) for column in columns]
+        return np.column_stack(columns)
+    dtype = getattr(y, "dtype", None)
+    to_list = next((name for name in _TO_LIST if hasattr(y, name)), None)
+    if to_list and not isinstance(dtype, np.dtype):
+        values = getattr(y, to_list)()
+        y = np.fromiter(values, dtype=object, count=len(values))
+    array = np.asarray(y)
+    if array.dtype.kind in "US" and not isinstance(dtype, np.dtype):  # of a list, such as ["a", -1]
+        array = np.array(y, dtype=object)
+    return _typed(array, getattr(dtype, "name", "")) if array.dtype.kind == "O" else array
+
+
+_TO_LIST = ("to_pylist", "to_list", "tolist")  # of pyarrow, polars and pandas
+
+
+def _column(frame, i):
+    """Return a column of a data frame of pandas, polars or pyarrow."""
+    if hasattr(frame, "iloc"):
+        return frame.iloc[:, i]
+    return frame.to_series(i) if hasattr(frame, "to_series") else frame.column(i)
+
+
+def _typed(values, type_name):
+    """Return an array of objects with None for missing values, or as floats if they are numbers."""
+    is_missing = np.frompyfunc(_is_missing, 1, 1)(values).astype(bool)
+    observed = values[~is_missing]
+    is_float = any(isinstance(value, float | np.floating | Decimal) for value in observed)
+    is_number = is_float and all(isinstance(value, Real | Decimal) for value in observed)
+    if is_number and type_name != "category":
+        return np.where(is_missing, np.nan, values).astype(np.float64)
+    return np.where(is_missing, None, values)
+
+
+def _is_missing(value):
+    """Whether a value is None, pandas.NA, NaT or NaN."""
+    if isinstance(value, Number):
+        return value != value
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
+
+
+def _refuse_dates(y):
+    """Raise an error if labels are dates, times or durations."""
+    dates = (date, time, timedelta, np.datetime64, np.timedelta64)
+    is_object = y.dtype.kind == "O"
+    if y.dtype.kind in "mM" or (is_object and any(isinstance(label, dates) for label in y)):
+        raise ValueError(
+            "y has dates, times or durations, which are neither numbers nor classes. Convert them "
+            "to floats, or to integers or strings for classes, with -1 for unlabelled rows."
+        )
 
 
 def _is_labelled(y):

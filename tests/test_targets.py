@@ -1,6 +1,9 @@
 """What the code should tell of y."""
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -12,7 +15,7 @@ from skae._network import forward
 from skae._objectives import Reconstruction, Supervised, head_errors
 from skae._start import Architecture, first_network
 from skae._table import Table
-from skae._targets import Target
+from skae._targets import Target, target_array
 
 X, y = load_digits(return_X_y=True)
 PARAMETERS = {"n_components": 4, "max_steps": 200, "random_state": 0}
@@ -125,6 +128,111 @@ def test_what_is_not_labelled_has_no_error():
     np.testing.assert_allclose(numbers, expected, rtol=1e-5)
 
 
+INTEGERS = [0, 1, 2, None, 1, 0]
+WORDS = ["a", "b", "c", None, "b", "a"]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pd.Series(INTEGERS, dtype="Int64"),
+        pd.Series(INTEGERS, dtype="UInt8"),
+        pd.Series(INTEGERS, dtype="int64[pyarrow]"),
+        pd.Series(INTEGERS, dtype="category"),
+        pd.Series(INTEGERS, dtype=object),
+        pd.Series([0.5, 1.5, 2.5, None, 1.5, 0.5], dtype="category"),
+        pd.array(INTEGERS, dtype="Int64"),
+        pd.DataFrame({"label": pd.Series(INTEGERS, dtype="Int64")}),
+        pl.Series(INTEGERS),
+        pl.DataFrame({"label": INTEGERS}),
+        pa.array(INTEGERS),
+        pa.chunked_array([INTEGERS]),
+        pa.table({"label": INTEGERS}),
+        np.array(INTEGERS, dtype=object),
+        INTEGERS,
+        np.array([0, 1, 2, -1, 1, 0]),
+        np.array([0, 1, 2, -1, 1, 0], dtype=np.int8),
+        pd.Series([0, 1, 2, -1, 1, 0], dtype="category"),
+        pl.Series([0, 1, 2, -1, None, 0])[[0, 1, 2, 3, 1, 0]],
+        pd.Series(WORDS, dtype="string"),
+        pd.Series(WORDS, dtype="str"),
+        pd.Series(WORDS, dtype="string[pyarrow]"),
+        pd.Series(WORDS, dtype="category"),
+        pl.Series(WORDS),
+        pl.Series(WORDS, dtype=pl.Categorical),
+        pl.Series(WORDS, dtype=pl.Enum(["a", "b", "c"])),
+        ["a", "b", "c", -1, "b", "a"],
+        ["a", "b", "c", np.nan, "b", "a"],
+        ["a", "b", "c", pd.NA, "b", "a"],
+        np.array([b"a", b"b", b"c", -1, b"b", b"a"], dtype=object),
+    ],
+    ids=lambda labels: f"{type(labels).__module__} {getattr(labels, 'dtype', '')}",
+)
+def test_a_column_of_labels_with_missing_values_is_classes(labels):
+    target = Target.of(labels, Table(X[:6]))
+    np.testing.assert_array_equal(target.y, [0, 1, 2, -1, 1, 0])
+    assert target.n_outputs == 3
+    again = target.of_validation(labels, Table(X[:6]))
+    np.testing.assert_array_equal(again.y, target.y)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pd.Series([True, False, None], dtype="boolean"),
+        pd.Series([True, False, None], dtype="bool[pyarrow]"),
+        pl.Series([True, False, None]),
+        [True, False, None],
+        np.array([b"yes", b"no", b"no"]),
+    ],
+)
+def test_booleans_and_bytes_are_classes(labels):
+    target = Target.of(labels, Table(X[:3]))
+    assert target.y.tolist() == [1, 0, 0 if isinstance(labels, np.ndarray) else -1]
+
+
+NUMBERS = [1.5, None, 3.0, -1.0]
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        pd.Series(NUMBERS),
+        pd.Series(NUMBERS, dtype="Float64"),
+        pd.Series(NUMBERS, dtype="double[pyarrow]"),
+        pd.Series(NUMBERS, dtype=object),
+        pd.DataFrame({"value": pd.Series(NUMBERS, dtype="Float32")}),
+        pl.Series(NUMBERS),
+        pl.Series(NUMBERS, dtype=pl.Decimal(10, 2)),
+        pa.array(NUMBERS),
+        NUMBERS,
+        [1.5, np.nan, 3.0, -1.0],
+    ],
+    ids=lambda numbers: f"{type(numbers).__module__} {getattr(numbers, 'dtype', '')}",
+)
+def test_a_column_of_floats_with_missing_values_is_numbers(numbers):
+    np.testing.assert_array_equal(np.ravel(target_array(numbers)), [1.5, np.nan, 3, -1])
+    assert Target.of(numbers, Table(X[:4])).classes is None
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_a_frame_of_integers_and_floats_is_numbers(frame):
+    table = frame({"a": [1.5, None, 2.0], "b": [1, 2, None]})
+    if frame is pd.DataFrame:
+        table["b"] = pd.array([1, 2, None], dtype="Int64")
+    np.testing.assert_array_equal(target_array(table), [[1.5, 1], [np.nan, 2], [2, np.nan]])
+
+
+@pytest.mark.parametrize("factor", [2.0**1000, 2.0**-1000, 1e300, 1e-300])
+def test_numbers_of_any_size_are_taught(factor):
+    numbers = np.random.default_rng(0).normal(size=(20, 2))
+    numbers[3, 1] = np.nan
+    target, scaled = (Target.of(numbers * unit, Table(X[:20])) for unit in (1.0, factor))
+    np.testing.assert_allclose(scaled.y, target.y, rtol=1e-6)
+    again = scaled.of_validation(numbers * factor, Table(X[:20]))
+    np.testing.assert_allclose(again.y, target.y, rtol=1e-6)
+
+
 @pytest.mark.slow
 def test_other_weights_share_a_compiled_loop():
     objectives = {Supervised(Reconstruction(("silu",) * 3), weight) for weight in (0.1, 0.2)}
@@ -145,7 +253,13 @@ def test_other_weights_share_a_compiled_loop():
         (np.zeros((900, 2), int), "1d array"),
         (np.full(900, np.nan), "has no number"),
         (np.where(np.arange(900) % 2, np.inf, 0.0), "infinity"),
-        (np.array([1, "a", 2] * 300, dtype=object), "several types, int, str"),
+        (np.array([1, "a", 2] * 300, dtype=object), "several types, int, str.*-1"),
+        (np.datetime64("2020-01-01") + np.arange(900), "dates.*-1"),
+        (pd.Series(np.datetime64("2020-01-01") + np.arange(900)), "dates.*-1"),
+        (pl.Series(np.datetime64("2020-01-01") + np.arange(900)), "dates.*-1"),
+        (np.arange(900).astype("timedelta64[s]"), "dates.*-1"),
+        (pd.Series([None] * 900, dtype="Int64"), "y has 0 class.*-1"),
+        (pd.Series([None] * 900, dtype="Float64"), "y has 0 class.*-1|has no number"),
     ],
 )
 def test_a_y_that_cannot_be_taught_is_refused(labels, message):
