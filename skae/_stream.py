@@ -7,7 +7,11 @@ import numpy as np
 from ._canonical import code_sums, moments
 
 # Where an estimator keeps the first fields of a stream.
-_PUBLIC = ("n_samples_seen_", "n_steps_", "n_iter_", "mean_", "loss_curve_", "validation_curve_")
+_ATTRIBUTES = ("n_samples_seen_", "n_steps_", "n_iter_", "mean_", "loss_curve_")
+_ATTRIBUTES += ("validation_curve_", "_n_observed_")
+# So many distinct rows for each dimension of the code, and for the mean, determine where a stream
+# starts, or a batch of rows that are not all equal.
+_ROWS_PER_DIMENSION = 8
 
 
 class Stream(NamedTuple):
@@ -18,9 +22,11 @@ class Stream(NamedTuple):
     n_samples, n_steps, n_batches : int
         Rows seen, gradient steps made, and calls of fit and partial_fit.
     mean : ndarray of shape (n_features,)
-        Mean of the rows.
+        Mean of the observed values of each column.
     losses, curve : ndarray
         As `loss_curve_` and `validation_curve_`.
+    n_observed : ndarray of shape (n_features,)
+        Number of the observed values of each column.
     step : int
         Steps of the optimiser. Its moments are new after `fit`, so that they count anew from there,
         and the learning rate climbs again.
@@ -28,10 +34,13 @@ class Stream(NamedTuple):
         Float32 params in the units of training; None where the fitted network gives them.
     moments : dict or None
         The optimiser's m and v.
-    code_sums : tuple of ndarray
-        Sum of the codes of all rows, each as encoded in its time, and of their outer products.
+    code_sums : tuple
+        Number of encoded rows, sum of their codes, each as encoded in its time, and sum of their
+        outer products.
     code : tuple of ndarray or None
         The map from the code of `params` to the canonical one, and its inverse.
+    kept : ndarray of shape (n_kept, n_features) or None
+        Rows with which training starts again at the next call; see `rows_to_keep`.
     """
 
     n_samples: int = 0
@@ -40,11 +49,13 @@ class Stream(NamedTuple):
     mean: Any = 0.0
     losses: np.ndarray = np.empty(0)
     curve: np.ndarray = np.empty((0, 2))
+    n_observed: Any = 0.0
     step: int = 0
     params: dict | None = None
     moments: dict | None = None
-    code_sums: tuple = (0.0, 0.0)
+    code_sums: tuple = (0, 0.0, 0.0)
     code: tuple | None = None
+    kept: np.ndarray | None = None
 
     @classmethod
     def of(cls, estimator):
@@ -55,17 +66,24 @@ class Stream(NamedTuple):
         if state is None:
             # the code of fit has unit variance, and this is what it has in the units of training
             norms = estimator._network.rescaled(estimator.scale_).direction_norms()
-            cross = (estimator.n_samples_seen_ - 1) * np.diag(norms**-2)
-            state = {"code_sums": (0.0, cross), "code": (np.diag(norms), np.diag(1 / norms))}
-        return cls(*(getattr(estimator, name) for name in _PUBLIC), **state)
+            n_rows = estimator.n_samples_seen_
+            cross = (n_rows - 1) * np.diag(norms**-2)
+            code = np.diag(norms), np.diag(1 / norms)
+            state = {"code_sums": (n_rows, 0.0, cross), "code": code}
+        return cls(*(getattr(estimator, name) for name in _ATTRIBUTES), **state)
 
     def attributes(self):
         """Return the attributes of an estimator that holds this stream."""
-        n_public = len(_PUBLIC)
-        return dict(zip(_PUBLIC, self, strict=False)) | {
+        n_attributes = len(_ATTRIBUTES)
+        return dict(zip(_ATTRIBUTES, self, strict=False)) | {
             "best_step_": self.n_steps,
-            "_stream_": dict(zip(self._fields[n_public:], self[n_public:], strict=True)),
+            "_stream_": dict(zip(self._fields[n_attributes:], self[n_attributes:], strict=True)),
         }
+
+    def restarted(self):
+        """Return the stream before any training; it still counts all rows and calls."""
+        counts = ("n_samples", "n_batches", "mean", "n_observed", "kept")
+        return Stream(**{name: getattr(self, name) for name in counts})
 
     def resumed(self, network):
         """Return a network with the params of training so far, if there are any."""
@@ -73,13 +91,14 @@ class Stream(NamedTuple):
 
     def state(self, network, plan):
         """Return the state of training, which goes on from the moments so far."""
-        state = plan.initial_state(network.params, self.n_samples)
+        n_kept = 0 if self.kept is None else len(self.kept)
+        state = plan.initial_state(network.params, self.n_samples - n_kept)
         if self.moments is None:
             return state
         optimizer_state = state.optimizer_state | self.moments
         return state._replace(optimizer_state=optimizer_state, step=self.step)
 
-    def after(self, run, error, table, whiten):
+    def after(self, run, error, table, new, whiten, kept=None):
         """Return the network and the stream after a run over a batch.
 
         Parameters
@@ -89,35 +108,42 @@ class Stream(NamedTuple):
         error : float
             Mean squared error of the batch before it.
         table : Table
+            The rows of the batch, and before them those that were kept.
+        new : Table
             The rows of the batch.
         whiten : bool
             Whether to give the code its canonical form.
+        kept : ndarray, optional
+            The rows to keep for the next call.
         """
-        state, n_samples = run.state and run.state.optimizer_state, self.n_samples + table.n_rows
-        complete = table.filled(run.start.filling)
+        state = run.state and run.state.optimizer_state
+        total, n_observed = new.sum_and_count()
+        total, n_observed = total + self.mean * self.n_observed, n_observed + self.n_observed
         stream = self._replace(
-            n_samples=n_samples,
+            n_samples=self.n_samples + new.n_rows,
             n_steps=self.n_steps + len(run.losses),
             n_batches=self.n_batches + 1,
-            mean=(self.mean * self.n_samples + complete.sum()) / n_samples,
+            mean=total / np.maximum(n_observed, 1),
+            n_observed=n_observed,
             losses=np.concatenate([self.losses, run.losses]),
             curve=np.vstack([self.curve, [[self.n_steps, error]]]),
             step=self.step + len(run.losses),
             params=run.network.params,
             moments={"m": state["m"], "v": state["v"]} if state else self.moments,
+            kept=kept,
         )
         network = run.network.astype(table.dtype)
         if whiten:
             stream = stream._with_codes_of(network, table)
-            mean, _ = moments(n_samples, *stream.code_sums)
+            mean, _ = moments(*stream.code_sums)
             network = network.recode(*stream.code, mean)
         return table.workers.broadcast_object((network, stream))
 
     def _with_codes_of(self, network, table):
         """Return the stream with the codes of a batch, and the map that makes all codes white."""
-        both = zip(self.code_sums, code_sums(network, table), strict=True)
+        both = zip(self.code_sums, (table.n_rows, *code_sums(network, table)), strict=True)
         sums = tuple(before + new for before, new in both)
-        _, covariance = moments(self.n_samples, *sums)
+        _, covariance = moments(*sums)
         if self.code is None:
             code = network.whitening(covariance)
         else:  # codes of different times should mean the same: rotate them as little as possible
@@ -125,3 +151,34 @@ class Stream(NamedTuple):
             change, back = network.whitening(to_code.T @ covariance @ to_code, canonical=False)
             code = to_code @ change, back @ from_code
         return self._replace(code_sums=sums, code=code)
+
+
+def rows_to_keep(table, n_components, batch_size):
+    """Return the rows of a table from which a stream must start again, or None.
+
+    As long as the rows of a stream are few, or all equal, they do not determine the scale, the
+    bounds, PCA and the noise at which training starts.
+
+    Parameters
+    ----------
+    table : Table
+        All rows that training has started from.
+    n_components : int
+        Size of the code.
+    batch_size : int
+        As many rows determine the start if they are not all equal.
+
+    Returns
+    -------
+    rows : ndarray of shape (n_kept, n_features) or None
+        Fewer than `batch_size`. As many equal rows are kept as one.
+    """
+    least, most = table.extremes()
+    varies = bool((most > least).any())
+    if table.n_rows >= batch_size:
+        return None if varies else most[None].astype(table.dtype)
+    rows = table.collect(slice(None))
+    n_distinct = len(np.unique(np.nan_to_num(rows), axis=0)) * table.seen_share()
+    if varies and n_distinct >= _ROWS_PER_DIMENSION * (n_components + 1):
+        return None
+    return np.array(rows)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
+from scipy.sparse import csr_matrix, issparse, vstack
 
 from ._workers import ALONE, Workers
 
@@ -132,6 +132,21 @@ class Table(NamedTuple):
             raise ValueError("Found array with 0 sample(s) in every Shard: one row is required.")
         ends = np.cumsum([0, *counts])
         return self._replace(workers=workers, shards=ends, is_incomplete=any(incomplete))
+
+    def with_rows_before(self, rows):
+        """Return the table of dense rows and then the rows of this one.
+
+        In a table in shards, the first worker holds them.
+        """
+        X, shards = self.X, self.shards
+        if shards is None or self.workers.index == 0:
+            X = vstack([csr_matrix(rows), X], "csr") if issparse(X) else np.vstack([rows, X])
+        else:  # in the type that the first worker has
+            X = X.astype(np.result_type(rows, X), copy=False)
+        if shards is not None:
+            shards = np.append(shards[:1], shards[1:] + len(rows))
+        is_incomplete = self.is_incomplete or bool(np.isnan(rows).any())
+        return self._replace(X=X, shards=shards, is_incomplete=is_incomplete)
 
     @property
     def n_rows(self):
@@ -281,17 +296,21 @@ class Table(NamedTuple):
         """Sum of each column, in double precision."""
         return self.total(lambda block: [block.sum(axis=0, dtype=np.float64)])[0]
 
-    def mean(self):
-        """Mean of each column over what is there, in double precision; zero of an empty column."""
+    def sum_and_count(self):
+        """Sum and number of the observed values of each column, in double precision."""
         if not self.is_incomplete:
-            return self.sum() / self.n_rows
-        total, n_seen = self.total(
+            return self.sum(), np.full(self.n_features, float(self.n_rows))
+        return self.total(
             lambda block: (
                 np.nansum(block, axis=0, dtype=np.float64),
                 (~np.isnan(block)).sum(axis=0),
             )
         )
-        return total / np.maximum(n_seen, 1)
+
+    def mean(self):
+        """Mean of the observed values of each column, in double precision; zero without any."""
+        total, n_observed = self.sum_and_count()
+        return total / np.maximum(n_observed, 1)
 
     def empty_columns(self):
         """Return the indices of the columns without any value."""

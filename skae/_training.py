@@ -36,7 +36,7 @@ from ._splits import (
     random_splits,
 )
 from ._start import Architecture, Subspace, first_network, restarted
-from ._stream import Stream
+from ._stream import Stream, rows_to_keep
 from ._table import Shard
 from ._targets import Target
 from ._workers import WorkerLostError, current_workers
@@ -58,7 +58,7 @@ class TrainingMixin:
         check_given(self, **given)
         if is_collection(X):
             return self._fit_collection("_fit", X, y, **given)
-        warm = self.warm_start and hasattr(self, "encoder_")
+        warm = self.warm_start and hasattr(self, "encoder_") and Stream.of(self).kept is None
         table, columns, seed, architecture = self._open(X, fitted=warm)
         target = Target.of(y, table) if self.target_weight else None
         table = table._replace(y=target and target.y)
@@ -85,7 +85,9 @@ class TrainingMixin:
         start = self._start(table, architecture, seed, warm, target)
         plan = plan_fit(objective, rows, architecture, splits, settings(self), against_pca, axes)
 
-        columns |= {"mean_": table.mean(), "n_samples_seen_": table.n_rows}
+        total, n_observed = table.sum_and_count()
+        columns |= {"mean_": total / np.maximum(n_observed, 1), "_n_observed_": n_observed}
+        columns["n_samples_seen_"] = table.n_rows
         columns["_had_gaps_"] = table.is_incomplete or (warm and self._had_gaps_)
         canonical = Canonical(
             lambda table: plan.kept_start(start(table)), bool(self.whiten), subspace
@@ -184,22 +186,29 @@ class TrainingMixin:
         """Go on training with the next rows of a stream, and return the estimator."""
         if is_collection(X):
             return self._fit_collection("_partial_fit", X, None)
-        first = not hasattr(self, "encoder_")
-        if not first:
+        is_new = not hasattr(self, "encoder_")
+        if not is_new:
             check_same("whiten", bool(self.whiten), self._whitened_)
-        table, columns, seed, architecture = self._open(X, fitted=not first)
+        new, columns, seed, architecture = self._open(X, fitted=not is_new)
+        table, stream = new, Stream.of(self)
+        starts = is_new or stream.kept is not None
+        if stream.kept is not None:
+            table, stream = new.with_rows_before(stream.kept), stream.restarted()
+            architecture = self._architecture().sized(table, seed)
         objective = self._objective(architecture)
 
-        stream = Stream.of(self)
-        network = stream.resumed(self._start(table, architecture, seed, not first)(table))
+        network = stream.resumed(self._start(table, architecture, seed, not starts)(table))
         error = objective.row_errors(network.with_params_in(np.float32), table).mean()
         plan = plan_stream(objective, table, architecture, settings(self), stream.step)
         rng, state = np.random.default_rng([seed, stream.n_steps]), stream.state(network, plan)
         run = Run(table, all_rows(table.n_rows), network, plan)
         train([run], [rng], state=state)
-        if run.ending != "diverged" or first:  # such rows taught nothing, and would spoil the code
-            table = table.alone() if run.ending == "lost" else table
-            network, stream = stream.after(run, error, table, bool(self.whiten))
+        if run.ending != "diverged" or is_new:  # such rows taught nothing, and would spoil the code
+            if run.ending == "lost":
+                table, new = table.alone(), new.alone()
+            kept = rows_to_keep(table, network.code_size, self.batch_size) if starts else None
+            whiten = bool(self.whiten)
+            network, stream = stream.after(run, error, table, new, whiten, kept)
             columns |= {"_had_gaps_": table.is_incomplete or getattr(self, "_had_gaps_", False)}
             columns[self._error_name] = float(stream.curve[-1, 1])
             self._adopt(self._weights(network) | columns | stream.attributes())
