@@ -13,6 +13,8 @@ _MOST_HELD_OUT = 2**16
 # imputer, where each row has several hidden entries, fewer. With groups it also uses at least this
 # many groups.
 MIN_HELD_OUT, MIN_HELD_OUT_GROUPS = {False: 100, True: 50}, 5
+# A split holds out at most this many blocks of rows that depend on each other.
+_MOST_BLOCKS = 10
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,41 @@ def group_splits(groups, fraction, min_held_out, min_groups, rng):
         n_rows, n_groups = n_rows + len(held_out), n_groups + len(part)
         if n_rows >= min_held_out and n_groups >= min_groups:
             break
+    return splits
+
+
+def block_splits(n_samples, reach, fraction, min_held_out, min_blocks, rng):
+    """Split rows that depend on those near them, by blocks of rows that follow each other.
+
+    The blocks of each split are spread over the table. Rows that are no farther from a block than
+    the dependence reaches are neither trained on nor held out, at most half of the other rows.
+
+    Parameters
+    ----------
+    n_samples, fraction, min_held_out, rng
+        See `random_splits`.
+    reach : int
+        How many rows the dependence reaches. Blocks are about as long, or longer.
+    min_blocks : int
+        Number of blocks to hold out at least, if there are as many.
+    """
+    size = _held_out_size(n_samples, fraction)
+    n_blocks = int(np.clip(size // max(reach, 1), 1, _MOST_BLOCKS))
+    length = size // n_blocks
+    n_held_out = n_blocks * length
+    wanted = max(-(-min_held_out // n_held_out), -(-min_blocks // n_blocks))
+    n_splits = min(wanted, n_samples // n_held_out)
+    margin = min(reach, length, (n_samples - size) // (4 * n_blocks))
+    ends = np.linspace(0, n_samples, n_splits * n_blocks + 1).astype(int)
+    firsts = rng.integers(ends[:-1], np.maximum(ends[1:] - length, ends[:-1]) + 1)
+    rows = np.arange(n_samples)
+    splits = []
+    for number in range(n_splits):
+        held_out = firsts[number::n_splits, None] + np.arange(length)
+        near = firsts[number::n_splits, None] + np.arange(-margin, length + margin)
+        is_trained_on = ~np.isin(rows, near)
+        blocks = np.repeat(np.arange(number, len(firsts), n_splits), length)
+        splits.append(Split(rows[is_trained_on], held_out.ravel(), blocks))
     return splits
 
 

@@ -12,6 +12,7 @@ from . import _sklearn
 from ._canonical import Canonical
 from ._collections import is_collection
 from ._dask import has_client, trained
+from ._dependence import dependence_reach
 from ._fitting import Run, concluded, run_fit, stacks, train
 from ._parameters import (
     activations,
@@ -31,6 +32,7 @@ from ._splits import (
     MIN_HELD_OUT,
     MIN_HELD_OUT_GROUPS,
     all_rows,
+    block_splits,
     group_numbers,
     group_splits,
     random_splits,
@@ -151,11 +153,14 @@ class TrainingMixin:
                 "out. Set validation_fraction=0.1, pass X_val, or set early_stopping=False."
             )
         min_held_out = MIN_HELD_OUT[is_imputer(self)] if against_pca else 1
+        min_groups = MIN_HELD_OUT_GROUPS if against_pca else 1
         if groups is None:
-            return random_splits(table.n_rows, fraction, min_held_out, rng)
+            reach = dependence_reach(table) if fraction else 0
+            if not reach:
+                return random_splits(table.n_rows, fraction, min_held_out, rng)
+            return block_splits(table.n_rows, reach, fraction, min_held_out, min_groups, rng)
         groups = table.workers.checked(group_numbers, groups, table.X)
         table.workers.check_agreement({"the hash of groups": joblib.hash(groups)})
-        min_groups = MIN_HELD_OUT_GROUPS if against_pca else 1
         return group_splits(groups, fraction, min_held_out, min_groups, rng)
 
     def _fit_collection(self, method, X, y, **given):

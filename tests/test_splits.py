@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skae._splits import all_rows, group_numbers, group_splits, random_splits
+from skae._splits import all_rows, block_splits, group_numbers, group_splits, random_splits
 from skae._table import Table
 
 
@@ -175,3 +175,52 @@ def test_groups_that_do_not_fit_the_rows_are_an_error():
         group_numbers(np.zeros((5, 2)), X)
     with pytest.raises(TypeError, match="groups must have hashable values"):
         group_numbers([[1], [2], [1], [2], [1]], X)
+
+
+# ---- blocks
+
+
+@given(
+    st.integers(20, 200),
+    st.integers(1, 60),
+    st.floats(0.01, 0.9),
+    st.integers(1, 120),
+    st.integers(1, 8),
+    st.integers(0, 5),
+)
+@settings(max_examples=40)
+def test_blocks_are_held_out_with_the_rows_beside_them(n, reach, fraction, wanted, blocks, seed):
+    rng = np.random.default_rng(seed)
+    splits = block_splits(n, reach, fraction, wanted, blocks, rng)
+    everyone = np.concatenate([split.held_out for split in splits])
+    assert len(np.unique(everyone)) == len(everyone) > 0
+    size = min(max(1, round(fraction * n)), n - 1)
+    for split in splits:
+        assert len(split.training) > 0
+        assert not set(split.training) & set(split.held_out)
+        assert size / 2 < len(split.held_out) <= size
+        for held_out in (split.held_out[split.groups == block] for block in set(split.groups)):
+            np.testing.assert_array_equal(np.diff(held_out), 1)
+        n_blocks = len(set(split.groups))
+        distances = abs(np.subtract.outer(split.training, split.held_out)).min(axis=1)
+        # rows beside a block are left out as far as the dependence reaches, but not too many
+        margin = min(reach, len(split.held_out) // n_blocks, (n - size) // (4 * n_blocks))
+        assert distances.min() > margin
+        assert n - len(split.training) - len(split.held_out) <= 2 * n_blocks * margin
+    numbers = np.concatenate([split.groups for split in splits])
+    assert len(set(numbers)) == sum(len(set(split.groups)) for split in splits)
+    is_full = len(everyone) + len(splits[0].held_out) > n
+    assert is_full or (len(everyone) >= wanted and len(set(numbers)) >= blocks)
+
+
+def test_the_blocks_of_a_split_are_spread_over_the_table_and_those_of_splits_differ():
+    splits = block_splits(1000, 10, 0.1, 100, 20, np.random.default_rng(0))
+    assert len(splits) == 2
+    for split in splits:
+        firsts = split.held_out[:: 100 // 10]
+        assert (np.diff(firsts) > 20).all()
+        assert firsts[0] < 200
+        assert firsts[-1] > 800
+    assert not set(splits[0].held_out) & set(splits[1].held_out)
+    again = block_splits(1000, 10, 0.1, 100, 20, np.random.default_rng(0))
+    np.testing.assert_array_equal(again[1].held_out, splits[1].held_out)
