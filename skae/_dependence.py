@@ -1,11 +1,9 @@
 """Dependence between rows that are near each other in a table, as in a time series."""
 
-from itertools import pairwise
-
 import numpy as np
 
-# The distances of this many rows to others are compared, fewer of wide tables.
-_MOST_ROWS, _MOST_NUMBERS, _SEED = 300, 2**21, 29
+# The distances of this many rows to others are compared: fewer in wide tables.
+_MOST_ROWS, _FEWEST_ROWS, _MOST_NUMBERS, _SEED = 300, 16, 2**20, 29
 # A row is compared with the next one and with those at these lags. Rows of one class, in a table
 # sorted by class, are as near to the second as to the first.
 _LAGS = (2, 3, 4, 6, 8)
@@ -14,8 +12,9 @@ _LAGS = (2, 3, 4, 6, 8)
 _NEARER, _RATIO = 0.75, 0.5
 # That share must also be this many standard errors above the half that independent rows have.
 _STANDARD_ERRORS = 4
-# The dependence ends where the median squared distance is this share of that between random rows.
-_INDEPENDENT = 0.5
+# The dependence ends where the median squared distance at this many lags in turn, of a geometric
+# series of this many, differs by at most this share from that between random rows.
+_LAGS_IN_TURN, _MOST_LAGS, _TOLERANCE = 3, 40, 0.25
 
 
 def dependence_reach(table):
@@ -29,16 +28,16 @@ def dependence_reach(table):
     Returns
     -------
     reach : int
-        Zero if the rows are independent, or in an order that says nothing about their distances
-        within a class. At most a quarter of the rows.
+        Zero if the rows are independent, at least within a class where they are sorted by class.
+        At most a quarter of the rows.
     """
-    n_rows = min(_MOST_ROWS, max(1, _MOST_NUMBERS // table.n_features))
+    n_rows = min(_MOST_ROWS, max(_FEWEST_ROWS, _MOST_NUMBERS // table.n_features))
     rng, margin = np.random.default_rng(_SEED), _LAGS[-1]
     if table.n_rows <= 2 * margin:
         return 0
     rows = rng.permutation(table.n_rows - margin)[:n_rows]
     others = (rows + rng.integers(1, table.n_rows, size=len(rows))) % table.n_rows
-    first, unit = _take(table, rows), None
+    first = _take(table, rows)
     random, unit = _squared_distances(first, _take(table, others))
     next_one = _squared_distances(first, _take(table, rows + 1), unit)[0]
     far = max(
@@ -49,18 +48,23 @@ def dependence_reach(table):
     least = max(_NEARER, 0.5 + _STANDARD_ERRORS * 0.5 / np.sqrt(len(rows)))
     if nearer < least or np.median(next_one) > _RATIO * np.median(far):
         return 0
-    return _reach(table, first, rows, unit, _INDEPENDENT * np.median(random))
+    return _reach(table, first, rows, unit, np.median(random))
 
 
-def _reach(table, first, rows, unit, least):
-    """Return the first lag at which rows have at least this median squared distance."""
-    longest = table.n_rows // 4
-    lags = np.unique(np.geomspace(1, longest, 40).astype(int))
-    for lag, following in pairwise([*lags, longest]):
-        inside = rows + following < table.n_rows
-        others = _take(table, rows[inside] + following)
-        if np.median(_squared_distances(first[inside], others, unit)[0]) >= least:
-            return int(lag)
+def _reach(table, first, rows, unit, typical):
+    """Return the first lag from which on distances are those between random rows.
+
+    A periodic series has no such lag: the longest is returned.
+    """
+    longest, n_in_turn = table.n_rows // 4, 0
+    lags = np.unique(np.geomspace(1, longest, _MOST_LAGS).astype(int))
+    for i, lag in enumerate(lags):
+        inside = rows + lag < table.n_rows
+        others = _take(table, rows[inside] + lag)
+        median = np.median(_squared_distances(first[inside], others, unit)[0])
+        n_in_turn = n_in_turn + 1 if abs(median - typical) <= _TOLERANCE * typical else 0
+        if n_in_turn == _LAGS_IN_TURN:
+            return int(lags[i + 1 - _LAGS_IN_TURN])
     return longest
 
 

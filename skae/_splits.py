@@ -145,8 +145,10 @@ def group_splits(groups, fraction, min_held_out, min_groups, rng):
 def block_splits(n_samples, reach, fraction, min_held_out, min_blocks, rng):
     """Split rows that depend on those near them, by blocks of rows that follow each other.
 
-    The blocks of each split are spread over the table. Rows that are no farther from a block than
-    the dependence reaches are neither trained on nor held out, at most half of the other rows.
+    The blocks of each split are spread over the table, and its first and last rows are the ends of
+    two blocks, for new rows may lie beyond them as later times do. Rows that are no farther from a
+    block than the dependence reaches are neither trained on nor held out, at most a third of the
+    rows that are not held out.
 
     Parameters
     ----------
@@ -158,14 +160,15 @@ def block_splits(n_samples, reach, fraction, min_held_out, min_blocks, rng):
         Number of blocks to hold out at least, if there are as many.
     """
     size = _held_out_size(n_samples, fraction)
-    n_blocks = int(np.clip(size // max(reach, 1), 1, _MOST_BLOCKS))
+    n_blocks = int(np.clip(size // reach, 1, _MOST_BLOCKS))
     length = size // n_blocks
     n_held_out = n_blocks * length
     wanted = max(-(-min_held_out // n_held_out), -(-min_blocks // n_blocks))
     n_splits = min(wanted, n_samples // n_held_out)
-    margin = min(reach, length, (n_samples - size) // (4 * n_blocks))
+    margin = min(reach, (n_samples - size) // (6 * n_blocks))
     ends = np.linspace(0, n_samples, n_splits * n_blocks + 1).astype(int)
-    firsts = rng.integers(ends[:-1], np.maximum(ends[1:] - length, ends[:-1]) + 1)
+    firsts = rng.integers(ends[:-1], ends[1:] - length + 1)
+    firsts[0], firsts[-1] = 0, n_samples - length
     rows = np.arange(n_samples)
     splits = []
     for number in range(n_splits):

@@ -48,8 +48,8 @@ def test_windows_of_a_series_are_found(series, n_rows):
 def test_the_reach_is_that_of_the_dependence(strength):
     # the mean squared distance at a lag is 1 - strength ** lag of that of independent rows
     found = [reach(autoregressive(3000, (strength,), seed, n_columns=6)) for seed in range(5)]
-    half = np.log(0.5) / np.log(strength)
-    assert half / 2 <= np.median(found) <= 2 * half + 1
+    expected = np.log(0.25) / np.log(strength)
+    assert expected / 2 <= np.median(found) <= 2 * expected + 1
 
 
 @given(

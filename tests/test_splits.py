@@ -204,11 +204,13 @@ def test_blocks_are_held_out_with_the_rows_beside_them(n, reach, fraction, wante
         n_blocks = len(set(split.groups))
         distances = abs(np.subtract.outer(split.training, split.held_out)).min(axis=1)
         # rows beside a block are left out as far as the dependence reaches, but not too many
-        margin = min(reach, len(split.held_out) // n_blocks, (n - size) // (4 * n_blocks))
+        margin = min(reach, (n - size) // (6 * n_blocks))
         assert distances.min() > margin
         assert n - len(split.training) - len(split.held_out) <= 2 * n_blocks * margin
     numbers = np.concatenate([split.groups for split in splits])
     assert len(set(numbers)) == sum(len(set(split.groups)) for split in splits)
+    if blocks > 1 and len(everyone) < n - 1 and len(set(numbers)) > 1:
+        assert {0, n - 1} <= set(everyone)  # the ends
     is_full = len(everyone) + len(splits[0].held_out) > n
     assert is_full or (len(everyone) >= wanted and len(set(numbers)) >= blocks)
 
@@ -221,6 +223,8 @@ def test_the_blocks_of_a_split_are_spread_over_the_table_and_those_of_splits_dif
         assert (np.diff(firsts) > 20).all()
         assert firsts[0] < 200
         assert firsts[-1] > 800
+    assert splits[0].held_out[0] == 0
+    assert splits[1].held_out[-1] == 999
     assert not set(splits[0].held_out) & set(splits[1].held_out)
     again = block_splits(1000, 10, 0.1, 100, 20, np.random.default_rng(0))
     np.testing.assert_array_equal(again[1].held_out, splits[1].held_out)

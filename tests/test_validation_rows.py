@@ -3,10 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.signal import lfilter
 from scipy.sparse import csr_array
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_iris
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold
@@ -19,6 +21,9 @@ from skae import (
     OutlierDetector,
     VariationalAutoencoder,
 )
+from skae._dependence import dependence_reach
+from skae._splits import block_splits, random_splits
+from skae._table import Table
 
 DIGITS, LABELS = load_digits(return_X_y=True)
 X, Y = DIGITS[:300, 18:26], LABELS[:300]
@@ -158,10 +163,10 @@ def test_what_is_given_must_fit_the_rows_and_each_other(estimator):
 
 
 def rows_of_patients(n_patients, seed):
-    """Ten rows of each of some patients, who have nothing in common."""
+    """Ten rows of each of some patients, who have nothing in common, in random order."""
     rng = np.random.default_rng(seed)
     patients = rng.normal(size=(n_patients, 8)) * np.linspace(2, 1, 8)
-    groups = np.repeat(np.arange(n_patients), 10)
+    groups = rng.permutation(np.repeat(np.arange(n_patients), 10))
     return patients[groups] + 0.05 * rng.normal(size=(len(groups), 8)), groups
 
 
@@ -229,3 +234,45 @@ def test_a_search_routes_groups_to_its_splitter_and_to_fit():
     expected = fitted(best, scaled, groups=GROUPS).validation_curve_
     np.testing.assert_array_equal(best.validation_curve_, expected)
     assert not np.array_equal(fitted(best, scaled).validation_curve_, expected)
+
+
+def windows(n_rows, seed):
+    """Overlapping windows of an AR(2) series, the first ones and the last ones."""
+    series = lfilter([1], [1, -1.6, 0.8], np.random.default_rng(seed).normal(size=2 * n_rows + 24))
+    X = sliding_window_view(series, 24)
+    return X[:n_rows], X[-n_rows:]
+
+
+def error_of_pca(X, X_test, n_components):
+    pca = PCA(n_components).fit(X)
+    return np.square(pca.inverse_transform(pca.transform(X_test)) - X_test).mean()
+
+
+def test_validation_rows_of_independent_rows_are_random_rows():
+    order = np.argsort(LABELS, kind="stable")
+    for X in (DIGITS[:500], DIGITS[order][:500], load_iris().data[:, :3]):
+        ae = AutoencoderTransformer(2, bounds=None, max_steps=1, random_state=0).fit(X)
+        seed = np.random.RandomState(0).randint(np.iinfo(np.int32).max)
+        splits = random_splits(len(X), 0.1, 100, np.random.default_rng(seed))
+        errors = [error_of_pca(X[split.training], X[split.held_out], 2) for split in splits]
+        np.testing.assert_allclose(ae.validation_curve_[0, 1], np.mean(errors), rtol=1e-4)
+
+
+def test_validation_rows_of_a_series_are_blocks():
+    X, _ = windows(300, 0)
+    ae = AutoencoderTransformer(2, bounds=None, max_steps=1, random_state=0).fit(X)
+    seed = np.random.RandomState(0).randint(np.iinfo(np.int32).max)
+    reach = dependence_reach(Table(X))
+    splits = block_splits(len(X), reach, 0.1, 100, 5, np.random.default_rng(seed))
+    errors = [error_of_pca(X[split.training], X[split.held_out], 2) for split in splits]
+    np.testing.assert_allclose(ae.validation_curve_[0, 1], np.mean(errors), rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_on_windows_of_a_series_later_windows_are_no_worse_than_with_pca():
+    ratios = []
+    for seed in range(3):
+        X, later = windows(300, seed)
+        ae = AutoencoderTransformer(4, random_state=seed).fit(X)
+        ratios.append(np.square(ae.reconstruct(later) - later).mean() / error_of_pca(X, later, 4))
+    assert np.median(ratios) <= 1 + 1e-6
