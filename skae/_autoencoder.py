@@ -141,7 +141,7 @@ class AutoencoderTransformer(
 
     validation_fraction : float, default=0.1
         Share of the rows to hold out for choosing the snapshot, 65 536 rows at most. 0 holds none
-        out and keeps the last network, whatever it is worth.
+        out and keeps the last network, whatever it is worth. Ignored if `fit` is given X_val.
 
     early_stopping : bool, default=False
         Stop when the held-out error has not improved by `tol` for `n_iter_no_change` evaluations.
@@ -249,6 +249,12 @@ class AutoencoderTransformer(
     each holding out others. The errors of all splits choose the step, and a last run on all rows is
     made up to there. Where PCA is kept, the result is that of PCA on all rows, clipped if a pair of
     bounds was given.
+
+    **Dependent rows.** If each row is much nearer to the next one than to those a few places
+    further, as in windows of a time series, whole blocks of rows are held out, and the rows beside
+    them are left out as far as the dependence reaches. Pass `groups` to `fit` where several rows
+    belong together otherwise. The standard error of the t-test is then that of blocks or groups, of
+    which five are held out, if there are as many.
 
     **Memory.** Rows are read in blocks, and X is not copied. Training on 32768 rows or more keeps
     them in the runtime as float32, which is quicker, if they fit into scikit-learn's
