@@ -164,7 +164,8 @@ class AutoencoderTransformer(
         makes `fit` reproducible to the bit on the same machine with as many threads.
 
     verbose : int, default=0
-        If positive, print a line at each evaluation.
+        1 prints a line at each evaluation; 2 or more also prints, of each run, the number of its
+        training rows, and at the end the step that is kept.
 
     Attributes
     ----------
@@ -175,7 +176,7 @@ class AutoencoderTransformer(
         Weights: "coefs" and "intercepts", lists with one array per layer, and "linear". The encoder
         takes rows minus `offset_`, the decoder gives them.
     mean_ : ndarray of shape (n_features_in_,)
-        Mean of the training rows, over what is there.
+        Mean of the observed values of each column.
     offset_ : ndarray of shape (n_features_in_,)
         What the network subtracts from each row: the mean of the rows it was trained on, or zero
         (see `output_activation`).
@@ -207,9 +208,10 @@ class AutoencoderTransformer(
         Gradient steps made, and mean squared error on the held-out rows then. The first row is
         PCA's. `partial_fit` adds the error on each batch before training on it.
     n_steps_ : int
-        Number of gradient steps of a run.
+        Number of gradient steps of a run, and of the `partial_fit` calls after it.
     n_iter_ : int
-        Number of epochs of a run, at least one: where PCA is exact none follows it.
+        Number of epochs of a run, at least one: where PCA is exact none follows it. Each call of
+        `partial_fit` adds one.
     best_step_ : int
         Step of the snapshot that was kept; 0 is the start.
     reconstruction_err_ : float
@@ -382,9 +384,10 @@ class AutoencoderTransformer(
         X : {array-like, sparse matrix, Dask collection} of shape (n_samples, n_features) or Shard
             Training data.
         y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
-            What the code should tell, with `target_weight` above zero; otherwise ignored. Floats
-            are numbers, of which NaN stands for unlabelled. Everything else is classes, in one
-            column, of which -1 stands for unlabelled.
+            What the code should tell, with `target_weight` above zero; otherwise ignored. The type
+            of the column decides: floats are numbers, of which NaN stands for unlabelled.
+            Integers, booleans, strings and categories are classes, in one column, of which -1 and
+            missing values of nullable columns stand for unlabelled.
         X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
             Validation rows, which replace those that `validation_fraction` holds out: all of X is
             trained on, and X_val chooses what is kept. In a `Pipeline`, it is transformed as X is
@@ -413,11 +416,16 @@ class AutoencoderTransformer(
         """Go on training with one pass over the rows of X, the next batch of a stream.
 
         The first call on a new estimator starts it at the PCA of its batch; after `fit`, the
-        stream goes on from the fitted network. No rows are held out: each batch judges the
-        network before it trains it, and `validation_curve_` records that. The canonical code is
-        that of all rows seen, each encoded by the network of its time; after the first call it is
-        only made white again, with as little rotation as possible. Automatic bounds move out to
-        rows that exceed them. A batch on which training diverges is left out, with a warning.
+        stream goes on from the fitted network. As long as the rows are few, they do not determine
+        where training starts: they are kept in the estimator, and the next call starts again at
+        the PCA of all of them, as if they came together. That ends with `batch_size` rows that are
+        not all equal, or with 8 distinct rows for each of `n_components_` + 1 (fewer complete rows
+        count less); equal rows of a whole batch are kept as one row. No rows are held out: each
+        batch judges the network before it trains it, and `validation_curve_` records that. The
+        canonical code is that of all rows seen, each encoded by the network of its time; after the
+        first call it is only made white again, with as little rotation as possible. Automatic
+        bounds move out to rows that exceed them. A batch on which training diverges is left out,
+        with a warning.
 
         Parameters
         ----------

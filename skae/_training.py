@@ -89,7 +89,7 @@ class TrainingMixin:
 
         total, n_observed = table.sum_and_count()
         columns |= {"mean_": total / np.maximum(n_observed, 1), "_n_observed_": n_observed}
-        columns["n_samples_seen_"] = table.n_rows
+        columns |= {"n_samples_seen_": table.n_rows, "_starts_at_pca_": against_pca}
         columns["_had_gaps_"] = table.is_incomplete or (warm and self._had_gaps_)
         canonical = Canonical(
             lambda table: plan.kept_start(start(table)), bool(self.whiten), subspace
@@ -215,6 +215,7 @@ class TrainingMixin:
             whiten = bool(self.whiten)
             network, stream = stream.after(run, error, table, new, whiten, kept)
             columns |= {"_had_gaps_": table.is_incomplete or getattr(self, "_had_gaps_", False)}
+            columns["_starts_at_pca_"] = self.init == "pca" if starts else self._starts_at_pca_
             columns[self._error_name] = float(stream.curve[-1, 1])
             self._adopt(self._weights(network) | columns | stream.attributes())
         _tell(run.ending, run.error)

@@ -123,7 +123,8 @@ class VariationalAutoencoder(
         makes `fit` reproducible to the bit on the same machine with as many threads.
 
     verbose : int, default=0
-        If positive, print a line at each evaluation.
+        1 prints a line at each evaluation; 2 or more also prints, of each run, the number of its
+        training rows, and at the end the step that is kept.
 
     Attributes
     ----------
@@ -296,7 +297,8 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         """Go on training with one pass over the rows of X, the next batch of a stream.
 
         The first call on a new estimator starts it at the probabilistic PCA of its batch; after
-        `fit`, the stream goes on from the fitted network. See
+        `fit`, the stream goes on from the fitted network. As long as the rows are few they are
+        kept, and the next call starts again from all of them. See
         :meth:`AutoencoderTransformer.partial_fit`.
 
         Parameters

@@ -116,12 +116,11 @@ class LossCurveDisplay:
                 "estimator must be a fitted AutoencoderTransformer, got "
                 f"{type(estimator).__name__}. Of a pipeline, give that step."
             )
-        is_pca = estimator.init == "pca" and not estimator.warm_start
         return cls(
             estimator.loss_curve_,
             estimator.validation_curve_,
             estimator.best_step_,
-            start_name="PCA" if is_pca else "start",
+            start_name="PCA" if estimator._starts_at_pca_ else "start",
             loss_name=estimator._loss_name,
         ).plot(ax=ax)
 

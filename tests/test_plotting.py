@@ -284,6 +284,16 @@ def test_bars_do_not_overlap_in_axes_of_ones_own(wine, layout):
         assert above.ymin >= below.ymax
 
 
+def test_the_curve_says_where_training_started():
+    X = np.random.default_rng(0).normal(size=(60, 5))
+    ae = AutoencoderTransformer(2, max_steps=2, warm_start=True, random_state=0)
+    names = [LossCurveDisplay.from_estimator(ae.fit(X)).start_name for _ in range(2)]
+    names.append(LossCurveDisplay.from_estimator(ae.partial_fit(X)).start_name)
+    ae.set_params(warm_start=False).fit(X)
+    names.append(LossCurveDisplay.from_estimator(ae.set_params(warm_start=True)).start_name)
+    assert names == ["PCA", "start", "start", "PCA"]
+
+
 @pytest.mark.parametrize("start", ["fit", "partial_fit"])
 def test_a_streams_curve_has_no_judged_network(start):
     ae = getattr(AutoencoderTransformer(2, max_steps=10, random_state=0), start)(X[:200])
