@@ -190,8 +190,8 @@ class Autoencoder(NamedTuple):
         rows += self.offset
         return clip(rows, *self.bounds)
 
-    def squared_errors(self, X, hidden=None):
-        """Squared error of each dense row, summed over the features, in units of scale².
+    def squared_errors(self, X, hidden=None, unit=1.0):
+        """Squared error of each dense row, summed over the features, in units of (unit * scale)².
 
         Where a row misses something, the errors of the others stand for it; of a row that misses
         everything, the error is zero. In the precision of the params, and in double precision for
@@ -203,6 +203,8 @@ class Autoencoder(NamedTuple):
             Rows.
         hidden : ndarray of bool, of the same shape, optional
             Entries that the network is not shown, whose errors alone are summed.
+        unit : float, default=1.0
+            What residuals are divided by before they are squared.
         """
         with np.errstate(over="ignore", invalid="ignore"):
             shown = X if hidden is None else np.where(hidden, X.dtype.type(np.nan), X)
@@ -211,15 +213,17 @@ class Autoencoder(NamedTuple):
             residual = reconstruct(self.params, rows, bounds, self.activations)
             if hidden is not None:
                 residual = np.where(hidden, residual - self.standardise(X), 0)
-                errors = squared_norms(residual)
             else:
                 residual -= rows
-                errors = squared_norms(residual, None if self.filling is None else np.isnan(X))
+            if unit != 1:
+                residual *= 1 / unit
+            is_incomplete = hidden is None and self.filling is not None
+            errors = squared_norms(residual, np.isnan(X) if is_incomplete else None)
             overflown = ~np.isfinite(errors)
             if self.dtype != np.float64 and overflown.any():
                 in_double, rows = self.astype(np.float64), X[overflown].astype(np.float64)
                 hidden = None if hidden is None else hidden[overflown]
-                errors[overflown] = in_double.squared_errors(rows, hidden)
+                errors[overflown] = in_double.squared_errors(rows, hidden, unit)
         return errors
 
     def recode(self, to_code, from_code, origin):
@@ -254,8 +258,11 @@ class Autoencoder(NamedTuple):
     def rescaled(self, scale):
         """Return the same network with another scale, and float64 params that make up for it.
 
-        With a scale of one the rows are only centred, which saves a pass over them.
+        With a scale of one the rows are only centred, which saves a pass over them. A network with
+        an output activation keeps its scale: the activation is not linear.
         """
+        if self.activations[-1] != "identity":
+            return self
         factor = scale / self.scale
         params = self._params_in_double_precision()
         encoder, decoder = params["encoder"], params["decoder"]
@@ -331,7 +338,9 @@ class Autoencoder(NamedTuple):
         carrier = decoder.get("linear", decoder["coefs"][0])
         unit = (axes * (std * varies)) @ axes.T @ carrier  # what a unit of white code does
         rotation, _, vt = np.linalg.svd(unit, full_matrices=unit.shape[0] > unit.shape[1])
-        rotation, _ = svd_flip(rotation, vt[: len(rotation)], u_based_decision=False)
+        # what carries nothing, where a code is wider than the carrier, has no sign
+        signed = rotation[:, : len(vt)]
+        signed[...], _ = svd_flip(signed, vt[: len(rotation)], u_based_decision=False)
         return to_code @ rotation, rotation.T @ from_code
 
     def rescale_code(self, factors):

@@ -4,6 +4,7 @@ The mixin that gives estimators PCA's methods over their fitted arrays.
 """
 
 from copy import copy
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -132,7 +133,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         network, table = self._prepare(X)
         network = network.rescaled(self.scale_).astype(table.dtype)
         with np.errstate(over="ignore"):
-            return table.map(network.squared_errors, network.width) * -(self.scale_**2)
+            return table.map(network.squared_errors, network.width) * -(network.scale**2)
 
     def score(self, X: Rows, y: object = None) -> float:
         """Share of the variance that the reconstruction keeps.
@@ -176,7 +177,8 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             missing = np.isnan(rows) if table.is_incomplete else None
             return squared_norms((rows - self.mean_) / unit, missing)
 
-        errors = table.map(network.squared_errors, network.width)
+        squared_errors = partial(network.squared_errors, unit=unit / network.scale)
+        errors = table.map(squared_errors, network.width)
         return errors.sum(), table.map(distances).sum(), unit
 
     def to_keras(self) -> Any:
