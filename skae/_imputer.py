@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from . import _sklearn
 from ._autoencoder import AutoencoderTransformer
 from ._collections import is_collection, lazily
-from ._inputs import with_nan
+from ._inputs import has_missing, with_nan
 from ._sklearn import BaseImputer, EstimatorMixin, Interval, MissingValues
 from ._start import given_bounds
 from ._table import Table
@@ -339,7 +339,8 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         value, dtype = self.missing_values, [np.float64, np.float32]
         X = with_nan(X, value)
         if _sklearn.is_scalar_nan(value) or _sklearn.is_pandas_na(value):
-            X = validate_data(self, X, dtype=dtype, ensure_all_finite="allow-nan", reset=reset)
+            X = validate_data(self, X, dtype=dtype, ensure_all_finite=False, reset=reset)
+            has_missing(X, type(self).__name__)
             return X, np.isnan(X)
         _check_finite(value)
         rows = validate_data(self, X, dtype=dtype, reset=reset)

@@ -53,7 +53,7 @@ def with_nan(X, missing_value=np.nan):
     return X
 
 
-def has_missing(X, estimator):
+def has_missing(X, estimator_name=None, *, allow_nan=True):
     """Return whether a validated array or sparse matrix has NaN.
 
     It takes one pass over the numbers if their sum is finite, as scikit-learn's own check does. The
@@ -62,7 +62,7 @@ def has_missing(X, estimator):
     Raises
     ------
     ValueError
-        If X has infinite numbers, in scikit-learn's words.
+        If X has infinite numbers, or NaN that is not allowed, in scikit-learn's words.
     """
     values = X.data if issparse(X) else X
     if values.dtype.kind != "f":
@@ -70,10 +70,10 @@ def has_missing(X, estimator):
     with np.errstate(all="ignore"):
         if np.isfinite(values.sum()):
             return False
-    with config_context(assume_finite=False):
-        name = type(estimator).__name__
-        assert_all_finite(values, allow_nan=True, estimator_name=name, input_name="X")
-    return bool(np.isnan(np.min(values)))
+        with config_context(assume_finite=False):
+            options = {"estimator_name": estimator_name, "input_name": "X"}
+            assert_all_finite(values, allow_nan=allow_nan, **options)
+        return bool(np.isnan(np.min(values)))
 
 
 def _filled(X, missing_value):

@@ -174,8 +174,10 @@ class Autoencoder(NamedTuple):
     def encode(self, X):
         """Codes (n_samples, n_components) of dense rows."""
         hidden, code, _ = self.activations
-        rows = self.standardise(self.completed(X))
-        return forward(self.params["encoder"], rows, hidden, code)
+        with np.errstate(over="ignore", invalid="ignore"):
+            rows = self.standardise(self.completed(X))
+            codes = forward(self.params["encoder"], rows, hidden, code)
+        return self._again_in_double_precision("encode", X, codes)
 
     def completed(self, X):
         """Dense rows with their missing values filled."""
@@ -184,11 +186,26 @@ class Autoencoder(NamedTuple):
     def decode(self, codes):
         """Rows (n_samples, n_features) of codes."""
         hidden, _, output = self.activations
-        rows = forward(self.params["decoder"], codes, hidden, output)
-        if self.scale != 1:
-            rows *= self.scale
-        rows += self.offset
-        return clip(rows, *self.bounds)
+        with np.errstate(over="ignore", invalid="ignore"):
+            rows = forward(self.params["decoder"], codes, hidden, output)
+            if self.scale != 1:
+                rows *= self.scale
+            rows += self.offset
+        return clip(self._again_in_double_precision("decode", codes, rows), *self.bounds)
+
+    def _again_in_double_precision(self, method, X, results):
+        """Return results, those that are not finite in single precision computed once more.
+
+        What single precision cannot hold becomes its largest number.
+        """
+        if self.dtype == np.float64 or np.isfinite(results).all():
+            return results
+        overflown = ~np.isfinite(results).all(axis=1)
+        rows = np.asarray(X[overflown], dtype=np.float64)
+        again = getattr(self.astype(np.float64), method)(rows)
+        most = np.finfo(results.dtype).max
+        results[overflown] = again.clip(-most, most)
+        return results
 
     def squared_errors(self, X, hidden=None, unit=1.0):
         """Squared error of each dense row, summed over the features, in units of (unit * scale)².

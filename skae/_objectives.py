@@ -214,7 +214,7 @@ class Elbo:
 
     def constants(self, network):
         """Return the bounds of standardised rows, the logarithm of the scale, and beta."""
-        log_scale = np.log(network.scale, dtype=np.float32)
+        log_scale = np.float32(np.log(network.scale))
         return _finite_bounds(network), np.reshape(log_scale, 1), np.float32(self.beta).reshape(1)
 
     def __call__(self, params, batch, constants, factors=None):

@@ -20,6 +20,7 @@ class _Share(Interval):
 
 
 _POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
+_MOST_UNITS = 2**31 - 1
 _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 
 # What validation allows for each parameter by itself.
@@ -74,9 +75,9 @@ def is_share(estimator):
 def check_combinations(estimator):
     """Refuse parameters that are in range but cannot work together."""
     layer_sizes(estimator.hidden_layer_sizes)
-    for name in ("alpha", "learning_rate_init", "noise", "target_weight", "tol"):
+    for name in ("alpha", "beta", "learning_rate_init", "noise", "target_weight", "tol"):
         try:
-            float(getattr(estimator, name))
+            float(getattr(estimator, name, 0))
         except OverflowError:
             raise ValueError(f"{name} is too large for a float: set it below 1e308.") from None
     for name in ("code_activation", "output_activation"):
@@ -129,10 +130,10 @@ def check_given(estimator, *, X_val, y_val, groups):
 def layer_sizes(hidden_layer_sizes):
     """Return sizes of layers as Python's integers, for products of NumPy's small ones overflow."""
     sizes = np.atleast_1d(np.array(hidden_layer_sizes, dtype=object))
-    if not all(isinstance(size, Integral) and size >= 1 for size in sizes):
+    if not all(isinstance(size, Integral) and 1 <= size <= _MOST_UNITS for size in sizes):
         raise ValueError(
             "hidden_layer_sizes must hold the sizes of the encoder's hidden layers, "
-            f"integers from 1 up, got {hidden_layer_sizes!r}."
+            f"integers from 1 to {_MOST_UNITS}, got {hidden_layer_sizes!r}."
         )
     return tuple(map(int, sizes))
 

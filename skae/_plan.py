@@ -172,8 +172,9 @@ def plan_fit(objective, table, architecture, splits, settings, against_pca, axes
     n_steps = int(max_steps or auto) if max_iter == "auto" else int(max_iter) * steps_per_epoch
     n_steps = min(n_steps, int(max_steps or n_steps))
     if n_steps > _MOST_STEPS:
+        asked = f"{min(n_steps, 10**300):.1e}"  # larger ones are no floats
         raise ValueError(
-            f"max_iter={max_iter!r} and max_steps={max_steps!r} ask for {n_steps:.1e} gradient "
+            f"max_iter={max_iter!r} and max_steps={max_steps!r} ask for {asked} gradient "
             f"steps, {steps_per_epoch} in an epoch; at most {_MOST_STEPS:.0e} can be made."
         )
     n_resident = None

@@ -21,6 +21,8 @@ from ._inputs import has_missing, with_nan
 from ._network import Autoencoder, squared_norms
 from ._table import Table
 
+_LARGE_UNIT = 1e30
+
 # For type checkers.
 Rows: TypeAlias = ArrayLike | sparray | spmatrix
 
@@ -36,7 +38,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @property
     def components_(self) -> NDArray[Any]:
-        """Linear path of the encoder: ``(X - mean_) @ components_.T`` is its share of the code."""
+        """Linear path of the encoder; ``(X - offset_) @ components_.T`` is its part of the code."""
         path = self._network.linear_path()
         if path is None:
             raise AttributeError("components_ is the linear path, which only init='pca' gives.")
@@ -81,15 +83,28 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         rows : ndarray of shape (n_samples, n_features_in_)
             The reconstruction, within ``bounds_``, float32 for float32 codes, else float64.
+
+        Raises
+        ------
+        ValueError
+            If X is a frame whose columns have the names that `transform` gives in another order.
         """
         check_is_fitted(self)
         if is_collection(X):
             return lazily(self, "inverse_transform", X, self._names_in())
-        X = check_array(with_nan(X), dtype=[np.float64, np.float32])
+        columns = _sklearn.names_of_columns(X)
+        X = check_array(with_nan(X), dtype=[np.float64, np.float32], ensure_all_finite=False)
+        has_missing(X, allow_nan=False)
         if X.shape[1] != self.n_components_:
             raise ValueError(
                 f"X has {X.shape[1]} columns, but the code of this AutoencoderTransformer has "
                 f"{self.n_components_}."
+            )
+        expected = self.get_feature_names_out()
+        if np.isin(columns, expected).any() and not np.array_equal(columns, expected):
+            raise ValueError(
+                "The feature names should match those that transform gives, in the same order. "
+                f"They are {', '.join(expected)}: select X[get_feature_names_out()]."
             )
         table, network = Table(X), self._network
         return table.map(network.astype(table.dtype).decode, network.width)
@@ -171,7 +186,9 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         network, table = self._prepare(X)
         distances = abs(np.stack(table.extremes()) - self.mean_)
         unit = float(np.fmax.reduce(distances, axis=None, initial=self.scale_))
-        network = network.rescaled(unit).astype(table.dtype)
+        # the weights of so large a unit may be too large for single precision
+        dtype = np.float64 if unit > _LARGE_UNIT else table.dtype
+        network = network.rescaled(unit).astype(dtype)
 
         def distances(rows):
             missing = np.isnan(rows) if table.is_incomplete else None
@@ -245,7 +262,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             ensure_min_samples=min_samples,
             ensure_all_finite=False,
         )
-        table = Table(X, is_incomplete=has_missing(X, self))
+        table = Table(X, is_incomplete=has_missing(X, type(self).__name__))
         names = ("n_features_in_", "feature_names_in_")
         return table, {name: vars(checked)[name] for name in names if name in vars(checked)}
 

@@ -34,6 +34,8 @@ _OPEN_AXES_ROOM = 20
 _TOO_FAR = "X holds numbers whose squares overflow: divide it by a constant."
 # So far from the mean, squares of rows and of their codes can still be summed.
 _FARTHEST = 1e150
+# Squares of smaller numbers lose digits. Weights divided by a smaller scale would overflow.
+_SMALL, _SMALLEST = 1e-140, 1e-290
 # Beyond this, numbers that are some times larger or smaller leave the type.
 _LARGE_FLOAT32 = 1e37
 
@@ -324,15 +326,22 @@ def location_and_scale(table):
     # (Chan, Golub & LeVeque, The American Statistician 37, 1983, section 3: shifted data).
     shift = table.collect(slice(0, 1))[0].astype(np.float64)
 
-    def sums(block):
-        distances = block - shift
-        return distances.sum(axis=0), np.einsum("ij,ij->j", distances, distances)
+    def moments(unit):
+        def sums(block):
+            distances = block - shift if unit == 1 else (block - shift) / unit
+            return distances.sum(axis=0), np.einsum("ij,ij->j", distances, distances)
 
-    with np.errstate(over="ignore", invalid="ignore"):
         total, squares = table.total(sums)
         mean = total / table.n_rows
         variance = squares / table.n_rows - mean**2
-        scale = float(np.sqrt(variance.clip(min=0).mean())) or 1.0
+        return unit * mean, unit * float(np.sqrt(variance.clip(min=0).mean()))
+
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        mean, scale = moments(1)
+        if scale < _SMALL:  # squares may have vanished
+            (farthest,) = table.fold(np.maximum, lambda block: [abs(block - shift).max(initial=0)])
+            mean, scale = moments(float(farthest)) if farthest > 0 else (mean, 1.0)
+            scale = max(scale, _SMALLEST)
     if not np.isfinite(scale):
         raise ValueError(_TOO_FAR)
     if table.dtype == np.float32 and not 1 / _LARGE_FLOAT32 <= scale <= _LARGE_FLOAT32:

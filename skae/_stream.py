@@ -117,13 +117,14 @@ class Stream(NamedTuple):
             The rows to keep for the next call.
         """
         state = run.state and run.state.optimizer_state
-        total, n_observed = new.sum_and_count()
-        total, n_observed = total + self.mean * self.n_observed, n_observed + self.n_observed
+        mean, n_new = new.mean_and_count()
+        n_observed = n_new + self.n_observed
+        gain = (mean - self.mean) * (n_new / np.maximum(n_observed, 1))
         stream = self._replace(
             n_samples=self.n_samples + new.n_rows,
             n_steps=self.n_steps + len(run.losses),
             n_batches=self.n_batches + 1,
-            mean=total / np.maximum(n_observed, 1),
+            mean=self.mean + gain,
             n_observed=n_observed,
             losses=np.concatenate([self.losses, run.losses]),
             curve=np.vstack([self.curve, [[self.n_steps, error]]]),

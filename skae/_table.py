@@ -296,21 +296,29 @@ class Table(NamedTuple):
         """Sum of each column, in double precision."""
         return self.total(lambda block: [block.sum(axis=0, dtype=np.float64)])[0]
 
-    def sum_and_count(self):
-        """Sum and number of the observed values of each column, in double precision."""
-        if not self.is_incomplete:
-            return self.sum(), np.full(self.n_features, float(self.n_rows))
-        return self.total(
-            lambda block: (
-                np.nansum(block, axis=0, dtype=np.float64),
-                (~np.isnan(block)).sum(axis=0),
-            )
-        )
-
     def mean(self):
         """Mean of the observed values of each column, in double precision; zero without any."""
-        total, n_observed = self.sum_and_count()
-        return total / np.maximum(n_observed, 1)
+        return self.mean_and_count()[0]
+
+    def mean_and_count(self):
+        """Mean and number of the observed values of each column, in double precision."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.is_incomplete:
+                total, n_observed = self.total(
+                    lambda block: (
+                        np.nansum(block, axis=0, dtype=np.float64),
+                        (~np.isnan(block)).sum(axis=0),
+                    )
+                )
+            else:
+                total, n_observed = self.sum(), np.full(self.n_features, float(self.n_rows))
+        divisor = np.maximum(n_observed, 1)
+        if np.isfinite(total).all():
+            return total / divisor, n_observed
+        # the sum overflows, and sums of small parts do not
+        shift = np.nan_to_num(self.extremes()[0]).astype(np.float64)
+        (mean,) = self.total(lambda block: [np.nansum((block - shift) / divisor, axis=0)])
+        return shift + mean, n_observed
 
     def empty_columns(self):
         """Return the indices of the columns without any value."""

@@ -87,8 +87,7 @@ class TrainingMixin:
         start = self._start(table, architecture, seed, warm, target)
         plan = plan_fit(objective, rows, architecture, splits, settings(self), against_pca, axes)
 
-        total, n_observed = table.sum_and_count()
-        columns |= {"mean_": total / np.maximum(n_observed, 1), "_n_observed_": n_observed}
+        columns["mean_"], columns["_n_observed_"] = table.mean_and_count()
         columns |= {"n_samples_seen_": table.n_rows, "_starts_at_pca_": against_pca}
         columns["_had_gaps_"] = table.is_incomplete or (warm and self._had_gaps_)
         canonical = Canonical(

@@ -85,7 +85,8 @@ class Variational(Autoencoder):
 
     def code_variances(self, X):
         """Variances of the codes of dense rows."""
-        return np.exp(self._posterior(X)[-1])
+        variances = np.exp(self._posterior(X)[-1])
+        return self._again_in_double_precision("code_variances", X, variances)
 
     def rescaled(self, scale):
         """Return the same network with another scale; see `Autoencoder.rescaled`."""
@@ -122,8 +123,9 @@ class Variational(Autoencoder):
 
     def _posterior(self, X):
         """Return dense rows, standardised, and the means and log variances of their codes."""
-        rows = self.standardise(self.completed(X))
-        mean, log_variance = posterior(self.params, rows, self.activations[0])
+        with np.errstate(over="ignore", invalid="ignore"):
+            rows = self.standardise(self.completed(X))
+            mean, log_variance = posterior(self.params, rows, self.activations[0])
         if self.filling is not None:  # without values, the posterior is the prior
             is_empty = np.isnan(X).all(axis=1)
             mean[is_empty], log_variance[is_empty] = 0, 0
@@ -142,7 +144,8 @@ class Variational(Autoencoder):
         """Log-likelihoods of the entries of dense rows, given the means of their codes."""
         rows, mean, _ = self._posterior(X)
         with np.errstate(over="ignore", invalid="ignore"):
-            return self._log_likelihoods_of_entries(X, rows, mean)
+            parts = self._log_likelihoods_of_entries(X, rows, mean)
+        return np.nan_to_num(parts, copy=False, nan=-np.inf, posinf=-np.inf, neginf=-np.inf)
 
     def _log_likelihoods_of_entries(self, X, rows, codes):
         """Return those of standardised rows, in the units of X; zero where X is NaN."""

@@ -23,6 +23,8 @@ from ._variational import Variational, at_probabilistic_pca
 
 # Of the draws that judge rows: the same whenever they are judged, and for each.
 _DRAW_SEED = 0
+# The variance of the noise is a part of the square of this scale.
+_LEAST_SCALE = 1e-150
 # Parameters that are the autoencoder's.
 _SHARED = ("hidden_layer_sizes", "activation", "bounds", "learning_rate", "learning_rate_init")
 _SHARED += ("batch_size", "max_iter", "max_steps", "alpha", "validation_fraction")
@@ -190,7 +192,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         "noise_variance": [StrOptions({"feature", "scalar"})],
         "beta": [Interval(Real, 0, None, closed="neither")],
         "contamination": [Interval(Real, 0, 0.5, closed="left")],
-        "n_draws": [Interval(Integral, 1, None, closed="left")],
+        "n_draws": [Interval(Integral, 1, 2**31 - 1, closed="both")],
     }
 
     # What the autoencoder leaves open and this one does not.
@@ -349,6 +351,11 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
             architecture = architecture._replace(bounds=None)
         per_feature = self.noise_variance == "feature"
         network = first_network(table, architecture, seed)
+        if output == "identity" and network.scale < _LEAST_SCALE:
+            raise ValueError(
+                f"X varies by {network.scale:.0e}, whose square is no float: multiply it by a "
+                "constant."
+            )
         return at_probabilistic_pca(network, table, output, per_feature=per_feature)
 
     @property
@@ -424,7 +431,8 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         Returns
         -------
         scores : ndarray of shape (n_samples, n_features_in_)
-            In nats, zero where something is missing; float32 for float32 rows, else float64.
+            In nats, zero where something is missing, and minus infinity where numbers overflow;
+            float32 for float32 rows, else float64.
         """
         if is_collection(X):
             check_is_fitted(self)

@@ -38,6 +38,10 @@ FRAMES = {
     "pandas nullable": pd.DataFrame(X, columns=NAMES).convert_dtypes(),
     "polars": pl.DataFrame(X, schema=NAMES),
 }
+FRAMES_OF = {
+    "pandas": lambda array, names: pd.DataFrame(array, columns=names),
+    "polars": lambda array, names: pl.DataFrame(array, schema=names),
+}
 
 
 def autoencoder(n_components=4, **params):
@@ -258,3 +262,17 @@ def test_a_users_code_passes_strict_type_checks(tmp_path, more, complaint):
     )
     assert (result.returncode == 0) == (not complaint), result.stdout
     assert complaint in result.stdout
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+def test_codes_in_another_order_are_refused(fitted, kind):
+    names = list(fitted.get_feature_names_out())
+    codes = FRAMES_OF[kind](fitted.transform(X), names)
+    expected = fitted.reconstruct(X)
+    np.testing.assert_array_equal(fitted.inverse_transform(codes), expected)
+    for order in (names[::-1], [*names[1:], names[0]], [names[1], names[0], *names[2:]]):
+        with pytest.raises(ValueError, match=r"feature names should match .* in the same order"):
+            fitted.inverse_transform(codes[order])
+    # names of one's own, as a ColumnTransformer gives them, say nothing of the order
+    renamed = FRAMES_OF[kind](fitted.transform(X), [f"code{i}" for i in range(4)])
+    np.testing.assert_array_equal(fitted.inverse_transform(renamed), expected)

@@ -88,8 +88,10 @@ def test_an_array_without_masked_entries_is_not_copied():
 @pytest.mark.parametrize("assume_finite", [False, True])
 def test_nan_is_found_and_infinity_is_refused(assume_finite):
     with config_context(assume_finite=assume_finite):
-        assert has_missing(NAN, None)
-        assert not has_missing(ROWS, None)
-        assert not has_missing(np.full((2, 2), 1e308), None)  # whose sum overflows
+        assert has_missing(NAN)
+        assert not has_missing(ROWS)
+        assert not has_missing(np.full((2, 2), 1e308))  # whose sum overflows
         with pytest.raises(ValueError, match="X contains infinity"):
-            has_missing(np.array([[np.inf, np.nan]]), None)
+            has_missing(np.array([[np.inf, np.nan]]))
+        with pytest.raises(ValueError, match="X contains NaN"):
+            has_missing(NAN, allow_nan=False)

@@ -368,6 +368,20 @@ def test_canonical_code_of_a_code_that_does_not_vary_is_finite():
     )
 
 
+@pytest.mark.parametrize("hidden", [(2,), (1,), (4, 2)])
+@pytest.mark.parametrize("linear", [False, True])
+def test_canonical_code_of_a_code_wider_than_the_last_hidden_layer(hidden, linear):
+    network, X = random_network(hidden, linear=linear), correlated_rows()
+    codes = network.encode(X)
+    white = network.recode(*network.whitening(np.cov(codes.T)), codes.mean(axis=0))
+    rank = 3 if linear else min(hidden)
+    expected = np.diag((np.arange(3) < rank).astype(float))
+    np.testing.assert_allclose(np.cov(white.encode(X).T), expected, atol=1e-7)
+    np.testing.assert_allclose(
+        white.decode(white.encode(X)), network.decode(network.encode(X)), rtol=1e-7, atol=1e-7
+    )
+
+
 @pytest.mark.parametrize("size", [1e-12, 1e-25])
 def test_a_code_is_white_however_small_unless_it_is_rounding(size):
     network = random_network((4,))
