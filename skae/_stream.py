@@ -9,8 +9,8 @@ from ._canonical import code_sums, moments
 # Where an estimator keeps the first fields of a stream.
 _ATTRIBUTES = ("n_samples_seen_", "n_steps_", "n_iter_", "mean_", "loss_curve_")
 _ATTRIBUTES += ("validation_curve_", "_n_observed_")
-# So many distinct rows for each dimension of the code, and for the mean, determine where a stream
-# starts, or a batch of rows that are not all equal.
+# The start of a stream is determined by this number of distinct rows for each dimension of the
+# code and for the mean, if all columns vary, or by a batch of rows that are not all equal.
 _ROWS_PER_DIMENSION = 8
 
 
@@ -157,8 +157,9 @@ class Stream(NamedTuple):
 def rows_to_keep(table, n_components, batch_size):
     """Return the rows of a table from which a stream must start again, or None.
 
-    As long as the rows of a stream are few, or all equal, they do not determine the scale, the
-    bounds, PCA and the noise at which training starts.
+    As long as the rows of a stream are few or all equal, they do not determine the scale, the
+    bounds, PCA and the noise at which training starts. Nor do a few rows in which a column is
+    constant.
 
     Parameters
     ----------
@@ -175,11 +176,11 @@ def rows_to_keep(table, n_components, batch_size):
         Fewer than `batch_size`. As many equal rows are kept as one.
     """
     least, most = table.extremes()
-    varies = bool((most > least).any())
+    varies = most > least
     if table.n_rows >= batch_size:
-        return None if varies else most[None].astype(table.dtype)
+        return None if varies.any() else most[None].astype(table.dtype)
     rows = table.collect(slice(None))
     n_distinct = len(np.unique(np.nan_to_num(rows), axis=0)) * table.seen_share()
-    if varies and n_distinct >= _ROWS_PER_DIMENSION * (n_components + 1):
+    if varies.all() and n_distinct >= _ROWS_PER_DIMENSION * (n_components + 1):
         return None
     return np.array(rows)

@@ -76,6 +76,9 @@ def test_rows_are_kept_until_they_determine_the_start():
     X = curved_rows(400)
     kept = [quick().partial_fit(X[:n])._stream_["kept"] for n in (1, 31, 32, 256, 400)]
     assert [None if rows is None else len(rows) for rows in kept] == [1, 31, None, None, None]
+    X[:40, 2] = 5  # a constant column that varies later
+    assert len(quick().partial_fit(X[:40])._stream_["kept"]) == 40
+    assert quick().partial_fit(X[:60])._stream_["kept"] is None
     # of a table with few distinct rows, a batch is enough; of equal rows none is
     X = (X > 3)[:, :1].astype(np.float64)
     assert quick(n_components=1).partial_fit(X[:256])._stream_["kept"] is None

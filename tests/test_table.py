@@ -452,6 +452,20 @@ def test_batches_of_shards_are_all_rows_of_each_worker_once_an_epoch(cuts, batch
     np.testing.assert_allclose(weights[weights > 0], 1 / sizes[weights > 0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("cuts", [[0], [3], [0, 4], [2, 2, 5]])
+def test_rows_before_those_of_a_table_are_the_first_worker_s(cuts):
+    X, rows = np.arange(7.0, dtype=np.float32)[:, None], np.array([[8.0], [np.nan], [9.5]])
+    tables = [in_shards(X, cuts, i).with_rows_before(rows) for i in range(len(cuts) + 1)]
+    for table in [*tables, Table(X).with_rows_before(rows)]:
+        assert table.n_rows == 10
+        assert table.is_incomplete
+        assert table.dtype == np.float64
+    blocks = [block for table in tables for block in table.blocks()]
+    np.testing.assert_array_equal(np.vstack(blocks), np.vstack([rows, X]))
+    whole = Table(csr_array(X)).with_rows_before(rows)
+    np.testing.assert_array_equal(whole.take(slice(None)), np.vstack([rows, X]))
+
+
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=3), st.sets(st.integers(0, 19)))
 def test_each_worker_reads_the_rows_of_its_shard(cuts, chosen):
     X, cuts, chosen = np.arange(20.0)[:, None], sorted(cuts), np.array(sorted(chosen), dtype=int)
