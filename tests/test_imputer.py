@@ -163,15 +163,15 @@ def test_a_table_without_any_value_is_filled_with_zeros_if_its_columns_are_kept(
     "estimator",
     [
         AutoencoderImputer(**QUICK),
-        AutoencoderTransformer(2, **QUICK),
-        VariationalAutoencoder(2, **QUICK),
-        OutlierDetector(2, **QUICK),
+        AutoencoderTransformer(4, **QUICK),
+        pytest.param(VariationalAutoencoder(2, **QUICK), marks=pytest.mark.slow),
+        pytest.param(OutlierDetector(2, **QUICK), marks=pytest.mark.slow),
     ],
     ids=lambda estimator: type(estimator).__name__,
 )
 def test_warnings_name_empty_columns_of_frames_by_their_names(gaps, estimator):
-    X = pd.DataFrame(gaps[0][:, :4], columns=list("abcd")).assign(b=np.nan, d=np.nan)
-    with pytest.warns(UserWarning, match=r"no value in columns \['b', 'd'\]"):
+    X = pd.DataFrame(gaps[0], columns=list("abcdefghij")).assign(d=np.nan)
+    with pytest.warns(UserWarning, match=r"no value in columns \['d'\]"):
         estimator.fit(X)
 
 

@@ -76,6 +76,22 @@ def test_a_filled_entry_is_the_conditional_mean_under_pcas_covariance(name):
     assert n_compared >= 20
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_that_show_no_covariance_fill_with_the_column_means(dtype):
+    X = split("wine", 3)[0].astype(dtype)
+    for training in (X[:1], X[:2], np.repeat(X[:1], 20, axis=0)):
+        filled = first_filling(training, 64)(np.where(np.eye(3, 13), np.nan, X).astype(dtype))
+        assert filled.dtype == dtype
+        expected = np.where(np.eye(3, 13), training.mean(axis=0), X)
+        np.testing.assert_allclose(filled, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_rows_of_single_precision_are_filled_alike():
+    X, _, gaps = split("wine", 60)
+    filled = first_filling(X.astype(np.float32), 64)(gaps.astype(np.float32))
+    np.testing.assert_allclose(filled, first_filling(X, 64)(gaps), rtol=1e-2, atol=1e-2)
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_filling_is_not_worse_than_the_column_means_in_the_median(name):
     ratios = {}
