@@ -255,8 +255,8 @@ class AutoencoderTransformer(
     **Dependent rows.** If each row is much nearer to the next one than to those a few places
     further, as in windows of a time series, whole blocks of rows are held out, and the rows beside
     them are left out as far as the dependence reaches. Pass `groups` to `fit` where several rows
-    belong together otherwise. The standard error of the t-test is then that of blocks or groups, of
-    which five are held out, if there are as many.
+    belong together otherwise. The t-test then compares blocks or groups, at the 1 % level. Five of
+    them are held out, if there are as many.
 
     **Memory.** Rows are read in blocks, and X is not copied. Training on 32768 rows or more keeps
     them in the runtime as float32, which is quicker, if they fit into scikit-learn's

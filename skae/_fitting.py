@@ -25,8 +25,9 @@ _EXACT = 1e-10
 # A loss this many times the first one, or the data's variance, has exploded, unless a later chunk
 # comes back below the first.
 _EXPLODED = 1e6
-# Level of the test that a network must pass to be kept instead of PCA.
-_SIGNIFICANCE = 0.05
+# Level of the test that a network must pass to be kept instead of PCA: over rows, and over groups,
+# of which there may be few, and blocks of one series are not quite independent.
+_SIGNIFICANCE, _SIGNIFICANCE_OF_GROUPS = 0.05, 0.01
 # Endings of runs that came from outside.
 BROKEN_OFF = ("interrupted", "lost")
 
@@ -282,7 +283,8 @@ def choose(runs, against_pca):
         Runs over different splits, paced alike.
     against_pca : bool
         Whether the start is PCA, which is kept unless another step is better beyond chance: at the
-        5 % level of a one-sided paired t-test. If not, the best step is taken.
+        5 % level of a one-sided paired t-test, or with groups the 1 % level. If not, the best step
+        is taken.
 
     Returns
     -------
@@ -299,7 +301,8 @@ def choose(runs, against_pca):
     groups = None if runs[0].groups is None else np.hstack([run.groups for run in runs])
     curve = errors.mean(axis=1)
     best = np.nan_to_num(curve, nan=np.inf).argmin()
-    if against_pca and not clearly_lower(errors[best], errors[0], _SIGNIFICANCE, groups):
+    level = _SIGNIFICANCE if groups is None else _SIGNIFICANCE_OF_GROUPS
+    if against_pca and not clearly_lower(errors[best], errors[0], level, groups):
         best = 0
     return int(steps[best]), np.column_stack([steps, curve])
 

@@ -72,6 +72,46 @@ def test_nothing_is_lower_than_one_row_or_errors_that_are_no_numbers():
     assert clearly_lower(np.zeros(3), np.ones(3), 0.05)
 
 
+def test_groups_of_one_row_are_tested_as_rows():
+    rng = np.random.default_rng(0)
+    baseline = rng.uniform(1, 2, size=(200, 12))
+    errors = baseline - 0.1 + rng.normal(0, 0.2, size=baseline.shape)
+    groups = rng.permutation(12)
+    for ours, theirs in zip(errors, baseline, strict=True):
+        expected = clearly_lower(ours, theirs, 0.05)
+        assert clearly_lower(ours, theirs, 0.05, groups) == expected
+
+
+@pytest.mark.parametrize("n_groups", [6, 30])
+def test_rows_that_depend_on_each_other_are_one_piece_of_evidence(n_groups):
+    rng = np.random.default_rng(n_groups)
+    groups = np.repeat(np.arange(n_groups), rng.integers(15, 25, size=n_groups))
+    baseline = rng.uniform(1, 2, size=len(groups))
+    gains = rng.normal(0, 0.3, size=(400, n_groups))[:, groups]
+    gains += rng.normal(0, 0.1, size=gains.shape)
+    with_groups, without = (
+        np.mean([clearly_lower(baseline - gain, baseline, 0.05, given) for gain in gains])
+        for given in (groups, None)
+    )
+    assert 0.01 < with_groups < 0.1
+    assert without > 0.3
+    better = baseline - gains[0] - 1
+    assert clearly_lower(better, baseline, 0.05, groups)
+
+
+def test_one_group_decides_nothing_and_few_must_agree():
+    assert not clearly_lower(ROWS / 2, ROWS, 0.05, np.zeros(50, int))
+    assert clearly_lower(ROWS / 2, ROWS, 0.05)
+    groups = np.arange(50) // 10
+    assert choose([fake_run(ROWS, ROWS / 2, groups=groups)], against_pca=True)[0] == 10
+    mixed = np.where(groups == 4, 1.1 * ROWS, ROWS / 2)
+    assert choose([fake_run(ROWS, mixed)], against_pca=True)[0] == 10
+    assert choose([fake_run(ROWS, mixed, groups=groups)], against_pca=True)[0] == 0
+    both = [fake_run(ROWS, ROWS / 2, groups=np.full(50, number)) for number in range(2)]
+    assert choose(both[:1], against_pca=True)[0] == 0
+    assert choose(both, against_pca=True)[0] == 10
+
+
 def test_splits_that_disagree_are_heard_together():
     assert Outcome.of([BETTER], against_pca=True).step == 20
     together = Outcome.of([BETTER, WORSE], against_pca=True)
