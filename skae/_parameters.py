@@ -127,6 +127,16 @@ def check_given(estimator, *, X_val, y_val, groups):
         )
 
 
+def refuse_given(kind, **given):
+    """Refuse validation rows and groups for a table of which each worker has its own rows."""
+    for name, part in given.items():
+        if part is not None:
+            raise ValueError(
+                f"{name} is for a table in one process, and X is {kind}, whose rows are in "
+                f"several. Leave {name} out, or pass all rows as an array or a data frame."
+            )
+
+
 def layer_sizes(hidden_layer_sizes):
     """Return sizes of layers as Python's integers, for products of NumPy's small ones overflow."""
     sizes = np.atleast_1d(np.array(hidden_layer_sizes, dtype=object))

@@ -23,6 +23,7 @@ from ._parameters import (
     is_imputer,
     is_share,
     layer_sizes,
+    refuse_given,
     settings,
 )
 from ._plan import plan_fit, plan_stream
@@ -62,6 +63,10 @@ class TrainingMixin:
             return self._fit_collection("_fit", X, y, **given)
         warm = self.warm_start and hasattr(self, "encoder_") and Stream.of(self).kept is None
         table, columns, seed, architecture = self._open(X, fitted=warm)
+        names = [name for name, part in given.items() if part is not None]
+        table.workers.check_agreement({"what fit is given": ", ".join(["X", *names])})
+        if table.shards is not None:
+            refuse_given("a Shard", **given)
         target = Target.of(y, table) if self.target_weight else None
         table = table._replace(y=target and target.y)
         if len(empty := table.empty_columns()):
@@ -172,11 +177,7 @@ class TrainingMixin:
                 for name, part in parts.items()
             }
             return getattr(self, method)(**computed)
-        for name in (name for name, part in given.items() if part is not None):
-            raise ValueError(
-                f"{name} is for tables in one process, and X is a Dask collection, which is fitted "
-                f"in its cluster. Leave {name} out, or pass X.compute()."
-            )
+        refuse_given("a Dask collection", **given)
         result = trained(self, method, X, y)
         self._adopt(result.state)
         for text, category in result.warned:

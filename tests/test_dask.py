@@ -245,6 +245,14 @@ def test_a_fit_in_the_cluster_is_that_of_one_process(client, table):
 
 
 @pytest.mark.slow
+def test_validation_rows_and_groups_are_for_one_process(client, table):
+    X, X_test, blocks = table
+    for given in ({"X_val": X_test}, {"groups": np.arange(len(X))}):
+        with pytest.raises(ValueError, match="is for a table in one process, and X is a Dask coll"):
+            autoencoder().fit(blocks, **given)
+
+
+@pytest.mark.slow
 def test_partitions_are_fitted_where_they_lie(client, digits):
     X = np.tile(digits[0].astype(np.float32)[:1200], (10, 1))
     first, second = sorted(client.nthreads())

@@ -149,6 +149,10 @@ results["shards", "refused"] = error_of(autoencoder().fit, shard(infinite, 650))
 results["shards", "columns"] = error_of(autoencoder().fit, shard(X[:, index:], 650))
 results["shards", "one"] = error_of(autoencoder().fit, shard(X, 650) if index else X)
 results["shards", "none"] = error_of(autoencoder().fit, shard(X[:0], 0))
+with_groups = lambda rows: autoencoder().fit(rows, groups=y)
+results["shards", "groups"] = error_of(with_groups, shard(X, 650))
+with_groups = lambda rows: autoencoder().fit(rows, groups=y if index else None)
+results["given"] = error_of(with_groups, X)
 
 workers = _workers.current_workers()
 _workers._MOST_BYTES = 1000
@@ -233,6 +237,7 @@ def test_all_workers_end_with_the_same_bits(trained, name):
         ("rows", "the hash of 100 rows of X is"),
         ("y", "the hash of y is"),
         ("network", "the hash of the fitted network is"),
+        ("given", "what fit is given is X on worker 0 and X, groups on worker 1"),
     ],
 )
 def test_workers_that_differ_are_told_so_before_training(trained, name, match):
@@ -269,6 +274,7 @@ def test_shards_train_as_one_table(trained, alone, name):
         ("columns", "the number of columns of X is 64 on worker 0 and 63 on worker 1"),
         ("one", "X is all rows on worker 0 and a Shard on worker 1"),
         ("none", "in every Shard"),
+        ("groups", "groups is for a table in one process, and X is a Shard"),
     ],
 )
 def test_a_shard_that_is_refused_is_refused_by_all_workers(trained, name, match):
