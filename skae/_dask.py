@@ -23,11 +23,13 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import clone
 from sklearn.utils import check_array
 
 from . import _sklearn
 from ._collections import dtype_of_rows, is_collection, with_whole_rows
+from ._inputs import with_nan
 from ._targets import target_array
 from ._workers import WorkerLostError
 
@@ -258,15 +260,22 @@ def _parts_of_y(y, X, parts):
         import dask.array as da
 
         y = da.from_array(target_array(y), chunks=len(y))
-    if hasattr(X, "chunks") and hasattr(y, "rechunk") and not np.isnan(X.chunks[0]).any():
-        if sum(X.chunks[0]) != y.shape[0]:
-            raise ValueError(f"X has {sum(X.chunks[0])} rows, and y has {y.shape[0]}.")
-        y = y.rechunk({0: X.chunks[0]} | ({1: -1} if y.ndim > 1 else {}))
+    if hasattr(y, "rechunk") and y.ndim > 1:
+        y = y.rechunk({1: -1})
+    if (
+        hasattr(X, "chunks")
+        and hasattr(y, "rechunk")
+        and not np.isnan([X.shape[0], y.shape[0]]).any()
+    ):
+        if X.shape[0] != y.shape[0]:
+            raise ValueError(f"X has {X.shape[0]} rows, and y has {y.shape[0]}.")
+        y = y.rechunk({0: X.chunks[0]})
     of_y = np.ravel(y.to_delayed(optimize_graph=False)).tolist()
     if len(of_y) != len(parts):
         raise ValueError(
             f"X has {len(parts)} partitions, and y has {len(of_y)}: give both the same, as columns "
-            "of one frame have them, or arrays whose chunk sizes are known."
+            "of one frame have them, or arrays whose chunk sizes are known, as they are after "
+            "compute_chunk_sizes()."
         )
     return of_y
 
@@ -491,7 +500,9 @@ def _append(folder, number, block, y, dtype, shape):
     At its place, for a task may be made twice.
     """
     n_rows, n_features = shape
-    block = check_array(block, ensure_all_finite="allow-nan", ensure_min_samples=0)
+    options = {"ensure_all_finite": "allow-nan", "ensure_min_samples": 0}
+    block = check_array(with_nan(block), accept_sparse="csr", **options)
+    block = block.toarray() if issparse(block) else block
     if not np.can_cast(block.dtype, dtype, "same_kind"):
         raise ValueError(f"A partition is of type {block.dtype}, and X says that it is {dtype}.")
     block = block.astype(dtype, copy=False)

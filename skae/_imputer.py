@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _sklearn
 from ._autoencoder import AutoencoderTransformer
-from ._collections import is_collection, lazily
+from ._collections import is_collection, lazily, of_partitions, with_whole_rows
 from ._inputs import has_missing, with_nan
 from ._sklearn import BaseImputer, EstimatorMixin, Interval, MissingValues
 from ._start import given_bounds
@@ -225,7 +225,11 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         """
         fitted = copy(self)  # for the fit may fail
         fitted._adopt({})
-        X, missing = fitted._validate(X, reset=True)
+        if is_collection(X):
+            X, missing = fitted._open_collection(X)
+        else:
+            X, missing = fitted._validate(X, reset=True)
+            X = _with_nan(X, missing)
         if X_val is not None:
             with _sklearn.refusals_of("X_val"):
                 X_val = _with_nan(*fitted._validate(X_val, reset=False))
@@ -233,13 +237,33 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         if is_empty.any() and not self.keep_empty_features:
             fitted._warn_of_dropped_columns()
         given = {"X_val": X_val, "y_val": y_val, "groups": groups}
-        X = _with_nan(X, missing)
         autoencoder = None if is_empty.all() else fitted._fit_autoencoder(X, given)
         fitted.autoencoder_ = autoencoder
         fitted.n_iter_ = 0 if autoencoder is None else autoencoder.n_iter_
         fitted._fit_indicator(missing)
         self._adopt(vars(fitted))
         return self
+
+    def _open_collection(self, X):
+        """Return a Dask array with NaN for what is missing in a collection, and a mask.
+
+        The mask has two rows for each partition: where all is missing, and where something is.
+        """
+        X = with_whole_rows(X)
+        self.n_features_in_ = X.shape[1]
+        vars(self).update(_sklearn.feature_names(self, X._meta, reset=True))
+        missing = np.concatenate(of_partitions(self, "_missing_columns", X))
+        rows = lazily(self, "_rows_with_nan", X, _sklearn.check_feature_names_in(self))
+        return (rows.to_dask_array() if hasattr(rows, "to_dask_array") else rows), missing
+
+    def _missing_columns(self, X):
+        """Return in which columns all is missing, and in which something is."""
+        _, missing = self._validate(X, reset=False)
+        return np.stack([missing.all(axis=0), missing.any(axis=0)])
+
+    def _rows_with_nan(self, X):
+        """Return rows with NaN for what is missing."""
+        return _with_nan(*self._validate(X, reset=False))
 
     def _warn_of_dropped_columns(self):
         """Warn of columns without a value; raise an error if there are no others."""

@@ -24,7 +24,7 @@ from dask_ml.wrappers import Incremental, ParallelPostFit
 from distributed import Client, LocalCluster, wait
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
-from skae import AutoencoderTransformer, VariationalAutoencoder, _dask
+from skae import AutoencoderImputer, AutoencoderTransformer, VariationalAutoencoder, _dask
 
 try:
     from sklearn import callback as sklearn_callback
@@ -289,6 +289,41 @@ def test_frames_give_names_and_labels_are_taught(client, digits):
     codes = [estimator.transform(frame) for estimator in (ours, untaught)]
     taught, plain = (np.corrcoef(code.T, y.compute())[-1, :-1] for code in codes)
     assert np.square(taught).sum() > np.square(plain).sum()
+
+
+@pytest.mark.slow
+def test_y_of_unknown_chunk_sizes_is_taken_partition_by_partition(client, digits):
+    X = da.from_array(digits[0], chunks=((200, 600, 547), 64))
+    y = X[:, 20:22]
+    of_unknown_sizes = y[y[:, 0] >= 0]
+    assert np.isnan(of_unknown_sizes.shape[0])
+    ours, theirs = (
+        autoencoder(max_steps=5, target_weight=0.5).fit(X, each).transform(digits[1])
+        for each in (of_unknown_sizes, y)
+    )
+    np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(ValueError, match=r"3 partitions, and y has 2.*compute_chunk_sizes"):
+        autoencoder(target_weight=0.5).fit(X, of_unknown_sizes.blocks[:2])
+    with pytest.raises(ValueError, match="A partition of X has 200 rows, and that of y"):
+        autoencoder(target_weight=0.5).fit(X, y[y[:, 0] > 8])
+
+
+@pytest.mark.slow
+def test_an_imputer_is_fitted_in_the_cluster(client, digits):
+    X, X_test = digits
+    rng = np.random.default_rng(0)
+    X, X_test = (np.where(rng.random(part.shape) < 0.1, np.nan, part) for part in (X, X_test))
+    parts = dd.from_pandas(pd.DataFrame(X).rename(columns=str), npartitions=3)
+    params = {"n_components": 8, "max_steps": 20, "random_state": 0}
+    ours = AutoencoderImputer(**params).fit(parts)
+    theirs = AutoencoderImputer(**params).fit(X)
+    assert list(ours.feature_names_in_) == list(parts.columns)
+    filled, expected = (each.autoencoder_.reconstruct(X_test) for each in (ours, theirs))
+    errors = (np.nanmean((rows - X_test) ** 2) for rows in (filled, expected))
+    assert next(errors) == pytest.approx(next(errors), rel=0.1)
+    lazy = ours.transform(parts)
+    assert isinstance(lazy, dd.DataFrame)
+    assert not lazy.isna().any().any().compute()
 
 
 @pytest.mark.slow

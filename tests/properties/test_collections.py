@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.sparse import csr_array
+from sklearn.base import clone
 
 from skae import (
     AutoencoderImputer,
@@ -198,3 +199,31 @@ def test_the_score_of_a_collection_with_a_far_row_is_that_of_its_rows(kind, size
     parts = chunks(X, (100, 20, 180))
     expected = without_warning_of_names(fitted(kind).score, X)
     assert without_warning_of_names(fitted(kind).score, parts) == pytest.approx(expected, rel=1e-12)
+
+
+IMPUTERS = {
+    "missing values are NaN": ({"add_indicator": True}, lambda X: X),
+    "missing values are a number": ({"missing_values": 7}, lambda X: np.nan_to_num(X, nan=7)),
+    "a column has no value": (
+        {"keep_empty_features": True, "bounds": ([-9] * 6, None)},
+        lambda X: np.where(np.arange(6) == 2, np.nan, X),
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("collection", ["an empty chunk", "a frame of Int64"])
+@pytest.mark.parametrize("setting", IMPUTERS)
+def test_an_imputer_is_fitted_on_a_collection_as_on_its_rows(setting, collection):
+    params, change = IMPUTERS[setting]
+    parts, X = COLLECTIONS[collection](change(rows()))
+    imputer = AutoencoderImputer(3, max_steps=2, random_state=0, **params)
+    with pytest.warns(UserWarning, match=r"no distributed\.Client"):
+        ours = clone(imputer).fit(parts)
+    theirs = clone(imputer).fit(X)
+    np.testing.assert_array_equal(ours.transform(X), theirs.transform(X))
+    assert list(ours.get_feature_names_out()) == list(theirs.get_feature_names_out())
+    assert vars(ours).keys() == vars(theirs).keys()
+    assert vars(ours.autoencoder_).keys() == vars(theirs.autoencoder_).keys()
+    with pytest.raises(ValueError, match=r"Found array with 0 sample\(s\)"):
+        clone(imputer).fit(partitions(frame(rows())[:0]))
