@@ -198,8 +198,9 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows, with or without missing values.
+        X : {array-like, Dask collection} of shape (n_samples, n_features)
+            Rows, with or without missing values. The partitions of a Dask array or frame are read
+            twice, and fitted as by :class:`AutoencoderTransformer`.
         y : Ignored
             Not used, present for API consistency by convention.
         X_val : array-like of shape (n_val, n_features), default=None
@@ -299,14 +300,15 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, Dask collection} of shape (n_samples, n_features)
             Rows.
 
         Returns
         -------
         rows : ndarray of shape (n_samples, n_features_out)
             The rows, filled where something was missing, and what was there to the bit as it came;
-            float32 for float32 rows, else float64.
+            float32 for float32 rows, else float64. Of a Dask array or frame, another one, which is
+            computed when it is asked for.
         """
         check_is_fitted(self)
         if is_collection(X):
