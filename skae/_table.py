@@ -260,6 +260,7 @@ class Table(NamedTuple):
         for first in range(share.start, share.stop, n_block):
             yield self.take(slice(first, min(first + n_block, share.stop)))
 
+    @np.errstate(under="ignore")  # what is so small counts as zero
     def fold(self, ufunc, function, *widths):
         """Fold a function of dense blocks over all blocks and workers.
 
@@ -338,6 +339,7 @@ class Table(NamedTuple):
         )
         return -least, most
 
+    @np.errstate(under="ignore")
     def map(self, function, *widths):
         """Apply a function of dense blocks that gives a result for each row.
 

@@ -52,6 +52,7 @@ class TrainingMixin:
     and says by `_objective` what is minimised.
     """
 
+    @np.errstate(under="ignore")  # what is so small counts as zero
     def _fit(self, X, y, asks_to_stop=None, *, X_val=None, y_val=None, groups=None):
         """Train, and return the fitted estimator.
 
@@ -187,6 +188,7 @@ class TrainingMixin:
         _tell("interrupted" if result.is_stopped else "done", None)
         return self
 
+    @np.errstate(under="ignore")
     def _partial_fit(self, X, y=None, asks_to_stop=None):
         """Go on training with the next rows of a stream, and return the estimator."""
         if is_collection(X):
