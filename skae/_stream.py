@@ -8,7 +8,7 @@ from ._canonical import code_sums, moments
 
 # Where an estimator keeps the first fields of a stream.
 _ATTRIBUTES = ("n_samples_seen_", "n_steps_", "n_iter_", "mean_", "loss_curve_")
-_ATTRIBUTES += ("validation_curve_", "_n_observed_")
+_ATTRIBUTES += ("validation_curve_", "_n_observed_", "_kept_rows_")
 # The start of a stream is determined by this number of distinct rows for each dimension of the
 # code and for the mean, if all columns vary, or by a batch of rows that are not all equal.
 _ROWS_PER_DIMENSION = 8
@@ -27,6 +27,8 @@ class Stream(NamedTuple):
         As `loss_curve_` and `validation_curve_`.
     n_observed : ndarray of shape (n_features,)
         Number of the observed values of each column.
+    kept : ndarray of shape (n_kept, n_features) or None
+        Rows with which training starts again at the next call; see `rows_to_keep`.
     step : int
         Steps of the optimiser. Its moments are new after `fit`, so that they count anew from there,
         and the learning rate climbs again.
@@ -39,8 +41,6 @@ class Stream(NamedTuple):
         outer products.
     code : tuple of ndarray or None
         The map from the code of `params` to the canonical one, and its inverse.
-    kept : ndarray of shape (n_kept, n_features) or None
-        Rows with which training starts again at the next call; see `rows_to_keep`.
     """
 
     n_samples: int = 0
@@ -50,12 +50,12 @@ class Stream(NamedTuple):
     losses: np.ndarray = np.empty(0)
     curve: np.ndarray = np.empty((0, 2))
     n_observed: Any = 0.0
+    kept: np.ndarray | None = None
     step: int = 0
     params: dict | None = None
     moments: dict | None = None
     code_sums: tuple = (0, 0.0, 0.0)
     code: tuple | None = None
-    kept: np.ndarray | None = None
 
     @classmethod
     def of(cls, estimator):
@@ -175,12 +175,17 @@ def rows_to_keep(table, n_components, batch_size):
     rows : ndarray of shape (n_kept, n_features) or None
         Fewer than `batch_size`. As many equal rows are kept as one.
     """
-    least, most = table.extremes()
-    varies = most > least
     if table.n_rows >= batch_size:
-        return None if varies.any() else most[None].astype(table.dtype)
+        return equal_row(table)
+    least, most = table.extremes()
     rows = table.collect(slice(None))
     n_distinct = len(np.unique(np.nan_to_num(rows), axis=0)) * table.seen_share()
-    if varies.all() and n_distinct >= _ROWS_PER_DIMENSION * (n_components + 1):
+    if (most > least).all() and n_distinct >= _ROWS_PER_DIMENSION * (n_components + 1):
         return None
     return np.array(rows)
+
+
+def equal_row(table):
+    """Return the row that all rows of a table are equal to, of shape (1, n_features), or None."""
+    least, most = table.extremes()
+    return None if (most > least).any() else most[None].astype(table.dtype)

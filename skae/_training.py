@@ -39,7 +39,7 @@ from ._splits import (
     random_splits,
 )
 from ._start import Architecture, Subspace, first_network, restarted
-from ._stream import Stream, rows_to_keep
+from ._stream import Stream, equal_row, rows_to_keep
 from ._table import Shard
 from ._targets import Target
 from ._workers import WorkerLostError, current_workers
@@ -95,6 +95,7 @@ class TrainingMixin:
 
         columns["mean_"], columns["_n_observed_"] = table.mean_and_count()
         columns |= {"n_samples_seen_": table.n_rows, "_starts_at_pca_": against_pca}
+        columns["_kept_rows_"] = equal_row(table)
         columns["_had_gaps_"] = table.is_incomplete or (warm and self._had_gaps_)
         canonical = Canonical(
             lambda table: plan.kept_start(start(table)), bool(self.whiten), subspace

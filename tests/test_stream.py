@@ -54,7 +54,7 @@ def test_the_rows_of_all_calls_count_once_the_start_is_determined():
     X = curved_rows(60)
     one, parts = (streamed(quick(), X, cut) for cut in ([40, 20], [1, 9, 15, 15, 20]))
     for estimator in (one, parts):
-        assert estimator._stream_["kept"] is None
+        assert estimator._kept_rows_ is None
     assert parts.n_samples_seen_ == 60
     np.testing.assert_allclose(parts.mean_, X.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(parts.transform(X), one.transform(X), rtol=1e-6)
@@ -74,16 +74,16 @@ def test_a_stream_of_few_rows_is_fitted_and_pickled_after_each_call():
 
 def test_rows_are_kept_until_they_determine_the_start():
     X = curved_rows(400)
-    kept = [quick().partial_fit(X[:n])._stream_["kept"] for n in (1, 31, 32, 256, 400)]
+    kept = [quick().partial_fit(X[:n])._kept_rows_ for n in (1, 31, 32, 256, 400)]
     assert [None if rows is None else len(rows) for rows in kept] == [1, 31, None, None, None]
     X[:40, 2] = 5  # a constant column that varies later
-    assert len(quick().partial_fit(X[:40])._stream_["kept"]) == 40
-    assert quick().partial_fit(X[:60])._stream_["kept"] is None
+    assert len(quick().partial_fit(X[:40])._kept_rows_) == 40
+    assert quick().partial_fit(X[:60])._kept_rows_ is None
     # of a table with few distinct rows, a batch is enough; of equal rows none is
     X = (X > 3)[:, :1].astype(np.float64)
-    assert quick(n_components=1).partial_fit(X[:256])._stream_["kept"] is None
+    assert quick(n_components=1).partial_fit(X[:256])._kept_rows_ is None
     estimator = quick(n_components=1).partial_fit(np.ones((300, 1)))
-    assert len(estimator._stream_["kept"]) == 1
+    assert len(estimator._kept_rows_) == 1
     assert estimator.partial_fit(np.ones((300, 1))).n_samples_seen_ == 600
 
 
@@ -121,6 +121,16 @@ def test_a_warm_start_after_few_rows_of_a_stream_starts_at_pca():
     params = {"max_steps": 5, "warm_start": True, "validation_fraction": 0.0}
     warm = quick(**params).partial_fit(X[:1]).fit(X)
     check_same(warm, quick(**params).fit(X))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_training_after_a_fit_on_equal_rows_starts_at_pca(method):
+    X = 1e-3 * curved_rows(1000)
+    later, new = (quick(max_steps=50, warm_start=True) for _ in range(2))
+    later.fit(np.full((50, 8), 3e-3))
+    errors = [np.square(getattr(ae, method)(X).reconstruct(X) - X).sum() for ae in (later, new)]
+    assert errors[0] < 1.05 * errors[1]
 
 
 @pytest.mark.parametrize("start", ["partial_fit", pytest.param("fit", marks=pytest.mark.slow)])
