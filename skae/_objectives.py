@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from ._network import decode, encode, forward
 from ._tensorflow import import_tensorflow
@@ -17,6 +18,20 @@ from ._variational import negative_log_likelihoods, posterior
 # Entries of held-out rows are hidden in so many parts, to judge how they are filled: all of them,
 # or the first ones of more numbers than this.
 _PARTS, _MAX_JUDGED, _JUDGE_SEED = 5, 2**18, 17
+# Random numbers for the rows of other workers are drawn for so many rows at a time.
+_MOST_DRAWN = 2**12
+
+
+def _rng_of_share(table, draw):
+    """Return the generator that draws for the rows of a table that this worker reads.
+
+    It has made the draws for the rows before them, which other workers read, so that all rows get
+    the same numbers, however many workers there are. ``draw(rng, n_rows)`` draws for some rows.
+    """
+    rng = np.random.default_rng(_JUDGE_SEED)
+    for rows in gen_batches(table.share.start, _MOST_DRAWN) if table.share.start else ():
+        draw(rng, rows.stop - rows.start)
+    return rng
 
 
 def _finite_bounds(network):
@@ -95,11 +110,15 @@ class Imputation(Reconstruction):
         A fifth is hidden at a time, the same each time that a table is judged. All are, one fifth
         after the other, if there are not many. A row in which more is seen counts more.
         """
-        rng = np.random.default_rng(_JUDGE_SEED)
+
+        def parts_of(rng, n_rows):
+            return rng.integers(_PARTS, size=(n_rows, table.n_features))
+
+        rng = _rng_of_share(table, parts_of)
         n_judged = max(1, min(_PARTS, _MAX_JUDGED // max(1, table.n_rows * table.n_features)))
 
         def errors(rows):
-            part = np.where(np.isnan(rows), _PARTS, rng.integers(_PARTS, size=rows.shape))
+            part = np.where(np.isnan(rows), _PARTS, parts_of(rng, len(rows)))
             squares = [network.squared_errors(rows, part == i) for i in range(n_judged)]
             return np.column_stack([sum(squares), (part < n_judged).sum(axis=1)])
 
@@ -276,11 +295,14 @@ class Elbo:
 
         Those of outliers count as that of the least likely other row.
         """
-        rng = np.random.default_rng(_JUDGE_SEED)
+
+        def draws_of(rng, n_rows):
+            return rng.standard_normal((n_rows, self.n_draws))
 
         def errors(rows):
-            draws = rng.standard_normal((len(rows), self.n_draws))
-            return -network.log_weights(rows, draws, self.beta)
+            return -network.log_weights(rows, draws_of(rng, len(rows)), self.beta)
+
+        rng = _rng_of_share(table, draws_of)
 
         found = table.map(errors, network.width)
         if not (self.contamination and len(found)):
