@@ -54,8 +54,8 @@ def train(state, chunks, rates, *, objective, constants, optimizer, workers=ALON
     chunks : iterator of (nest of ndarray, int)
         Batches, stacked along the first axis of each array, and how many of them are no padding:
         what `Table.batches` yields. Read one chunk ahead.
-    rates : ndarray of shape (n_steps,)
-        Learning rate of each step to come.
+    rates : sequence of float
+        Learning rate of each step to come. Slices of it are read.
     objective : callable
         ``objective(params, batch, constants)`` returns a scalar tensor; where networks are stacked,
         one for each. Hashable. With several replicas it is a sum over the rows of a batch. If what
@@ -84,7 +84,7 @@ def train(state, chunks, rates, *, objective, constants, optimizer, workers=ALON
     *ours, constants = _in_thread(tf.nest.map_structure, tf.convert_to_tensor, nests)
     classes, shapes = _classes((objective, optimizer)), _shapes(tf, (ours, constants))
     ours = workers.per_replica([tuple(ours)] * len(workers.replicas))
-    step, rates = state.step, np.asarray(rates, dtype=np.float32)
+    step, n_done = state.step, 0
 
     def in_tensors():
         for batches, n_steps in chunks:
@@ -98,11 +98,11 @@ def train(state, chunks, rates, *, objective, constants, optimizer, workers=ALON
             ends = workers.ends_of_replicas(n_rows)
         run = _Compiled(objective, optimizer, workers.strategy, ends, key)
         padded = np.zeros(n_most, dtype=np.float32)
-        padded[:n_steps], rates = rates[:n_steps], rates[n_steps:]
+        padded[:n_steps] = rates[n_done : n_done + n_steps]
         losses = np.zeros(padded.shape if n_stacked is None else (len(padded), n_stacked), "f")
         counts = map(tf.constant, (step, padded, n_steps, losses))
         *ours, losses = workers.together(run, *ours, batches, constants, *counts)
-        step += n_steps
+        step, n_done = step + n_steps, n_done + n_steps
         latest = tf.nest.map_structure(workers.of_first_replica, tuple(ours))
         yield TrainState(*latest, step), losses.numpy()[:n_steps]
 

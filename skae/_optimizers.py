@@ -6,7 +6,8 @@ tensors. Steps count from one. The loop compiles one function for all optimisers
 that compare equal, so that whatever differs from fit to fit is state.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import optree
@@ -66,28 +67,64 @@ class Adam(NamedTuple):
         return params, {"m": m, "v": v, "l2": state["l2"]}
 
 
-def linear(n_steps):
+def linear(n_steps, part=slice(None)):
     """Climb to one in 5 % of the steps, then fall in a straight line to zero."""
-    climb, progress = _climb_and_progress(n_steps)
+    climb, progress = _climb_and_progress(n_steps, part)
     return np.minimum(climb, 1 - progress)
 
 
-def cosine(n_steps):
+def cosine(n_steps, part=slice(None)):
     """Climb to one in 5 % of the steps, then half a cosine down to zero."""
-    climb, progress = _climb_and_progress(n_steps)
+    climb, progress = _climb_and_progress(n_steps, part)
     return np.minimum(climb, (1 + np.cos(np.pi * progress)) / 2)
 
 
-def _climb_and_progress(n_steps):
+def _climb_and_progress(n_steps, part):
     warm_up = max(1, round(_WARM_UP_SHARE * n_steps))
-    steps = np.arange(1, n_steps + 1)
+    steps = _numbers(n_steps, part)
     return steps / warm_up, (steps - warm_up).clip(min=0) / max(1, n_steps - warm_up)
 
 
-def warm_up(n_steps, step):
+def constant(n_steps, part=slice(None)):
+    """Stay at one."""
+    return np.ones(len(_numbers(n_steps, part)))
+
+
+def warm_up(n_steps, part=slice(None), *, step):
     """Climb to one in 100 steps and stay there: n_steps of this, after `step` of them."""
-    return np.minimum(np.arange(step + 1, step + n_steps + 1) / _STREAM_WARM_UP_STEPS, 1)
+    return np.minimum((step + _numbers(n_steps, part)) / _STREAM_WARM_UP_STEPS, 1)
 
 
-# What `learning_rate` may be: functions from a number of steps to each step's share of the peak.
-SCHEDULES = {"linear": linear, "cosine": cosine, "constant": np.ones}
+def _numbers(n_steps, part):
+    """Return the numbers of a part of the steps, which count from one."""
+    return 1 + np.arange(*part.indices(n_steps))
+
+
+# What `learning_rate` may be: functions from a number of steps, and a slice of them, to the share
+# of the peak at each step of the slice.
+SCHEDULES = {"linear": linear, "cosine": cosine, "constant": constant}
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The learning rates of a run: a sequence, of which slices are computed when they are read.
+
+    Attributes
+    ----------
+    schedule : callable
+        See `SCHEDULES`.
+    n_steps : int
+        Number of steps.
+    peak : float
+        The largest rate.
+    """
+
+    schedule: Any
+    n_steps: int
+    peak: float
+
+    def __len__(self):
+        return self.n_steps
+
+    def __getitem__(self, part):
+        return (self.peak * self.schedule(self.n_steps, part)).astype(np.float32)

@@ -1,5 +1,6 @@
 """The plan of a run: its length and pace, what is minimised, and how it is judged."""
 
+from functools import partial
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from sklearn import get_config
 from ._corruption import Corruption
 from ._loop import TrainState
 from ._network import with_inputs
-from ._optimizers import SCHEDULES, Adam, warm_up
+from ._optimizers import SCHEDULES, Adam, Rates, warm_up
 
 # How max_iter="auto" trades time for error, in epochs and in gradient steps at most; an objective
 # says how many at least.
@@ -23,7 +24,7 @@ _AUTO_PATIENCE = 0.25
 _EVALUATIONS, _MIN_STEPS_BETWEEN, _FORWARD = 40, 250, 1 / 3
 # With early stopping, at least after so many epochs: however long the run could be, it can end.
 _MAX_EPOCHS_BETWEEN = 10
-# The learning rates and losses of a run are kept in arrays.
+# The losses of a run are kept in arrays.
 _MOST_STEPS = 10**9
 _FLOAT32_BYTES = 4
 _LARGEST = float(np.finfo(np.float32).max)
@@ -57,7 +58,7 @@ class Plan(NamedTuple):
         Shape of a chunk, see `chunk_shape`.
     n_training : int
         Number of training rows.
-    rates : ndarray of shape (n_steps,)
+    rates : Rates
         Learning rate of each gradient step.
     evaluate_every : int
         Number of steps between two evaluations of the held-out rows.
@@ -85,7 +86,7 @@ class Plan(NamedTuple):
     objective: Any
     shape: tuple
     n_training: int
-    rates: np.ndarray
+    rates: Rates
     evaluate_every: int
     stop: int
     settings: dict
@@ -186,7 +187,7 @@ def plan_fit(objective, table, architecture, splits, settings, against_pca, axes
         n_resident = _resident_rows(table, _RESIDENT_UNIT)
     shape = chunk_shape(table, architecture, n_rows, n_stacked, n_resident is not None)
     every = _steps_between(settings, n_steps, steps_per_epoch, len(splits[0].held_out) / n_rows)
-    rates = _rates(settings, SCHEDULES[settings["learning_rate"]](n_steps))
+    rates = _rates(settings, SCHEDULES[settings["learning_rate"]], n_steps)
     # an imputer keeps automatic bounds, for what it fills should be possible
     is_free = isinstance(architecture.bounds, str) and not architecture.is_imputer
     judged = (against_pca, against_pca and is_free)
@@ -215,12 +216,12 @@ def plan_stream(objective, table, architecture, settings, step):
     n_rows = batch_rows(settings["batch_size"], table.n_rows)
     shape = chunk_shape(table, architecture, n_rows)
     n_steps = -(-table.n_rows // n_rows)
-    rates = _rates(settings, warm_up(n_steps, step))
+    rates = _rates(settings, partial(warm_up, step=step), n_steps)
     return Plan(objective, shape, table.n_rows, rates, n_steps, n_steps, settings)
 
 
-def _rates(settings, shares):
-    return (min(settings["learning_rate_init"], _LARGEST) * shares).astype(np.float32)
+def _rates(settings, schedule, n_steps):
+    return Rates(schedule, n_steps, min(settings["learning_rate_init"], _LARGEST))
 
 
 def _resident_rows(table, unit, n_stacked=1):

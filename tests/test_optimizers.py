@@ -1,5 +1,9 @@
 """Optimisers and schedules."""
 
+import tracemalloc
+from functools import partial
+from itertools import pairwise
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +11,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skae._optimizers import SCHEDULES, Adam, cosine, linear, warm_up
+from skae._optimizers import SCHEDULES, Adam, Rates, cosine, linear, warm_up
 
 
 @pytest.mark.parametrize("l2", [0.0, 0.3])
@@ -56,5 +60,26 @@ def test_the_constant_schedule_stays_at_one():
 
 @given(st.integers(1, 300), st.integers(0, 300))
 def test_the_warm_up_of_a_stream_goes_on_where_it_was(n_steps, step):
-    np.testing.assert_array_equal(warm_up(n_steps, step), warm_up(n_steps + step, 0)[step:])
-    assert warm_up(1, 99) == 1
+    whole = warm_up(n_steps + step, step=0)
+    np.testing.assert_array_equal(warm_up(n_steps, step=step), whole[step:])
+    assert warm_up(1, step=99) == 1
+
+
+@pytest.mark.parametrize("schedule", [*SCHEDULES.values(), partial(warm_up, step=37)])
+@given(st.integers(1, 3000), st.lists(st.integers(0, 3000)))
+def test_parts_of_a_schedule_have_the_bits_of_the_whole(schedule, n_steps, cuts):
+    rates = Rates(schedule, n_steps, 7e-3)
+    ends = [0, *sorted(min(cut, n_steps) for cut in cuts), n_steps]
+    parts = [rates[first:end] for first, end in pairwise(ends)]
+    np.testing.assert_array_equal(np.concatenate(parts), np.float32(7e-3 * schedule(n_steps)))
+    assert len(rates) == n_steps
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES.values())
+def test_a_schedule_of_many_steps_is_not_built_whole(schedule):
+    tracemalloc.start()
+    rates = Rates(schedule, 10**9, 7e-3)
+    assert [len(rates[first : first + 128]) for first in (0, 10**8, 10**9 - 5)] == [128, 128, 5]
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2**20
