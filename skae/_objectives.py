@@ -176,11 +176,16 @@ class Supervised:
         errors = self.reconstruction.row_errors(network, table)
         if not table.n_rows:
             return errors
-        head = network.params["head"]
-        outputs = table.map(
-            lambda rows: forward(head, network.encode(rows), "identity", "identity"), network.width
-        )
-        of_head = head_errors(outputs.astype(np.float32), table.take_y()).numpy()
+        head, y, n_done = network.params["head"], table.take_y()[table.share], 0
+
+        def head_errors_of(rows):
+            nonlocal n_done
+            outputs = forward(head, network.encode(rows), "identity", "identity")
+            own, n_done = y[n_done : n_done + len(rows)], n_done + len(rows)
+            return head_errors(outputs.astype(np.float32), own).numpy()
+
+        # blocks are smaller where the head has many outputs
+        of_head = table.map(head_errors_of, network.width, head["intercepts"][0].shape[-1])
         return errors + self.weight * network.scale**2 * of_head.astype(np.float64)
 
 

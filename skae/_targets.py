@@ -9,10 +9,12 @@ import joblib
 import numpy as np
 from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import Ridge
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils import check_array, check_consistent_length, column_or_1d, gen_batches
 
 # The head starts at a model of so many rows, at most.
 _MAX_ROWS = 20_000
+# So many indicators of classes are held at once.
+_MOST_INDICATORS = 2**22
 # A code that varies less than this, in the units of training, says nothing.
 _FLAT = 1e-6
 
@@ -260,9 +262,11 @@ def _with_head(network, table, n_outputs):
 
 
 def _discriminants(codes, y, n_classes):
-    members = np.eye(n_classes)[y]
-    counts = 1 + members.sum(axis=0)  # with a row at the mean, for a class may be missing
-    means = members.T @ codes / counts[:, None]
+    counts = 1.0 + np.bincount(y, minlength=n_classes)  # with a row at the mean: may be missing
+    means = np.empty((n_classes, codes.shape[1]))
+    for part in gen_batches(n_classes, max(1, _MOST_INDICATORS // len(y))):
+        members = (y[:, None] == np.arange(part.start, part.stop)).astype(np.float64)
+        means[part] = members.T @ codes / counts[part, None]
     covariance, _ = ledoit_wolf(codes - means[y], assume_centered=True)
     coef = np.linalg.lstsq(covariance, means.T)[0]
     return coef, np.log(counts / counts.sum()) - (means.T * coef).sum(axis=0) / 2
