@@ -1,0 +1,135 @@
+"""Differences from scikit-learn's classes that are intended, with a reason each.
+
+A key is the name of a class of scikit-learn, or that of a test module here. Below a class stand its
+members, and its parameters or values of them (``name=value``), that skae does not have: a test
+that comes to one is skipped there. Below a module stand its tests, with or without the parameters
+in brackets, that must fail.
+"""
+
+# Tests that older versions of scikit-learn lack, and a version that has them.
+SINCE = {
+    "test_feature_union_array_api_support_tag": "1.9",
+    "test_feature_union_duplicate_column_names": "1.9",
+}
+
+_SPECTRUM = "a trained code has no spectrum"
+_MODEL = "the autoencoder has no likelihood: VariationalAutoencoder has"
+_ONE_SOLVER = "skae has no approximate solver to choose"
+_OWN_METHOD = "a setting of the peer's own method"
+_MANY_COMPONENTS = "more components than columns are no error: the code has as many as columns"
+_CODES = "codes have other numbers and names than scaled columns"
+_STREAM = "a stream starts at the PCA of its first rows, and then trains"
+_SHARE_OF_OUTLIERS = "the share of outliers is given, and 0.05 by default"
+_ONE_DETECTOR = "the detector judges training rows and new ones alike"
+
+_PCA = {
+    "svd_solver='arpack'": _ONE_SOLVER,
+    "svd_solver='randomized'": _ONE_SOLVER,
+    "iterated_power": _ONE_SOLVER,
+    "n_oversamples": _ONE_SOLVER,
+    "power_iteration_normalizer": _ONE_SOLVER,
+    "_fit_svd_solver": _ONE_SOLVER,
+    "n_components='mle'": "the likelihood of PCA does not choose the size of a trained code",
+    "n_components=0": "a code has one number at least",
+    "explained_variance_": _SPECTRUM,
+    "explained_variance_ratio_": _SPECTRUM,
+    "singular_values_": _SPECTRUM,
+    "get_covariance": _MODEL,
+    "get_precision": _MODEL,
+}
+
+DIFFERENCES = {
+    "PCA": _PCA,
+    "IncrementalPCA": {
+        "explained_variance_": _SPECTRUM,
+        "explained_variance_ratio_": _SPECTRUM,
+        "singular_values_": _SPECTRUM,
+    },
+    "SimpleImputer": {
+        "strategy": "skae fills with the mean given the rest of the row",
+        "fill_value": "skae fills with the mean given the rest of the row",
+        "statistics_": "what is filled depends on the rest of the row",
+    },
+    "KNNImputer": {},
+    "IterativeImputer": {
+        "estimator": _OWN_METHOD,
+        "imputation_order": _OWN_METHOD,
+        "initial_strategy": _OWN_METHOD,
+        "n_nearest_features": _OWN_METHOD,
+        "skip_complete": _OWN_METHOD,
+        "fill_value": _OWN_METHOD,
+        "initial_imputer_": _OWN_METHOD,
+        "imputation_sequence_": _OWN_METHOD,
+        "sample_posterior": "the imputer fills with means: VariationalAutoencoder draws rows",
+        "max_iter=0": "training takes one pass at least",
+    },
+    "IsolationForest": {
+        "bootstrap": _OWN_METHOD,
+        "max_samples=256": _OWN_METHOD,
+        "max_samples=1000": _OWN_METHOD,
+        "warm_start": _OWN_METHOD,
+        "max_features": _OWN_METHOD,
+        "estimators_": _OWN_METHOD,
+        "max_samples_": _OWN_METHOD,
+        "n_jobs": "training uses the cores that TensorFlow finds",
+    },
+    "LocalOutlierFactor": {
+        "algorithm": _OWN_METHOD,
+        "metric": _OWN_METHOD,
+        "n_neighbors=500": _OWN_METHOD,
+        "contamination=0.5": "fewer than half of the rows are outliers",
+        "n_neighbors_": _OWN_METHOD,
+        "_fit_X": _OWN_METHOD,
+        "_predict": _OWN_METHOD,
+        "kneighbors": _OWN_METHOD,
+        "n_samples_fit_": _OWN_METHOD,
+        "negative_outlier_factor_": _OWN_METHOD,
+    },
+    "StandardScaler": {
+        "with_std": "the autoencoder scales codes, and not columns",
+    },
+    "MaxAbsScaler": {},
+    "test_pca": {
+        "test_sparse_pca_solver_error[*-full]": "skae takes sparse rows with its one solver",
+        "test_pca_validation[*-auto-3-*]": _MANY_COMPONENTS,
+        "test_infer_dim_by_explained_variance[kept-X2-*]": "the share is that of held-out rows",
+        "test_pca_score": "score is the share of the variance that is kept",
+    },
+    "test_incremental_pca": {
+        "test_incremental_pca_validation": _MANY_COMPONENTS,
+        "test_incremental_pca_partial_fit": _STREAM,
+        "test_incremental_pca_partial_fit_small_batch": _STREAM,
+        "test_whitening": "less than 1e-10 of the largest variance is rounding, as in float32",
+    },
+    "test_impute_common": {
+        "test_imputers_add_indicator_sparse": "the imputer takes dense rows",
+    },
+    "test_lof": {
+        "test_novelty_errors": _ONE_DETECTOR,
+        "test_hasattr_prediction": _ONE_DETECTOR,
+        "test_lof_error_n_neighbors_too_large": "the detector has no neighbours",
+        "test_lof_duplicate_samples": "the detector has no neighbours",
+    },
+    "test_iforest": {
+        "test_iforest_performance": "probabilistic PCA, which a step hardly changes, is linear",
+        "test_iforest_works[*-auto]": _SHARE_OF_OUTLIERS,
+        "test_iforest_predict_parallel[*-auto-*]": _SHARE_OF_OUTLIERS,
+        "test_iforest_chunks_works1": "the test counts calls of IsolationForest's own function",
+        "test_iforest_chunks_works2": "the test counts calls of IsolationForest's own function",
+        "test_iforest_with_uniform_data": "where all training rows are equal others are unlikely",
+    },
+    "test_column_transformer": {
+        "test_column_transformer_list": _CODES,
+        "test_column_transform_set_output_mixed": _CODES,
+        "test_column_transform_set_output_after_fitting": _CODES,
+        "test_empty_selection_pandas_output": _CODES,
+        "test_column_transformer_remainder_passthrough_naming_consistency": _CODES,
+        "test_column_transformer_column_renaming": _CODES,
+    },
+    "test_pipeline": {
+        "test_feature_union_passthrough_get_feature_names_out_false_errors": _CODES,
+        "test_feature_union_duplicate_column_names": _CODES,
+        "test_pipeline_get_feature_names_out_passes_names_through": _CODES,
+        "test_feature_union_array_api_support_tag": "skae takes NumPy's arrays",
+    },
+}
