@@ -10,7 +10,7 @@ from sklearn.utils.metaestimators import available_if
 
 from . import _sklearn
 from ._objectives import Imputation, Reconstruction, Supervised
-from ._parameters import CONSTRAINTS
+from ._parameters import CONSTRAINTS, is_imputer, is_share
 from ._serving import Rows, ServingMixin
 from ._sklearn import CallbackSupportMixin, EstimatorMixin
 from ._training import TrainingMixin
@@ -54,11 +54,12 @@ class AutoencoderTransformer(
     Parameters
     ----------
     n_components : int, float or "auto", default=64
-        Size of the code, at most the number of features. A float in (0, 1) means the smallest size
-        at which the trained network keeps that share of the variance of held-out rows. PCA's size
-        is tried first, and others by bisection, which takes several times as long as a fit; an
-        interrupt meanwhile is raised. For `partial_fit` it is PCA's size. "auto" is for
-        ``corruption="missing"``: size, start and judge are those of :class:`AutoencoderImputer`.
+        Size of the code, at most the number of features; a code of that size reduces nothing, and a
+        UserWarning says so. A float in (0, 1) means the smallest size at which the trained network
+        keeps that share of the variance of held-out rows. PCA's size is tried first, and others by
+        bisection, which takes several times as long as a fit; an interrupt meanwhile is raised. For
+        `partial_fit` it is PCA's size. "auto" is for ``corruption="missing"``: size, start and
+        judge are those of :class:`AutoencoderImputer`.
 
     hidden_layer_sizes : int or tuple of int, default=(256,)
         Sizes of the encoder's hidden layers; the decoder mirrors them. ``()`` with ``init="pca"``
@@ -443,6 +444,20 @@ class AutoencoderTransformer(
 
     if not TYPE_CHECKING:  # to which a method that may be missing has no type
         partial_fit = available_if(_ignores_y)(partial_fit)
+
+    def _open(self, X, *, fitted):
+        opened = super()._open(X, fitted=fitted)
+        n_features = opened[0].n_features
+        # an imputer's code may keep all of a row; a share may turn out to need it
+        is_asked = not (fitted or is_imputer(self) or is_share(self))
+        if is_asked and self.n_components >= n_features:
+            _sklearn.warn(
+                f"n_components={self.n_components} is at least the number of columns, "
+                f"{n_features}, so that the code reduces nothing. Set fewer, or a share of the "
+                "variance such as 0.95.",
+                UserWarning,
+            )
+        return opened
 
     def _objective(self, architecture, target=None):
         objective = Imputation if architecture.is_imputer else Reconstruction

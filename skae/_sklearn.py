@@ -77,7 +77,7 @@ def warn(message, category):
     warnings.warn(message, category, stacklevel=level)
 
 
-_NOT_THE_USERS = ("skae", "sklearn", "joblib")
+_NOT_THE_USERS = ("skae", "sklearn", "joblib", "numpy")
 
 
 @contextmanager

@@ -22,7 +22,17 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skae import AutoencoderTransformer, _canonical, _fitting, _loop, _plan, _start
+from skae import (
+    AutoencoderImputer,
+    AutoencoderTransformer,
+    OutlierDetector,
+    VariationalAutoencoder,
+    _canonical,
+    _fitting,
+    _loop,
+    _plan,
+    _start,
+)
 from skae._tensorflow import import_tensorflow
 
 from .test_estimator_checks import TUTORIAL
@@ -1032,3 +1042,38 @@ def test_a_code_that_is_larger_than_the_table_of_a_wide_one_is_exact(n_features)
     np.testing.assert_allclose(ae.reconstruct(X), X, atol=1e-6)
     # and what is said of rows that it has not seen is true
     assert ae.reconstruction_err_ == pytest.approx(error(ae, held_out), rel=0.5)
+
+
+WHOLE_CODES = [{}, {"n_components": 6}, {"n_components": 7, "init": "glorot", "noise": 0.1}]
+
+
+@pytest.mark.parametrize("fit", ["fit", "partial_fit", "fit_transform"])
+@pytest.mark.parametrize("params", WHOLE_CODES, ids=str)
+def test_a_code_as_large_as_the_rows_warns(fit, params):
+    X, asked = curved_rows(40), params.get("n_components", 64)
+    ae = AutoencoderTransformer(**params, max_steps=1, validation_fraction=0)
+    text = rf"n_components={asked} is at least the number of columns, 6, .* Set fewer, or a share"
+    with pytest.warns(UserWarning, match=text) as caught:
+        getattr(ae, fit)(X)
+    assert [warning.filename for warning in caught] == [__file__]
+    if fit == "fit" and not params:  # the fitted network goes on as it is
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            ae.set_params(warm_start=True).partial_fit(X).fit(X)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        AutoencoderTransformer(5, max_steps=1),
+        AutoencoderTransformer(0.999, max_steps=1),
+        AutoencoderTransformer("auto", corruption="missing", noise=0.5, max_steps=1),
+        AutoencoderImputer(max_steps=1),
+        VariationalAutoencoder(max_steps=1),
+        OutlierDetector(max_steps=1),
+    ],
+)
+def test_other_codes_do_not_warn(estimator):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        estimator.set_params(validation_fraction=0).fit(curved_rows(40))
