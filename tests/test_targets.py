@@ -1,10 +1,14 @@
 """What the code should tell of y."""
 
+import tracemalloc
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from scipy.special import logsumexp
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -297,3 +301,30 @@ def test_warm_starts_go_on_being_taught(untaught):
     first = ae.fit(X[:900], y[:900]).validation_curve_[0, 1]
     assert ae.fit(X[:900], y[:900]).validation_curve_[0, 1] < first
     assert accuracy(ae) > accuracy(untaught)
+
+
+@pytest.mark.slow
+def test_memory_is_not_quadratic_in_the_number_of_classes():
+    n_rows = 8000
+    rng = np.random.default_rng(0)
+    rows, labels = rng.normal(size=(n_rows, 2)), np.arange(n_rows, dtype=np.int32)
+    table = Table(rows, y=labels)
+    architecture = Architecture(2, (4,), ("tanh", "identity", "identity"), "pca", None)
+    start = partial(first_network, architecture=architecture, seed=0)
+    objective = Supervised(Reconstruction(architecture.activations), 0.1)
+    objective.row_errors(Target(labels, n_rows).with_head(start)(table), table.select([0]))
+    tracemalloc.start()
+    network = Target(labels, n_rows).with_head(start)(table)
+    errors = objective.row_errors(network, table)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 100 * 2**20  # all indicators are 488 MB, and all outputs of the head 244 MB
+    assert errors.shape == (n_rows,)
+    # the cross-entropy of the head's outputs, and the squared error
+    head = network.params["head"]
+    codes = network.encode(rows[:5])
+    outputs = codes @ head["coefs"][0] + head["intercepts"][0]
+    log_shares = outputs - logsumexp(outputs, axis=1, keepdims=True)
+    squares = objective.reconstruction.row_errors(network, table)[:5]
+    expected = squares - 0.1 * network.scale**2 * log_shares[np.arange(5), labels[:5]]
+    np.testing.assert_allclose(errors[:5], expected, rtol=1e-5)

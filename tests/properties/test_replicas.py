@@ -52,7 +52,7 @@ CASES = {
     "trimmed": (variational(contamination=0.3), GAPS),
     "trimmed, equal rows": (variational(contamination=0.3), np.repeat(GAPS[::10], 10, axis=0)),
 }
-SHARDED = ("swap", "imputer", "labels, swap", "trimmed")
+SHARDED = ("swap", "labels, swap", "trimmed")
 
 
 def trained(name, part=lambda rows: rows, wrap=lambda rows: rows):
