@@ -1,6 +1,7 @@
 """The autoencoder: what its parameters mean, and what it minimises."""
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
@@ -20,9 +21,15 @@ _Bound: TypeAlias = float | NDArray[Any] | None
 _Activation: TypeAlias = Literal["identity", "relu", "tanh", "logistic", "elu", "gelu", "silu"]
 
 
+def _is_taught(estimator):
+    """Whether the parameters, which may be invalid, say that the code is taught y."""
+    weight = estimator.target_weight
+    return isinstance(weight, Real) and bool(weight > 0)
+
+
 def _ignores_y(estimator):
     """Whether y is ignored; an AttributeError says so otherwise."""
-    if estimator.target_weight:
+    if _is_taught(estimator):
         raise AttributeError(
             "partial_fit is for target_weight=0: a batch may lack classes that others have."
         )
@@ -355,7 +362,7 @@ class AutoencoderTransformer(
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.target_tags.required = self.target_weight > 0
+        tags.target_tags.required = _is_taught(self)
         return tags
 
     # ---- fitting

@@ -1,7 +1,9 @@
 """A callback that saves the estimator while it is trained."""
 
 import os
-import threading
+import stat
+import tempfile
+from contextlib import contextmanager, suppress
 from copy import copy
 from pathlib import Path
 
@@ -14,15 +16,19 @@ class Checkpoint:
     """Callback that saves the fitted estimator at each evaluation of held-out rows, and at the end.
 
     The file always holds a whole estimator, as if `fit` had stopped at the last evaluation: it is
-    written beside and put in place in one move, so a process that is killed leaves the one before
-    (and perhaps a file with the ending ``.part``). To go on after that, load it and `fit` with
-    ``warm_start=True``.
+    written under another name in the same folder and then renamed, so a process that is killed
+    leaves the file before (and perhaps one that starts with ``skae-`` and ends with ``.part``). To
+    go on after that, load it and `fit` with ``warm_start=True``.
+
+    A file that is replaced passes its permissions on. Until it is renamed, the new one can be read
+    by its owner alone.
 
     Parameters
     ----------
     path : str or path-like
-        The file, as `joblib.dump` writes it. An existing one is replaced. Where several fits share
-        a path, as in a grid search, it holds the one that wrote last.
+        The file, as `joblib.dump` writes it. An existing one is replaced; of a symbolic link, the
+        file that it leads to. Where several fits share a path, as in a grid search, it holds the
+        one that wrote last.
 
     See Also
     --------
@@ -68,19 +74,15 @@ class Checkpoint:
         """
         if not isinstance(self.path, str | os.PathLike):
             raise TypeError(f"Checkpoint's path must be a str or path-like, got {self.path!r}.")
-        path, beside = self._paths()
+        path = Path(self.path).absolute()
         try:
             if path.is_dir():
                 raise IsADirectoryError("it is a folder")
-            beside.touch()
-            beside.unlink()
+            _permissions(_target(path))
+            with _new_file(_target(path).parent):
+                pass
         except OSError as error:
             raise type(error)(f"Checkpoint cannot write to {path}: {error}.") from error
-
-    def _paths(self):
-        """Return the file, and one beside it that no other thread or process writes."""
-        path = Path(self.path).absolute()
-        return path, path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
 
     def on_fit_task_begin(self, estimator, context):
         """Do nothing.
@@ -109,15 +111,15 @@ class Checkpoint:
         if fitted_estimator is None:
             return
         saved = without_callbacks(copy(fitted_estimator))  # they are of this fit alone
-        path, beside = self._paths()
-        try:
-            with beside.open("wb") as file:
-                joblib.dump(saved, file)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        path = _target(self.path)
+        permissions = _permissions(path)
+        with _new_file(path.parent) as (written, file):
+            joblib.dump(saved, file)
+            file.flush()
+            os.fsync(file.fileno())
+            written.chmod(permissions)
+            file.close()
+            written.replace(path)
 
     def teardown(self, estimator, context):
         """Do nothing.
@@ -129,3 +131,41 @@ class Checkpoint:
         context : sklearn.callback.CallbackContext
             Context of the fit; not used.
         """
+
+
+def _target(path):
+    """Return the file that a path leads to, through symbolic links."""
+    return Path(os.path.realpath(path))
+
+
+@contextmanager
+def _new_file(folder):
+    """Open a new file that no other user can guess, read or replace; remove it at the end.
+
+    Yields
+    ------
+    path : Path
+        Where it is. If it is renamed, it is kept.
+    file : file object
+        Open for writing bytes.
+    """
+    descriptor, name = tempfile.mkstemp(prefix="skae-", suffix=".part", dir=folder)
+    try:
+        with open(descriptor, "wb") as file:
+            yield Path(name), file
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _permissions(path):
+    """Return the permissions of a file; if there is none, those that a new one would get."""
+    with suppress(FileNotFoundError):
+        return stat.S_IMODE(path.stat().st_mode)
+    with _new_file(path.parent) as (empty, _):
+        name = empty.with_suffix(".new.part")
+        descriptor = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)  # minus the umask
+        try:
+            return stat.S_IMODE(os.fstat(descriptor).st_mode)
+        finally:
+            os.close(descriptor)
+            name.unlink()

@@ -6,18 +6,19 @@ held-out errors of all of them.
 """
 
 import time
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import optree
 from scipy.special import stdtrit
-from threadpoolctl import threadpool_limits
 
 from . import _loop
 from ._network import Autoencoder
 from ._objectives import Resident
 from ._splits import all_rows
+from ._threads import one_blas_thread
 from ._workers import WorkerLostError
 
 # A start that leaves less than this share of the variance is exact, up to rounding.
@@ -145,7 +146,10 @@ class Observer:
         """Hear that training goes on until the next evaluation."""
 
     def end(self, run, seconds_left):
-        """Hear that the held-out rows were evaluated; return True to end the run."""
+        """Hear that the held-out rows were evaluated; return True to end the run.
+
+        The seconds that the run will still take are None where they are not known yet.
+        """
 
     def close(self, run):
         """Hear that the run is over, perhaps between two evaluations."""
@@ -187,9 +191,9 @@ def train(runs, rngs, observer=None, state=None):
     observer, error = observer or Observer(), None
     # NumPy fills rows in a thread of its own, beside the threads of the compiled step: more of them
     # would get in each other's way
-    n_threads = 1 if any(table.filling is not None for table in tables) else None
+    is_filled = any(table.filling is not None for table in tables)
     try:
-        with threadpool_limits(n_threads, user_api="blas"):
+        with one_blas_thread() if is_filled else nullcontext():
             ending = _advance(runs, chunks, observer)
     except KeyboardInterrupt:
         if workers.n_workers > 1:  # the others cannot know, and wait
@@ -244,24 +248,33 @@ def _stacked_batches(tables, plan, rngs):
 
 def _advance(runs, chunks, observer):
     """Train until something ends it, and return what."""
-    began, first, plan = time.monotonic(), runs[0], runs[0].plan
+    began, first, plan = None, runs[0], runs[0].plan
     indices = [...] if len(runs) == 1 else range(len(runs))
     observer.begin()
     for state, losses in chunks:
         pairs = zip(runs, indices, strict=True)
         if not all(run.add(state, losses, index) for run, index in pairs):
             return "diverged"
+        # the first chunk compiles the step, which says nothing of the time that the others take
+        began = began or (time.monotonic(), first.step)
         if not plan.evaluates_at(first.step):
             continue
         if not all(run.evaluate() for run in runs):
             return "diverged"
-        stop = observer.end(first, (time.monotonic() - began) * (plan.stop / first.step - 1))
+        stop = observer.end(first, _seconds_left(first.step, plan.stop, *began))
         stops = first.training.workers.all_gather_object(bool(stop))
         if any(stops) or first.has_lost_patience() or _error_rises(runs):
             return "early"
         if first.step < plan.stop:
             observer.begin()
     return "done"
+
+
+def _seconds_left(step, last_step, began, first_step):
+    """Estimate the seconds that the steps up to the last one take; None if nothing is known yet."""
+    if step == first_step:
+        return None
+    return (time.monotonic() - began) * (last_step - step) / (step - first_step)
 
 
 def _error_rises(runs):

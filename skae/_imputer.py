@@ -14,6 +14,7 @@ from . import _sklearn
 from ._autoencoder import AutoencoderTransformer
 from ._collections import is_collection, lazily, of_partitions, with_whole_rows
 from ._inputs import has_missing, with_nan
+from ._parts import fit_part
 from ._sklearn import BaseImputer, EstimatorMixin, Interval, MissingValues
 from ._start import given_bounds
 from ._table import Table
@@ -238,11 +239,18 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         if is_empty.any() and not self.keep_empty_features:
             fitted._warn_of_dropped_columns()
         given = {"X_val": X_val, "y_val": y_val, "groups": groups}
-        autoencoder = None if is_empty.all() else fitted._fit_autoencoder(X, given)
-        fitted.autoencoder_ = autoencoder
-        fitted.n_iter_ = 0 if autoencoder is None else autoencoder.n_iter_
-        fitted._fit_indicator(missing)
-        self._adopt(vars(fitted))
+
+        def conclude(autoencoder):
+            fitted.autoencoder_ = autoencoder
+            fitted.n_iter_ = 0 if autoencoder is None else autoencoder.n_iter_
+            fitted._fit_indicator(missing)
+            return vars(fitted)
+
+        if is_empty.all():
+            self._adopt(conclude(None))
+        else:
+            autoencoder, X, given = fitted._without_empty_columns(X, given)
+            fit_part(self, autoencoder, conclude, X, **given)
         return self
 
     def _open_collection(self, X):
@@ -281,8 +289,8 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
             UserWarning,
         )
 
-    def _fit_autoencoder(self, X, given):
-        """Return an autoencoder that was trained on the columns that have a value in X."""
+    def _without_empty_columns(self, X, given):
+        """Return an autoencoder for the columns that have a value in X, and rows of these."""
         params = {name: getattr(self, name) for name in _SHARED}
         has_value = ~self._is_empty_
         if not has_value.all():
@@ -293,7 +301,7 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
                 given = given | {"X_val": np.compress(has_value, given["X_val"], axis=1)}
         autoencoder = AutoencoderTransformer(**params, corruption="missing", whiten=False)
         autoencoder._is_of_imputer = True
-        return autoencoder.fit(X, **given)
+        return autoencoder, X, given
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:
         """Fill what is missing.

@@ -1,6 +1,7 @@
 """The detector of outliers: scikit-learn's manners around a variational autoencoder."""
 
 from collections.abc import Sequence
+from functools import partial
 from numbers import Real
 from typing import Any, Literal, Self
 
@@ -11,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import _sklearn
 from ._collections import is_collection, lazily
+from ._parts import fit_part
 from ._serving import Rows
 from ._sklearn import EstimatorMixin, Interval
 from ._table import Shard
@@ -23,6 +25,9 @@ _SHARED += ("activation", "bounds", "learning_rate_init", "batch_size", "max_ite
 _SHARED += ("alpha", "validation_fraction", "random_state", "verbose")
 # Stands for a log-likelihood of minus infinity where the threshold is computed.
 _LEAST = -1e300
+# Scores that differ by less than this share count as equal: the score of a row depends on the other
+# rows of the call by rounding errors.
+_TIED = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-4}
 
 
 class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
@@ -42,7 +47,8 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
     contamination : float, default=0.05
         Share of the training rows that are outliers, above 0 and below 0.5. As many are below the
         threshold, and training leaves that share of each batch out, its least likely rows, so that
-        the network does not learn to explain them.
+        the network does not learn to explain them. Equal rows get the same label: where rows at the
+        threshold are equal, the share of outliers is the nearest to this one that is possible.
 
     likelihood : {"gaussian", "bernoulli"}, default="gaussian"
         "bernoulli" is for features that are 0 or 1.
@@ -91,7 +97,8 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
     Attributes
     ----------
     offset_ : float
-        The threshold: ``decision_function`` is ``score_samples`` minus this.
+        The threshold, halfway between the scores of two training rows: ``decision_function`` is
+        ``score_samples`` minus this.
     autoencoder_ : VariationalAutoencoder
         The fitted model of the rows, which draws new ones and has the curves of training.
     n_iter_ : int
@@ -214,14 +221,24 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
             raise TypeError("OutlierDetector needs all rows in one process, for its threshold.")
         params = {name: getattr(self, name) for name in (*_SHARED, "contamination")}
         given = {"X_val": X_val, "y_val": y_val, "groups": groups}
-        autoencoder = VariationalAutoencoder(**params).fit(X, **given)
-        scores = np.asarray(autoencoder.score_samples(X))
+        conclude = partial(self._conclude, X)
+        fit_part(self, VariationalAutoencoder(**params), conclude, X, **given)
+        return self
+
+    def _conclude(self, X, autoencoder):
+        """Return the fitted attributes that a fitted autoencoder and the training rows give."""
+        scores = np.asarray(_sklearn.as_part_of(self, autoencoder).score_samples(X))
         names = ("n_features_in_", "feature_names_in_", "n_iter_")
         state = {name: getattr(autoencoder, name) for name in names if hasattr(autoencoder, name)}
-        scores = np.nan_to_num(scores, neginf=_LEAST)  # between infinities there is no quantile
-        state["offset_"] = float(np.quantile(scores, self.contamination))
-        self._adopt(state | {"autoencoder_": autoencoder})
-        return self
+        tied = _TIED[autoencoder.offset_.dtype]
+        offset = _threshold(scores, float(self.contamination), tied)
+        return state | {"offset_": offset, "autoencoder_": autoencoder}
+
+    @property
+    def _part(self):
+        """The fitted autoencoder, whose messages name this estimator."""
+        check_is_fitted(self)
+        return _sklearn.as_part_of(self, self.autoencoder_)
 
     def score_samples(self, X: Rows) -> NDArray[Any]:
         """Log-likelihood of each row; see :meth:`VariationalAutoencoder.score_samples`.
@@ -236,8 +253,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         scores : ndarray of shape (n_samples,)
             In nats, float64, low for unusual rows.
         """
-        check_is_fitted(self)
-        return self.autoencoder_.score_samples(X)
+        return self._part.score_samples(X)
 
     def score_features(self, X: Rows) -> NDArray[Any]:
         """Log-likelihood of each entry; see :meth:`VariationalAutoencoder.score_features`.
@@ -252,8 +268,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         scores : ndarray of shape (n_samples, n_features_in_)
             In nats, zero where something is missing.
         """
-        check_is_fitted(self)
-        return self.autoencoder_.score_features(X)
+        return self._part.score_features(X)
 
     def decision_function(self, X: Rows) -> NDArray[Any]:
         """Log-likelihood of each row minus the threshold.
@@ -292,3 +307,21 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = tags.input_tags.allow_nan = True
         return tags
+
+
+def _threshold(scores, share, tied):
+    """Return a number below which this share of the scores lies, between two of them.
+
+    Scores that are equal, but for a relative difference of `tied`, lie on the same side of it. If
+    that makes the share larger or smaller, the share with the smaller ratio to the given one is
+    taken, and never more than half of the scores.
+    """
+    scores, n_scores = np.sort(np.nan_to_num(scores, neginf=_LEAST)), len(scores)
+    n_below = int(np.ceil((n_scores - 1) * share))
+    tolerance = tied * max(1.0, abs(scores[n_below]))
+    ends = np.searchsorted(scores, [scores[n_below] - tolerance, scores[n_below] + tolerance])
+    possible = [int(end) for end in ends if 0 < end <= n_scores / 2]
+    if not possible:
+        return float(scores[0] - 2 * tolerance)
+    n_below = min(possible, key=lambda end: abs(np.log(end / n_below)))
+    return float(scores[n_below - 1 : n_below + 1].mean())

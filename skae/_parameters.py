@@ -6,7 +6,7 @@ import numpy as np
 
 from ._activations import ACTIVATIONS
 from ._optimizers import SCHEDULES
-from ._sklearn import Interval, RealNotInt, StrOptions
+from ._sklearn import Interval, RealNotInt, StrOptions, named_parameters
 
 
 class _Share(Interval):
@@ -105,9 +105,12 @@ def check_combinations(estimator):
         )
     is_given = isinstance(estimator.bounds, tuple | list | np.ndarray)
     if is_given and estimator.output_activation != "identity":
+        name, allowed = "output_activation", "identity"
+        if name not in named_parameters(estimator):  # which the likelihood then decides
+            name, allowed = "likelihood", "gaussian"
         raise ValueError(
-            "bounds are for output_activation='identity', and output_activation="
-            f"{estimator.output_activation!r} has a range of its own. Set bounds=None."
+            f"bounds are for {name}={allowed!r}, and {name}={getattr(estimator, name)!r} has a "
+            "range of its own. Set bounds=None."
         )
 
 

@@ -52,7 +52,9 @@ class Progress(Observer):
         text += f", training {described(run.losses[-n_new:].mean())}"
         if len(run.errors[-1]):
             text += f", held-out {described(run.errors[-1].mean(), run.unit)}"
-        self.print(f"{text}, {seconds_left:.0f} s left", at_least=1)
+        if seconds_left is not None:
+            text += f", {seconds_left:.0f} s left"
+        self.print(text, at_least=1)
         return self.close(run) or self.asks_to_stop()
 
     def close(self, run):

@@ -10,6 +10,7 @@ from scipy.sparse import issparse
 from sklearn.metrics import mean_squared_error, root_mean_squared_error
 from sklearn.utils import check_array
 
+from ._inputs import with_nan
 from ._sklearn import check_matplotlib_support, get_mask
 
 # Missing entries of an image, a colour beside the greys; and lines or dots of what was filled in.
@@ -29,9 +30,16 @@ def axes_or_new(ax, name, figsize=None):
 
 
 def dense_rows(X):
-    """Return rows as a dense array."""
-    X = check_array(X, accept_sparse=True)
+    """Return rows as a dense array of floats, with NaN for missing values."""
+    options = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
+    X = check_array(with_nan(X), accept_sparse=True, **options)
     return X.toarray() if issparse(X) else X
+
+
+def observed_error(originals, rows):
+    """Return the mean squared error over the entries that are not missing in the originals."""
+    observed = ~np.isnan(originals)
+    return mean_squared_error(originals[observed], np.asarray(rows)[observed])
 
 
 class _RowsDisplay:
@@ -52,13 +60,13 @@ class _RowsDisplay:
 
     def _draw_row(self, axes, row, limits):
         """Draw a row; what is NaN is a gap of a line, and coloured in an image."""
-        low, high = limits
-        if self.image_shape is None:
-            axes.plot(row, linewidth=1, color="C0")
-            axes.set_ylim(low, high)
-            return
         from matplotlib import colormaps
         from matplotlib.colors import to_rgba
+
+        low, high = limits
+        if self.image_shape is None:
+            self._draw_line(axes, row, limits, color="C0")
+            return
 
         image = ((row.reshape(self.image_shape) - low) / ((high - low) or 1.0)).clip(0, 1)
         if image.ndim == 3 and image.shape[2] > 1:
@@ -67,23 +75,37 @@ class _RowsDisplay:
         axes.imshow(image, cmap=cmap, vmin=0, vmax=1)
 
     def _draw_errors(self, axes, row, most):
-        """Draw the errors of a row, of which zero is the middle."""
+        """Draw the errors of a row, of which zero is the middle; NaN as in `_draw_row`."""
+        from matplotlib import colormaps
+
         if self.image_shape is None:
-            axes.plot(row, linewidth=1, color="C3")
-            axes.set_ylim(-most, most)
+            self._draw_line(axes, row, (-most, most), color="C3")
             return
         image = row.reshape(self.image_shape)
         image = image.mean(axis=-1) if image.ndim == 3 else image
-        axes.imshow(image, cmap="RdBu_r", vmin=-most, vmax=most)
+        cmap = colormaps["RdBu_r"].with_extremes(bad=_MISSING_COLOR)
+        axes.imshow(image, cmap=cmap, vmin=-most, vmax=most)
+
+    @staticmethod
+    def _draw_line(axes, row, limits, color):
+        """Draw a row as a line, with dots for entries between two missing ones."""
+        axes.plot(row, linewidth=1, color=color)
+        is_gap = np.pad(np.isnan(row), 1, constant_values=True)
+        alone = np.flatnonzero(is_gap[:-2] & ~is_gap[1:-1] & is_gap[2:])
+        if len(alone):
+            axes.plot(alone, row[alone], ".", color=color, markersize=4)
+        axes.set_ylim(*axes.yaxis.get_major_locator().nonsingular(*limits))  # if both are equal
 
 
 class ReconstructionDisplay(_RowsDisplay):
     """Rows, what is left of them, and what is lost.
 
+    Missing entries of an image are orange, and gaps in a line. Errors are over the others.
+
     Parameters
     ----------
     rows : ndarray of shape (n_samples, n_features)
-        What was encoded.
+        What was encoded, with NaN for missing entries.
     reconstructions : dict
         By name, arrays of the same shape.
     image_shape : tuple of int, optional
@@ -174,14 +196,14 @@ class ReconstructionDisplay(_RowsDisplay):
             _check_image_shape(self.image_shape, self.rows.shape[1])
         titles, drawn = ["original"], [self.rows]
         for name, rows in self.reconstructions.items():
-            error = mean_squared_error(self.rows, rows)
+            error = observed_error(self.rows, rows)
             titles += [f"{name}\nMSE {error:.3g}", f"{name}\nminus original"]
             drawn += [rows, rows - self.rows]
         self._make_panels(ax, titles, len(self.rows))
         # an image shows the range of the originals, and lines may leave it
-        shown = drawn[:1] if self.image_shape is not None else drawn[:2]
-        limits = np.min(shown), np.max(shown)
-        most = np.abs(drawn[2::2]).max() or 1.0
+        shown = drawn[:1] if self.image_shape is not None else [drawn[0], *drawn[1::2]]
+        limits = np.nanmin(shown), np.nanmax(shown)
+        most = np.nanmax(np.abs(drawn[2::2])) or 1.0
         for i, rows in enumerate(drawn):
             for axes, row in zip(self.axes_[i], rows, strict=True):
                 if i > 0 and i % 2 == 0:

@@ -39,6 +39,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     @property
     def components_(self) -> NDArray[Any]:
         """Linear path of the encoder; ``(X - offset_) @ components_.T`` is its part of the code."""
+        check_is_fitted(self)
         path = self._network.linear_path()
         if path is None:
             raise AttributeError("components_ is the linear path, which only init='pca' gives.")
@@ -97,7 +98,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         has_missing(X, allow_nan=False)
         if X.shape[1] != self.n_components_:
             raise ValueError(
-                f"X has {X.shape[1]} columns, but the code of this AutoencoderTransformer has "
+                f"X has {X.shape[1]} columns, but the code of this {type(self).__name__} has "
                 f"{self.n_components_}."
             )
         expected = self.get_feature_names_out()

@@ -7,6 +7,7 @@ import sys
 import warnings
 from contextlib import contextmanager
 from copy import copy
+from functools import cache
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -112,6 +113,54 @@ def feature_names(estimator, X, *, reset):
 def column_labels(columns, names=None):
     """Return the names of columns that are given by their indices; the indices without names."""
     return [int(column) if names is None else str(names[column]) for column in columns]
+
+
+def as_part_of(owner, estimator):
+    """Return a copy of an estimator that another one uses, whose messages name that other one.
+
+    The copy's class has the name of the owner's class, so that scikit-learn's messages give this
+    name too. `as_itself` undoes that.
+    """
+    part = copy(estimator)
+    names = tuple(owner.get_params(deep=False))
+    part.__class__ = _part_class(_own_class(estimator), type(owner).__name__, names)
+    return part
+
+
+def as_itself(part):
+    """Return a copy of an estimator of `as_part_of` that has its own class again."""
+    estimator = copy(part)
+    estimator.__class__ = _own_class(part)
+    return estimator
+
+
+def named_parameters(estimator):
+    """Return the names of the parameters that messages may give: those of the user's estimator."""
+    return getattr(type(estimator), _OWNERS_PARAMETERS, None) or tuple(
+        estimator.get_params(deep=False)
+    )
+
+
+# Where the class of a part keeps the names of its owner's parameters.
+_OWNERS_PARAMETERS = "_owners_parameters"
+
+
+def _own_class(estimator):
+    cls = type(estimator)
+    return cls.__base__ if _OWNERS_PARAMETERS in vars(cls) else cls
+
+
+@cache
+def _part_class(cls, name, parameters):
+    def reduced(part):  # as the class has no place in a module, where pickle would look for it
+        return _new_part, (cls, name, parameters), part.__getstate__()
+
+    attributes = {"__module__": cls.__module__, "__doc__": cls.__doc__, "__reduce__": reduced}
+    return type(name, (cls,), attributes | {_OWNERS_PARAMETERS: parameters})
+
+
+def _new_part(cls, name, parameters):
+    return object.__new__(_part_class(cls, name, parameters))
 
 
 def without_callbacks(estimator):

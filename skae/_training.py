@@ -108,10 +108,9 @@ class TrainingMixin:
         outcome = run_fit(rows, start, plan, splits, seed, progress)
         outcome, state = concluded(outcome, conclude, table.workers)
         self._adopt(state)
-        kept = objective.described(state[self._error_name])
-        progress.print(f"kept step {self.best_step_}, {kept}")
+        progress.print(self._kept_text(outcome, plan, table), at_least=1)
         progress.end_fit()
-        _tell(outcome.ending, outcome.error)
+        _tell(self, outcome.ending, outcome.error)
         return self
 
     def _validation_table(self, X_val, y_val, table, columns, target):
@@ -186,7 +185,7 @@ class TrainingMixin:
             _sklearn.warn(text, category)
         if result.error is not None:
             raise result.error
-        _tell("interrupted" if result.is_stopped else "done", None)
+        _tell(self, "interrupted" if result.is_stopped else "done", None)
         return self
 
     @np.errstate(under="ignore")
@@ -221,7 +220,7 @@ class TrainingMixin:
             columns["_starts_at_pca_"] = self.init == "pca" if starts else self._starts_at_pca_
             columns[self._error_name] = float(stream.curve[-1, 1])
             self._adopt(self._weights(network) | columns | stream.attributes())
-        _tell(run.ending, run.error)
+        _tell(self, run.ending, run.error)
         return self
 
     def _conclude(self, table, plan, canonical, known, outcome):
@@ -244,6 +243,20 @@ class TrainingMixin:
             "validation_curve_": outcome.curve,
             self._error_name: float(error),
         }
+
+    def _kept_text(self, outcome, plan, table):
+        """Return a line of text that says which network was kept."""
+        unit = plan.objective.unit(self._network._replace(scale=self.scale_), table)
+        described = plan.objective.described(getattr(self, self._error_name), unit)
+        if outcome.step or not plan.against_pca:
+            return f"kept step {outcome.step}: {described}"
+        reason = ""
+        if outcome.ending == "exact":
+            reason = ": it leaves no error"
+        elif len(outcome.curve):
+            reason = ": the network was not better on validation rows"
+        pca = "probabilistic PCA" if is_imputer(self) else self._pca_name
+        return f"kept {pca}{reason} ({described})"
 
     def _weights(self, network):
         """Return the fitted attributes that hold a network."""
@@ -337,6 +350,7 @@ class TrainingMixin:
     _is_of_imputer = False
     # what is minimised, and the attribute that holds that of what was kept
     _loss_name, _error_name = "mean squared error", "reconstruction_err_"
+    _pca_name = "PCA"
     _first_network = staticmethod(first_network)
 
     @property
@@ -377,20 +391,26 @@ _NO_CLIENT = (
     "There is no distributed.Client, so the Dask collection is computed in this process and fitted "
     "there. Make a client first to fit it where its partitions lie."
 )
-_ENDINGS = {
-    "diverged": "Training diverged: the loss exploded, or the loss or the weights stopped being "
-    "finite. The best network before that is kept. Lower learning_rate_init, alpha or noise, or "
-    "scale the data.",
-    "interrupted": "Training was interrupted. The best network up to then is kept.",
-}
+_REMEDIES = ("learning_rate_init", "alpha", "noise")
 
 
-def _tell(ending, error):
+def _tell(estimator, ending, error):
     """Say what ended training before its time, if it was not early stopping."""
-    if ending in _ENDINGS:
-        _sklearn.warn(_ENDINGS[ending], ConvergenceWarning)
+    names = _sklearn.named_parameters(estimator)
+    if ending == "diverged":
+        *most, last = [name for name in _REMEDIES if name in names]
+        _sklearn.warn(
+            "Training diverged: the loss exploded, or the loss or the weights stopped being "
+            "finite. The best network before that is kept. "
+            f"Lower {', '.join(most)} or {last}, or scale the data.",
+            ConvergenceWarning,
+        )
+    if ending == "interrupted":
+        _sklearn.warn(
+            "Training was interrupted. The best network up to then is kept.", ConvergenceWarning
+        )
     if ending == "lost":
+        go_on = ", and go on from it with warm_start=True" if "warm_start" in names else ""
         raise WorkerLostError(
-            f"{error} The best network up to then is kept in this estimator: save it, and go on "
-            "from it with warm_start=True."
+            f"{error} The best network up to then is kept in this estimator: save it{go_on}."
         ) from error

@@ -18,6 +18,7 @@ from functools import partial
 
 import numpy as np
 from scipy.special import logit, logsumexp
+from sklearn.utils import gen_batches
 
 from ._canonical import code_sums, moments
 from ._incomplete import probabilistic_pca
@@ -28,6 +29,8 @@ _LOG_VARIANCES = (-20.0, 20.0)
 # A Bernoulli likelihood starts at probabilities no nearer to zero and one than this.
 _LEAST_PROBABILITY = 0.01
 _LOG_2PI = float(np.log(2 * np.pi))
+# The weights of a row for this number of draws are held in memory, and then summed.
+_DRAWS_AT_ONCE = 32
 
 
 def posterior(params, rows, hidden, ops=np):
@@ -167,11 +170,13 @@ class Variational(Autoencoder):
         draws : ndarray of shape (n_draws, n_components)
             Standard normal numbers, the same for all rows.
         """
-        known = self._posterior(X)
-        weights = [self._log_weights(X, *known, draw[None]) for draw in draws]
+        known, total = self._posterior(X), None
         with np.errstate(invalid="ignore"):
-            mean = logsumexp(weights, axis=0) - np.log(len(draws))
-            return np.nan_to_num(mean, nan=-np.inf, neginf=-np.inf)
+            for batch in gen_batches(len(draws), _DRAWS_AT_ONCE):
+                weights = [self._log_weights(X, *known, draw[None]) for draw in draws[batch]]
+                part = logsumexp(weights, axis=0)
+                total = part if total is None else np.logaddexp(total, part)
+            return np.nan_to_num(total - np.log(len(draws)), nan=-np.inf, neginf=-np.inf)
 
 
 class _MeanPath(Autoencoder):

@@ -376,10 +376,12 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         return weights
 
     _loss_name, _error_name = "negated log-likelihood bound, nats", "_negated_bound_"
+    _pca_name = "probabilistic PCA"
 
     @property
     def lower_bound_(self) -> float:
         """Mean bound of the log-likelihood of a held-out row."""
+        check_is_fitted(self)
         return -self._negated_bound_
 
     # ---- serving
@@ -390,6 +392,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
 
     def _prepare_density(self, X):
         """Return the whole network in the float type of X and the unit of training, and a table."""
+        check_is_fitted(self)
         network, table = self._prepare(X, self._trained_network)
         return network.rescaled(self.scale_).astype(table.dtype), table
 

@@ -7,7 +7,6 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.metrics import mean_squared_error
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
@@ -17,6 +16,7 @@ from ._row_displays import (
     ReconstructionDisplay,
     axes_or_new,
     dense_rows,
+    observed_error,
 )
 
 __all__ = [
@@ -313,7 +313,8 @@ class ComponentsDisplay:
     n_components : array-like of shape (n_sizes,)
         Sizes of the code.
     errors : dict
-        By name, arrays of shape (n_sizes,): mean squared errors.
+        By name, arrays of shape (n_sizes,): mean squared errors, over the entries that are not
+        missing.
 
     Attributes
     ----------
@@ -399,7 +400,7 @@ class ComponentsDisplay:
             fitted = [clone(template).set_params(n_components=k).fit(X) for k in n_components]
             errors[name] = np.array(
                 [
-                    mean_squared_error(originals, f.inverse_transform(f.transform(judged)))
+                    observed_error(originals, f.inverse_transform(f.transform(judged)))
                     for f in fitted
                 ]
             )

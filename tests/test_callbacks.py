@@ -1,5 +1,9 @@
 """scikit-learn's callbacks see our epochs."""
 
+import re
+import time
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -173,6 +177,39 @@ def test_a_clone_keeps_the_callbacks():
 def test_verbose_says_more_and_more(verbose, capsys):
     autoencoder(verbose=verbose).fit(X)
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == [0, 4, 6][verbose]
+    assert len(lines) == [0, 5, 6][verbose]
     for word in ("training MSE", "held-out MSE", "R²", "s left")[: 4 * verbose]:
-        assert word in lines[verbose // 2]
+        assert word in lines[verbose]
+
+
+def test_the_time_left_does_not_count_compilation(capsys, compilations, monkeypatch):
+    # a clock that stands still, but for compilations
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0 * len(compilations))
+    autoencoder(verbose=1, hidden_layer_sizes=(9,)).fit(X)
+    lines = capsys.readouterr().out.splitlines()
+    assert compilations
+    assert not any("1000" in line or "2000" in line or "3000" in line for line in lines)
+    assert any(", 0 s left" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        (
+            {"learning_rate_init": 1e-30, "bounds": None},
+            "kept PCA: the network was not better on validation rows",
+        ),
+        ({"n_components": 64}, "kept PCA: it leaves no error"),
+        pytest.param({"init": "glorot"}, "kept step ", marks=pytest.mark.slow),
+        ({}, "kept step "),
+    ],
+)
+def test_the_last_line_says_what_was_kept(params, expected, capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of as many components as columns
+        ae = autoencoder(verbose=1, **params).fit(X)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert expected in last
+    assert re.search(rf"MSE {ae.reconstruction_err_:.4g} \(R² \d\.\d{{4}}\)", last)
+    if expected == "kept step ":
+        assert f"kept step {ae.best_step_}: MSE" in last

@@ -1,6 +1,7 @@
 """Checkpoints: what a killed process leaves."""
 
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -106,6 +107,59 @@ def test_a_failure_to_write_leaves_the_last_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         AutoencoderTransformer(8, max_iter=2).set_callbacks(Checkpoint(path)).fit(X)
     assert path.read_bytes() == b"the one before"
+
+
+def saved_at(path):
+    """Save an estimator with some parameter, and return what `joblib.load` finds at a path."""
+    ae = AutoencoderTransformer(2, max_steps=12345)
+    checkpoint = Checkpoint(path)
+    checkpoint.setup(ae, None)
+    checkpoint.on_fit_task_end(ae, None, fitted_estimator=ae)
+    return joblib.load(path).max_steps
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+def test_a_file_that_is_replaced_passes_its_permissions_on(tmp_path, mode):
+    path, new = tmp_path / "ae", tmp_path / "new"
+    path.touch()
+    path.chmod(mode)
+    assert saved_at(path) == 12345
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    saved_at(new)
+    (tmp_path / "plain").touch()
+    assert new.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX")
+def test_until_it_is_whole_the_owner_alone_can_read_the_file(tmp_path, monkeypatch):
+    dump, seen = joblib.dump, []
+
+    def watching(estimator, file):
+        dump(estimator, file)
+        seen.extend((path.name, stat.S_IMODE(path.stat().st_mode)) for path in tmp_path.iterdir())
+
+    monkeypatch.setattr(joblib, "dump", watching)
+    saved_at(tmp_path / "first")
+    saved_at(tmp_path / "second")
+    parts = [(name, mode) for name, mode in seen if name.endswith(".part")]
+    assert [mode for _, mode in parts] == [0o600, 0o600]
+    assert len(dict(parts)) == 2  # names differ, and nobody can plant a link there
+
+
+def test_the_target_of_a_link_is_replaced_and_the_link_stays(tmp_path):
+    (tmp_path / "store").mkdir()
+    target, link = tmp_path / "store" / "ae", tmp_path / "link"
+    link.symlink_to(target)
+    for _ in range(2):
+        assert saved_at(link) == 12345
+        assert link.is_symlink()
+        assert not target.is_symlink()
+    assert list((tmp_path / "store").iterdir()) == [target]
+
+
+def test_names_may_be_as_long_as_the_file_system_allows(tmp_path):
+    assert saved_at(tmp_path / ("x" * 255)) == 12345
 
 
 WRITE = """

@@ -92,6 +92,54 @@ def test_axes_anywhere_in_a_figure_will_do(fitted):
     np.testing.assert_allclose(boxes.max(axis=0)[1], [0.7, 0.7])
 
 
+def test_missing_values_are_drawn_as_missing(fitted):
+    rows = X[:3].copy()
+    rows[0, [1, 3]] = np.nan
+    display = ReconstructionDisplay.from_estimator(fitted, rows, image_shape=(8, 8))
+    for axes in display.axes_[[0, 2], 0]:
+        (image,) = axes.images
+        drawn = image.cmap(image.norm(image.get_array()))
+        is_orange = (drawn == mpl.colors.to_rgba("C1")).all(axis=-1)
+        np.testing.assert_array_equal(is_orange, np.isnan(rows[0]).reshape(8, 8))
+    display = ReconstructionDisplay.from_estimator(fitted, rows)
+    line, dots = display.axes_[0, 0].lines
+    np.testing.assert_array_equal(line.get_ydata(), rows[0])
+    np.testing.assert_array_equal(dots.get_xdata(), [0, 2])  # they are between missing ones
+    observed = ~np.isnan(rows)
+    error = np.square(fitted.reconstruct(rows) - rows)[observed].mean()
+    assert f"MSE {error:.3g}" in display.axes_[1, 0].get_ylabel()
+
+
+def test_lines_of_all_estimators_are_within_the_axes():
+    rows = X[:3]
+    display = ReconstructionDisplay(rows, {"near": rows + 1, "far": 3 * rows - 40}).plot()
+    for axes in display.axes_[[0, 1, 3]].flat:
+        low, high = axes.get_ylim()
+        (line,) = axes.lines
+        assert low <= line.get_ydata().min()
+        assert high >= line.get_ydata().max()
+
+
+@pytest.mark.parametrize("shape", [None, (8, 8)])
+def test_rows_without_variation_are_drawn(shape):
+    rows = np.full((2, 64), 3.0)
+    ReconstructionDisplay(rows, {"same": rows}, image_shape=shape).plot()
+    ImputationDisplay(rows, {"same": rows}, image_shape=shape).plot()
+    contributions = np.zeros((2, 64))
+    options = {"labels": ["a", "b"], "feature_names": list(map(str, range(64)))}
+    ContributionDisplay(rows, contributions, np.zeros(2), **options, image_shape=shape).plot()
+
+
+@pytest.mark.slow
+def test_errors_of_incomplete_rows_are_over_what_is_observed():
+    rows = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)[:300]
+    ae = AutoencoderTransformer(max_steps=20, random_state=0)
+    display = ComponentsDisplay.from_estimator(ae, X[:300], rows, n_components=(2, 4))
+    fitted = ae.set_params(n_components=4).fit(X[:300])
+    expected = np.nanmean(np.square(fitted.reconstruct(rows) - rows))
+    assert display.errors["AutoencoderTransformer"][1] == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("container", [csr_matrix, coo_array])
 def test_sparse_rows_are_shown(fitted, container):
     display = ReconstructionDisplay.from_estimator(fitted, container(X), n_samples=2)

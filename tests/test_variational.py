@@ -1,9 +1,12 @@
 """The variational network: its start, its likelihoods, and the objective that raises them."""
 
+import tracemalloc
+
 import numpy as np
 import optree
 import pytest
 import tensorflow as tf
+from scipy.special import logsumexp
 from scipy.stats import bernoulli, multivariate_normal, norm
 from sklearn.decomposition import PCA
 
@@ -216,3 +219,28 @@ def test_far_rows_are_unlikely_and_not_nan():
         weights = network.astype(rows.dtype).log_weights(rows, np.ones((1, 2)))
         assert (weights < -1e4).all()
         assert not np.isnan(network.log_likelihoods(rows, np.ones((3, 2)))).any()
+
+
+@pytest.mark.parametrize("n_draws", [1, 32, 33, 100])
+def test_weights_of_draws_are_summed_in_parts(n_draws):
+    X = correlated(40)
+    network = trained(start(X, 3))
+    draws = np.random.default_rng(0).normal(size=(n_draws, 3))
+    far = np.vstack([X, np.full((1, 7), 1e300)])
+    expected = logsumexp([network.log_weights(far, draw[None]) for draw in draws], axis=0)
+    found = network.log_likelihoods(far, draws)
+    np.testing.assert_allclose(found[:-1], expected[:-1] - np.log(n_draws), rtol=1e-13)
+    assert found[-1] == -np.inf
+
+
+def test_memory_does_not_grow_with_the_number_of_draws():
+    X = correlated(4000)
+    network = start(X, 2)
+    tracemalloc.start()
+    peaks = []
+    for n_draws in (100, 400):
+        tracemalloc.reset_peak()
+        network.log_likelihoods(X, np.zeros((n_draws, 2)))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+    tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
