@@ -127,7 +127,6 @@ class Target(NamedTuple):
     @classmethod
     def _of_classes(cls, y):
         y = column_or_1d(y, warn=True)
-        _refuse_dates(y)
         is_labelled = _has_label(y)
         labels = y[is_labelled]
         try:
@@ -175,7 +174,14 @@ def target_array(y):
     y : ndarray
         Floats are numbers, NaN where a value is missing. All else is classes; an array of objects
         has None where a value is missing.
+
+    Raises
+    ------
+    ValueError
+        If y has dates, times or durations.
     """
+    if isinstance(y, np.ma.MaskedArray):
+        y = np.where(np.ma.getmaskarray(y), None, y.data) if y.mask.any() else y.data
     if hasattr(y, "columns"):
         columns = [target_array(_column(y, i)) for i in range(y.shape[1])]
         if len(columns) == 1:
@@ -191,7 +197,9 @@ def target_array(y):
     array = np.asarray(y)
     if array.dtype.kind in "US" and not isinstance(dtype, np.dtype):  # of a list, such as ["a", -1]
         array = np.array(y, dtype=object)
-    return _typed(array, getattr(dtype, "name", "")) if array.dtype.kind == "O" else array
+    _refuse_dates(array)
+    is_object = array.dtype.kind == "O" and array.ndim > 0
+    return _typed(array, getattr(dtype, "name", "")) if is_object else array
 
 
 _TO_LIST = ("to_pylist", "to_list", "tolist")  # of pyarrow, polars and pandas
@@ -225,8 +233,8 @@ def _is_missing(value):
 def _refuse_dates(y):
     """Raise an error if labels are dates, times or durations."""
     dates = (date, time, timedelta, np.datetime64, np.timedelta64)
-    is_object = y.dtype.kind == "O"
-    if y.dtype.kind in "mM" or (is_object and any(isinstance(label, dates) for label in y)):
+    labels = y.ravel() if y.dtype.kind == "O" else ()
+    if y.dtype.kind in "mM" or any(isinstance(label, dates) for label in labels):
         raise ValueError(
             "y has dates, times or durations, which are neither numbers nor classes. Convert them "
             "to floats, or to integers or strings for classes, with -1 for unlabelled rows."

@@ -8,6 +8,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from scipy.sparse import csr_array
 from scipy.special import logsumexp
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -153,6 +154,7 @@ WORDS = ["a", "b", "c", None, "b", "a"]
         pa.chunked_array([INTEGERS]),
         pa.table({"label": INTEGERS}),
         np.array(INTEGERS, dtype=object),
+        np.ma.array([0, 1, 2, 2, 1, 0], mask=[0, 0, 0, 1, 0, 0]),
         INTEGERS,
         np.array([0, 1, 2, -1, 1, 0]),
         np.array([0, 1, 2, -1, 1, 0], dtype=np.int8),
@@ -210,6 +212,7 @@ NUMBERS = [1.5, None, 3.0, -1.0]
         pl.Series(NUMBERS, dtype=pl.Decimal(10, 2)),
         pa.array(NUMBERS),
         NUMBERS,
+        np.ma.array([1.5, 9.0, 3.0, -1.0], mask=[0, 1, 0, 0]),
         [1.5, np.nan, 3.0, -1.0],
     ],
     ids=lambda numbers: f"{type(numbers).__module__} {getattr(numbers, 'dtype', '')}",
@@ -217,6 +220,12 @@ NUMBERS = [1.5, None, 3.0, -1.0]
 def test_a_column_of_floats_with_missing_values_is_numbers(numbers):
     np.testing.assert_array_equal(np.ravel(target_array(numbers)), [1.5, np.nan, 3, -1])
     assert Target.of(numbers, Table(X[:4])).classes is None
+
+
+def test_dates_among_validation_labels_are_refused():
+    target = Target.of(["a", "b"], Table(X[:2]))
+    with pytest.raises(ValueError, match="dates"):
+        target.of_validation(np.array(["2020-01-01"], dtype="M8[D]"), Table(X[:1]))
 
 
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
@@ -262,12 +271,13 @@ def test_other_weights_share_a_compiled_loop():
         (pd.Series(np.datetime64("2020-01-01") + np.arange(900)), "dates.*-1"),
         (pl.Series(np.datetime64("2020-01-01") + np.arange(900)), "dates.*-1"),
         (np.arange(900).astype("timedelta64[s]"), "dates.*-1"),
+        (csr_array(np.ones((900, 1))), "at least 1 dimension"),
         (pd.Series([None] * 900, dtype="Int64"), "y has 0 class.*-1"),
         (pd.Series([None] * 900, dtype="Float64"), "y has 0 class.*-1|has no number"),
     ],
 )
 def test_a_y_that_cannot_be_taught_is_refused(labels, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         AutoencoderTransformer(target_weight=0.1).fit(X[:900], labels)
 
 
