@@ -46,9 +46,10 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
 
     contamination : float, default=0.05
         Share of the training rows that are outliers, above 0 and below 0.5. As many are below the
-        threshold, and training leaves that share of each batch out, its least likely rows, so that
-        the network does not learn to explain them. Equal rows get the same label: where rows at the
-        threshold are equal, the share of outliers is the nearest to this one that is possible.
+        threshold, and training leaves that share of each batch out, rounded up, its least likely
+        rows, so that the network does not learn to explain them. Equal rows get the same label:
+        where rows at the threshold are equal, the share of outliers is the nearest to this one that
+        is possible.
 
     likelihood : {"gaussian", "bernoulli"}, default="gaussian"
         "bernoulli" is for features that are 0 or 1.

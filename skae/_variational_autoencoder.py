@@ -67,8 +67,8 @@ class VariationalAutoencoder(
         bound of the likelihood. Larger values keep less in the code [3]_.
 
     contamination : float, default=0.0
-        Share of the rows that may be outliers, below 0.5: that share of each batch, the least
-        likely rows, is left out of the step.
+        Share of the rows that may be outliers, below 0.5: that share of the rows of each batch,
+        rounded up, is left out of the step, the least likely rows first. At least one row is left.
 
     n_draws : int, default=20
         Draws of the code by which `score_samples` judges each row [4]_. More give a higher and
