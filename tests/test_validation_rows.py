@@ -236,43 +236,68 @@ def test_a_search_routes_groups_to_its_splitter_and_to_fit():
     assert not np.array_equal(fitted(best, scaled).validation_curve_, expected)
 
 
-def windows(n_rows, seed):
+def windows(n_rows, seed, width=24):
     """Overlapping windows of an AR(2) series, the first ones and the last ones."""
-    series = lfilter([1], [1, -1.6, 0.8], np.random.default_rng(seed).normal(size=2 * n_rows + 24))
-    X = sliding_window_view(series, 24)
+    noise = np.random.default_rng(seed).normal(size=2 * n_rows + width)
+    X = sliding_window_view(lfilter([1], [1, -1.6, 0.8], noise), width)
     return X[:n_rows], X[-n_rows:]
 
 
-def error_of_pca(X, X_test, n_components):
+def error_of_pca(X, X_test, n_components=3):
     pca = PCA(n_components).fit(X)
     return np.square(pca.inverse_transform(pca.transform(X_test)) - X_test).mean()
 
 
-def test_validation_rows_of_independent_rows_are_random_rows():
-    order = np.argsort(LABELS, kind="stable")
-    for X in (DIGITS[:500], DIGITS[order][:500], load_iris().data[:, :3]):
-        ae = AutoencoderTransformer(2, bounds=None, max_steps=1, random_state=0).fit(X)
-        seed = np.random.RandomState(0).randint(np.iinfo(np.int32).max)
-        splits = random_splits(len(X), 0.1, 100, np.random.default_rng(seed))
-        errors = [error_of_pca(X[split.training], X[split.held_out], 2) for split in splits]
-        np.testing.assert_allclose(ae.validation_curve_[0, 1], np.mean(errors), rtol=1e-4)
+def first_validation_error(X):
+    """That of PCA, and a generator of the random numbers of the split."""
+    ae = AutoencoderTransformer(**COMMON, bounds=None).fit(X)
+    seed = np.random.RandomState(0).randint(np.iinfo(np.int32).max)
+    return ae.validation_curve_[0, 1], np.random.default_rng(seed)
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        DIGITS[np.argsort(LABELS, kind="stable"), 18:26][:500],
+        pytest.param(DIGITS[:500, 18:26], marks=pytest.mark.slow),
+        pytest.param(load_iris().data, marks=pytest.mark.slow),
+    ],
+)
+def test_validation_rows_of_independent_rows_are_random_rows(X):
+    error, rng = first_validation_error(X)
+    splits = random_splits(len(X), 0.1, 100, rng)
+    errors = [error_of_pca(X[split.training], X[split.held_out]) for split in splits]
+    np.testing.assert_allclose(error, np.mean(errors), rtol=1e-4)
 
 
 def test_validation_rows_of_a_series_are_blocks():
-    X, _ = windows(300, 0)
-    ae = AutoencoderTransformer(2, bounds=None, max_steps=1, random_state=0).fit(X)
-    seed = np.random.RandomState(0).randint(np.iinfo(np.int32).max)
-    reach = dependence_reach(Table(X))
-    splits = block_splits(len(X), reach, 0.1, 100, 5, np.random.default_rng(seed))
-    errors = [error_of_pca(X[split.training], X[split.held_out], 2) for split in splits]
-    np.testing.assert_allclose(ae.validation_curve_[0, 1], np.mean(errors), rtol=1e-4)
+    X, _ = windows(300, 0, width=8)
+    error, rng = first_validation_error(X)
+    splits = block_splits(len(X), dependence_reach(Table(X)), 0.1, 100, 5, rng)
+    errors = [error_of_pca(X[split.training], X[split.held_out]) for split in splits]
+    np.testing.assert_allclose(error, np.mean(errors), rtol=1e-4)
+
+
+def imputation_error(imputer, X):
+    hidden = np.random.default_rng(0).random(X.shape) < 0.2
+    return np.square(imputer.transform(np.where(hidden, np.nan, X)) - X)[hidden].mean()
 
 
 @pytest.mark.slow
-def test_on_windows_of_a_series_later_windows_are_no_worse_than_with_pca():
-    ratios = []
-    for seed in range(3):
-        X, later = windows(300, seed)
-        ae = AutoencoderTransformer(4, random_state=seed).fit(X)
-        ratios.append(np.square(ae.reconstruct(later) - later).mean() / error_of_pca(X, later, 4))
-    assert np.median(ratios) <= 1 + 1e-6
+@pytest.mark.parametrize(
+    ("estimator", "error"),
+    [
+        (AutoencoderTransformer(4), lambda ae, X: np.square(ae.reconstruct(X) - X).mean()),
+        (AutoencoderImputer(max_steps=300), imputation_error),
+        (VariationalAutoencoder(4), lambda vae, X: -vae.score_samples(X).mean()),
+        (OutlierDetector(4), lambda detector, X: -detector.score_samples(X).mean()),
+    ],
+    ids=lambda parameter: type(parameter).__name__,
+)
+def test_on_windows_of_a_series_later_windows_are_no_worse_than_at_the_start(estimator, error):
+    X, later = windows(300, 1)
+    start = clone(estimator).set_params(learning_rate_init=1e-30, max_steps=1)
+    errors = [
+        error(clone(model).set_params(random_state=0).fit(X), later) for model in (estimator, start)
+    ]
+    assert errors[0] <= errors[1] * (1 + 1e-6)
