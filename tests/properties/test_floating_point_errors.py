@@ -15,7 +15,12 @@ from skae._activations import ACTIVATIONS
 DIGITS = load_digits().data[:150, 8:24]
 NORMAL = np.random.default_rng(0).normal(size=(60, 16))
 GAPS = np.random.default_rng(1).random(NORMAL.shape) < 0.2
-SHORT = {"hidden_layer_sizes": (8,), "max_steps": 8, "random_state": 0}
+SHORT = {
+    "hidden_layer_sizes": (8,),
+    "max_steps": 8,
+    "validation_fraction": 0,
+    "random_state": 0,
+}
 TABLES = {
     "digits": DIGITS,
     "tiny": 1e-100 * NORMAL,
