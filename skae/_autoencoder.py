@@ -365,6 +365,12 @@ class AutoencoderTransformer(
         tags.target_tags.required = _is_taught(self)
         return tags
 
+    def __sklearn_clone__(self):
+        cloned = super().__sklearn_clone__()
+        if self._is_of_imputer:
+            cloned._is_of_imputer = True
+        return cloned
+
     # ---- fitting
 
     if TYPE_CHECKING:  # what the mixins add

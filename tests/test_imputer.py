@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
 from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
@@ -75,6 +76,14 @@ def test_starts_at_probabilistic_pca(gaps, n_components):
     filled = imputer.fit_transform(X)
     expected = imputer.autoencoder_._network.filling(X)
     np.testing.assert_allclose(filled, expected, atol=1e-5)
+
+
+def test_a_clone_of_the_network_is_fitted_as_the_imputer_fits_it(gaps):
+    imputer = AutoencoderImputer(2, **QUICK).fit(gaps[0])
+    again = clone(imputer.autoencoder_).fit(gaps[0])
+    np.testing.assert_array_equal(
+        again.reconstruct(gaps[0]), imputer.autoencoder_.reconstruct(gaps[0])
+    )
 
 
 @pytest.mark.slow
