@@ -24,7 +24,6 @@ from uuid import uuid4
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import clone
 from sklearn.utils import check_array
 
 from . import _sklearn
@@ -140,7 +139,9 @@ def trained(estimator, method, X, y):
 
 def _to_train(estimator, goes_on):
     """Return the estimator for the workers, without what an earlier fit has left."""
-    copied = copy(estimator) if goes_on else clone(estimator)
+    copied = copy(estimator)
+    if not goes_on:
+        copied._adopt({})
     if isinstance(estimator.random_state, np.random.RandomState):  # which copies would not advance
         copied.random_state = int(estimator.random_state.randint(np.iinfo(np.int32).max))
     return copied

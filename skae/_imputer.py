@@ -92,8 +92,8 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         For the network's start, the held-out rows, the batches and what is hidden.
 
     verbose : int, default=0
-        1 prints a line at each evaluation; 2 or more also prints, of each run, the number of its
-        training rows, and at the end the step that is kept.
+        1 prints a line at each evaluation, and at the end whether a step or PCA is kept; 2 or more
+        also prints, of each run, the number of its training rows.
 
     Attributes
     ----------

@@ -92,8 +92,8 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         For the hidden layers, the held-out rows, the order of minibatches and the draws.
 
     verbose : int, default=0
-        1 prints a line at each evaluation; 2 or more also prints, of each run, the number of its
-        training rows, and at the end the step that is kept.
+        1 prints a line at each evaluation, and at the end whether a step or PCA is kept; 2 or more
+        also prints, of each run, the number of its training rows.
 
     Attributes
     ----------

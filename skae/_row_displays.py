@@ -299,9 +299,10 @@ class ImputationDisplay(_RowsDisplay):
             If an imputer drops or adds columns, or changes what is there; if `truth` has another
             shape than X; if `image_shape` is none, or does not hold as many numbers as a row.
         """
-        sample = X[:n_samples]
-        rows = check_array(sample, dtype=np.float64, ensure_all_finite="allow-nan")
-        missing = get_mask(rows, getattr(estimator, "missing_values", np.nan))
+        sample, missing_value = X[:n_samples], getattr(estimator, "missing_values", np.nan)
+        rows = with_nan(sample, missing_value)
+        rows = check_array(rows, dtype=np.float64, ensure_all_finite="allow-nan")
+        missing = get_mask(rows, missing_value)
         rows = np.where(missing, np.nan, rows)
         filled = {}
         for name, imputer in _named(estimator, other).items():
@@ -474,9 +475,7 @@ class ContributionDisplay(_RowsDisplay):
                 "reach it."
             )
         scores, entries = estimator.score_samples(X), estimator.score_features(X)
-        options = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
-        table = check_array(X, accept_sparse="csr", **options)
-        table = table.toarray() if issparse(table) else table
+        table = dense_rows(X)
         entries = np.maximum(entries.astype(np.float64), _LEAST_DRAWN)
         entries = np.ma.masked_array(entries, mask=np.isnan(table))
         likeliest_last = np.argsort(scores, kind="stable")

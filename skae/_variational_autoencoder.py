@@ -125,8 +125,8 @@ class VariationalAutoencoder(
         makes `fit` reproducible to the bit on the same machine with as many threads.
 
     verbose : int, default=0
-        1 prints a line at each evaluation; 2 or more also prints, of each run, the number of its
-        training rows, and at the end the step that is kept.
+        1 prints a line at each evaluation, and at the end whether a step or PCA is kept; 2 or more
+        also prints, of each run, the number of its training rows.
 
     Attributes
     ----------

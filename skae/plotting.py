@@ -422,8 +422,12 @@ class ComponentsDisplay:
         self.ax_, self.figure_ = axes_or_new(ax, type(self).__name__)
         for name, errors in self.errors.items():
             self.ax_.plot(self.n_components, errors, marker="o", label=name)
+        is_positive = min(np.min(errors) for errors in self.errors.values()) > 0
         self.ax_.set(
-            xlabel="number of components", ylabel="mean squared error", xscale="log", yscale="log"
+            xlabel="number of components",
+            ylabel="mean squared error",
+            xscale="log",
+            yscale="log" if is_positive else "linear",
         )
         self.ax_.set_xticks(self.n_components, labels=map(str, self.n_components))
         self.ax_.set_xticks([], minor=True)

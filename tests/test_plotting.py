@@ -128,6 +128,7 @@ def test_rows_without_variation_are_drawn(shape):
     contributions = np.zeros((2, 64))
     options = {"labels": ["a", "b"], "feature_names": list(map(str, range(64)))}
     ContributionDisplay(rows, contributions, np.zeros(2), **options, image_shape=shape).plot()
+    ComponentsDisplay([1, 2], {"same": np.zeros(2)}).plot()
 
 
 @pytest.mark.slow
