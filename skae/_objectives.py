@@ -93,7 +93,7 @@ class Reconstruction:
     def described(self, error, unit=None):
         """Say what an error is; with the unit, also as a share of the variance."""
         text = f"MSE {error:.4g}"
-        return text if unit is None else f"{text} (R² {1 - error / unit:.4f})"
+        return f"{text} (R² {1 - error / unit:.4f})" if unit else text
 
     def row_errors(self, network, table):
         """Mean squared error of each row of a table, in the units of X."""
