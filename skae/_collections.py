@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from . import _sklearn
+from ._inputs import with_nan
 
 
 def is_collection(X):
@@ -16,7 +17,8 @@ def is_collection(X):
 
 
 def with_whole_rows(X):
-    """Return a collection whose partitions have all columns."""
+    """Return a collection whose partitions have all columns, which must not be dates."""
+    with_nan(X._meta)
     if X.ndim != 2:
         raise ValueError(f"Expected 2D array, got a Dask collection of {X.ndim} dimensions.")
     if hasattr(X, "rechunk") and len(X.chunks[1]) > 1:

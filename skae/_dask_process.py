@@ -44,7 +44,8 @@ def main(folder):
     not_for_users = (DeprecationWarning, FutureWarning)
     warned = [(str(w.message), w.category) for w in caught]
     warned = [pair for pair in warned if not issubclass(pair[1], not_for_users)]
-    result = Result(state if is_new else None, warned, error, any(stopped))
+    # without an error the state is that before where the rows of a stream taught nothing
+    result = Result(state if is_new or error is None else None, warned, error, any(stopped))
     path = folder / RESULT
     path.with_suffix(".part").write_bytes(pickle.dumps(result))
     path.with_suffix(".part").rename(path)

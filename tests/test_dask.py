@@ -362,6 +362,10 @@ def test_a_stream_of_collections_goes_on(client, table):
         ours.partial_fit(parts)
     assert ours.n_samples_seen_ == 4 * len(X)
     assert test_error(ours, X_test) < first
+    codes = ours.transform(X_test)
+    with pytest.warns(ConvergenceWarning, match="diverged"):
+        ours.set_params(learning_rate_init=1e12).partial_fit(parts)
+    np.testing.assert_array_equal(ours.transform(X_test), codes)
 
 
 @pytest.mark.slow
@@ -494,6 +498,15 @@ def test_a_task_fits_in_its_own_cluster_without_a_thread_to_spare(client, table)
     ours = client.submit(fit, pure=False).result(timeout=120)
     np.testing.assert_array_equal(ours.transform(X_test), expected.transform(X_test))
     assert not is_training()
+
+
+@pytest.mark.slow
+def test_training_does_not_import_from_the_working_directory(tmp_path, monkeypatch, digits):
+    monkeypatch.chdir(tmp_path)
+    Path("tensorflow.py").write_text("raise SystemExit('this is another module')")
+    with LocalCluster(n_workers=1, dashboard_address=":0") as cluster, Client(cluster):
+        ours = autoencoder(max_steps=5).fit(da.from_array(digits[0]))
+    assert ours.n_samples_seen_ == len(digits[0])
 
 
 @pytest.mark.slow

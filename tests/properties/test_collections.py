@@ -181,6 +181,15 @@ def test_wrong_columns_are_refused_when_the_result_is_asked_for(kind, method):
         call(chunks(rows(), 150))
 
 
+@pytest.mark.parametrize(("kind", "method"), EACH_METHOD)
+def test_dates_are_refused_when_the_result_is_asked_for(kind, method):
+    dates = frame(rows()).assign(c=np.datetime64("2020-01-01", "s"))
+    with pytest.raises(TypeError, match="dates"):
+        getattr(fitted(kind), method)(dd.from_pandas(dates, npartitions=2))
+    with pytest.raises(TypeError, match="dates"):
+        getattr(fitted(kind), method)(chunks(np.zeros((300, 6), "M8[s]"), 150))
+
+
 @pytest.mark.parametrize("kind", WITH_SCORE)
 def test_the_score_of_no_rows_is_refused_as_in_memory(kind):
     X = frame(rows())[:0]
@@ -227,3 +236,17 @@ def test_an_imputer_is_fitted_on_a_collection_as_on_its_rows(setting, collection
     assert vars(ours.autoencoder_).keys() == vars(theirs.autoencoder_).keys()
     with pytest.raises(ValueError, match=r"Found array with 0 sample\(s\)"):
         clone(imputer).fit(partitions(frame(rows())[:0]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("collection", ["several chunks of columns", "a frame of Float32"])
+@pytest.mark.parametrize("kind", METHODS)
+def test_without_a_client_a_collection_is_fitted_as_its_rows(kind, collection):
+    parts, X = COLLECTIONS[collection](rows())
+    with pytest.warns(UserWarning, match=r"no distributed\.Client"):
+        ours = kind(3, max_steps=2, random_state=0).fit(parts)
+    theirs = kind(3, max_steps=2, random_state=0).fit(X)
+    assert vars(ours).keys() == vars(theirs).keys()
+    for method in METHODS[kind]:
+        expected = getattr(theirs, method)(X)
+        np.testing.assert_allclose(getattr(ours, method)(X), expected, rtol=1e-9, atol=1e-9)
