@@ -71,10 +71,17 @@ def reserved(endpoint):
     ----------
     endpoint : str
         Host and port.
+
+    Raises
+    ------
+    OSError
+        If another program has got the port meanwhile, which it would share from now on.
     """
     import psutil  # comes with distributed
 
     host, _, port = endpoint.rpartition(":")
+    with socket.socket() as alone:
+        alone.bind(("", int(port)))
     kept = {info[4][0] for info in socket.getaddrinfo(host.strip("[]"), port)}
     cards = psutil.net_if_addrs() if hasattr(socket, "SO_REUSEPORT") else {}
     with ExitStack() as stack:

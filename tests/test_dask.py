@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import warnings
+from contextlib import suppress
 from copy import copy
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from distributed import Client, LocalCluster, wait
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from skae import AutoencoderImputer, AutoencoderTransformer, VariationalAutoencoder, _dask
+from skae._dask_process import reserved
 
 try:
     from sklearn import callback as sklearn_callback
@@ -188,6 +190,29 @@ def test_without_a_client_a_collection_is_computed_and_that_is_said(rows):
         ours.fit(blocks)
     theirs = AutoencoderTransformer(2, max_steps=5, random_state=0).fit(X)
     np.testing.assert_array_equal(ours.transform(X), theirs.transform(X))
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="ports cannot be shared here")
+def test_a_server_for_all_addresses_is_reached_at_one_of_them():
+    cards = psutil.net_if_addrs().values()
+    families = (socket.AF_INET, socket.AF_INET6)
+    addresses = [one.address for card in cards for one in card if one.family in families]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with reserved(f"127.0.0.1:{port}"), socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        server.bind(("", port))
+        server.listen(len(addresses))
+        server.settimeout(0.2)
+        reached = []
+        for address in addresses:
+            with suppress(OSError), socket.create_connection((address, port), timeout=0.2):
+                server.accept()[0].close()
+                reached.append(address)
+        with pytest.raises(OSError, match="in use"), reserved(f"127.0.0.1:{port}"):
+            pass
+    assert reached == ["127.0.0.1"]
 
 
 # ---- a cluster
