@@ -164,7 +164,7 @@ LocalOutlierFactor = substitute(
     neighbors.LocalOutlierFactor,
     OutlierDetector,
     translate=_contamination,
-    same={"novelty": (True,), "n_neighbors": (1, 2, 5)},
+    same={"novelty": (True,), "n_neighbors": (1, 2, 3, 5)},
 )
 StandardScaler = substitute(
     preprocessing.StandardScaler,

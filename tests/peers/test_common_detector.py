@@ -1,0 +1,21 @@
+"""scikit-learn's tests of all estimators, with OutlierDetector in many settings."""
+
+from skae import OutlierDetector
+
+from .loading import QUICK, in_place_of_all, peer_tests
+
+_ESTIMATORS = [
+    OutlierDetector(**QUICK),
+    OutlierDetector(**QUICK, validation_fraction=0, n_draws=2),
+    OutlierDetector(**QUICK, validation_fraction=0, bounds=None),
+    OutlierDetector(**QUICK, validation_fraction=0, bounds=(-100, 100)),
+    OutlierDetector(**QUICK, validation_fraction=0, alpha=0),
+    OutlierDetector(**QUICK, validation_fraction=0, learning_rate_init=1e-3),
+    OutlierDetector(**QUICK, validation_fraction=0, batch_size=64),
+    OutlierDetector(**QUICK, validation_fraction=0),
+    OutlierDetector(**QUICK, validation_fraction=0, max_iter=1),
+    OutlierDetector(**QUICK, validation_fraction=0, noise_variance="feature"),
+    OutlierDetector(**QUICK, validation_fraction=0, contamination=0.2),
+]
+
+globals().update(peer_tests("tests/test_common.py", in_place_of_all(_ESTIMATORS)))

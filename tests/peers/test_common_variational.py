@@ -1,0 +1,21 @@
+"""scikit-learn's tests of all estimators, with VariationalAutoencoder in many settings."""
+
+from skae import VariationalAutoencoder
+
+from .loading import QUICK, in_place_of_all, peer_tests
+
+_ESTIMATORS = [
+    VariationalAutoencoder(**QUICK),
+    VariationalAutoencoder(**QUICK, validation_fraction=0, n_draws=2),
+    VariationalAutoencoder(**QUICK, validation_fraction=0, bounds=None),
+    VariationalAutoencoder(**QUICK, validation_fraction=0, bounds=(-100, 100)),
+    VariationalAutoencoder(**QUICK, validation_fraction=0, learning_rate="cosine"),
+    VariationalAutoencoder(**QUICK, validation_fraction=0, warm_start=True),
+    VariationalAutoencoder(**QUICK, validation_fraction=0, alpha=0),
+    VariationalAutoencoder(**QUICK, validation_fraction=0),
+    VariationalAutoencoder(**QUICK, validation_fraction=0, noise_variance="feature"),
+    VariationalAutoencoder(**QUICK, validation_fraction=0, contamination=0.1),
+    VariationalAutoencoder(**QUICK, validation_fraction=0, beta=0.5),
+]
+
+globals().update(peer_tests("tests/test_common.py", in_place_of_all(_ESTIMATORS)))
