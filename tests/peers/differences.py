@@ -40,6 +40,7 @@ _PCA = {
     "explained_variance_": _SPECTRUM,
     "explained_variance_ratio_": _SPECTRUM,
     "singular_values_": _SPECTRUM,
+    "noise_variance_": _MODEL,
     "get_covariance": _MODEL,
     "get_precision": _MODEL,
 }

@@ -10,7 +10,6 @@ _ESTIMATORS = [
     AutoencoderTransformer(**QUICK, bounds=None),
     AutoencoderTransformer(**QUICK, bounds=(-100, 100)),
     AutoencoderTransformer(**QUICK, learning_rate="cosine"),
-    AutoencoderTransformer(**QUICK, warm_start=True),
     AutoencoderTransformer(**QUICK, early_stopping=True),
     AutoencoderTransformer(**QUICK, validation_fraction=0),
     AutoencoderTransformer(**QUICK, validation_fraction=0, noise=0.3, corruption="masking"),

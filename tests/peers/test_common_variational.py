@@ -10,7 +10,6 @@ _ESTIMATORS = [
     VariationalAutoencoder(**QUICK, validation_fraction=0, bounds=None),
     VariationalAutoencoder(**QUICK, validation_fraction=0, bounds=(-100, 100)),
     VariationalAutoencoder(**QUICK, validation_fraction=0, learning_rate="cosine"),
-    VariationalAutoencoder(**QUICK, validation_fraction=0, warm_start=True),
     VariationalAutoencoder(**QUICK, validation_fraction=0, alpha=0),
     VariationalAutoencoder(**QUICK, validation_fraction=0),
     VariationalAutoencoder(**QUICK, validation_fraction=0, noise_variance="feature"),
