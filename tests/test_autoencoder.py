@@ -144,9 +144,11 @@ def test_where_pca_wins_the_result_is_pca(whiten, dtype, container, n_samples):
     new = 2 * gaussian_rows(50, dtype=dtype)
     codes = pca.transform(new.astype(np.float64))
     np.testing.assert_allclose(ae.transform(new), codes, rtol=1e-5, atol=1e-5)
-    rows = pca.inverse_transform(codes)
+    rows = np.clip(pca.inverse_transform(codes), -30, 30)
     np.testing.assert_allclose(ae.reconstruct(new), rows, rtol=1e-5, atol=1e-5)
-    assert ae.score(X) == pytest.approx(pca.explained_variance_ratio_.sum(), rel=1e-5)
+    kept = np.clip(pca.inverse_transform(pca.transform(X.astype(np.float64))), -30, 30)
+    share = 1 - np.square(kept - X).sum() / np.square(X - X.mean(axis=0)).sum()
+    assert ae.score(X) == pytest.approx(share, rel=1e-5)
 
 
 def test_where_pca_is_exact_nothing_is_trained():
@@ -718,7 +720,7 @@ def test_unfitted_use_is_refused(method):
 
 def test_layers_that_no_memory_holds_are_named():
     ae = AutoencoderTransformer(2, hidden_layer_sizes=10**13)
-    with pytest.raises(MemoryError, match=r"shape \(6, 10000000000000\)"):
+    with pytest.raises(ValueError, match=r"hidden_layer_sizes .* got 10000000000000"):
         ae.fit(gaussian_rows())
     assert not hasattr(ae, "encoder_")
 
