@@ -91,8 +91,9 @@ class AutoencoderTransformer(
     whiten : bool, default=True
         Give the code its canonical form: over the training rows, zero mean, unit variance and no
         correlation, ordered by how much of the output they carry through the linear path, with
-        PCA's signs. The reconstruction does not depend on it. If False and ``init="pca"``, the code
-        is in the units of X, as PCA's.
+        PCA's signs. Directions with less than 1e-10 of the largest variance keep their scale,
+        where PCA scales them to unit variance, too. The reconstruction does not depend on `whiten`.
+        If False and ``init="pca"``, the code is in the units of X, as PCA's.
 
     code_activation : {"identity", "relu", "tanh", ...}, default="identity"
         Activation of the code, for a plain stack.
