@@ -14,12 +14,7 @@ import pytest
 from sklearn import decomposition, ensemble, impute, neighbors, preprocessing
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 
-from skae import (
-    AutoencoderImputer,
-    AutoencoderTransformer,
-    OutlierDetector,
-    VariationalAutoencoder,
-)
+from skae import AutoencoderImputer, AutoencoderTransformer, OutlierDetector
 
 from .differences import DIFFERENCES
 
@@ -58,10 +53,10 @@ class Substitute:
         reason = DIFFERENCES.get(type(self).__name__, {}).get(name)
         if reason is not None:
             pytest.skip(f"{name}: {reason}")
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return super().__getattribute__(name)  # raises again the error that a property raised
 
 
-def substitute(peer, ours, *, translate=None, same=None, **settings):
+def substitute(peer, ours, *, translate=None, understood=(), same=None, **settings):
     """Return a subclass of one of skae's estimators that is constructed as scikit-learn's.
 
     Parameters
@@ -72,6 +67,8 @@ def substitute(peer, ours, *, translate=None, same=None, **settings):
         skae's class.
     translate : callable or None
         Returns skae's parameters for those of scikit-learn's class and training rows.
+    understood : tuple of str
+        Parameters that only scikit-learn's class has, and that `translate` uses.
     same : dict or None
         Values of parameters that ask for what skae does in any case.
     settings : dict
@@ -93,7 +90,7 @@ def substitute(peer, ours, *, translate=None, same=None, **settings):
         "__init__": __init__,
         "__module__": __name__,
         "place": f"{peer.__module__.rpartition('.')[0]}.{peer.__name__}",
-        "_understood": parameters.keys() & signature.parameters.keys(),
+        "_understood": (parameters.keys() & signature.parameters.keys()).union(understood),
         "_same": same or {},
         "_translate": staticmethod(translate or (lambda asked, X: {})),
     }
@@ -132,10 +129,11 @@ KEPT = {"hidden_layer_sizes": (), "max_steps": 1}
 TRAINED = {"hidden_layer_sizes": (4,), "max_steps": 3, "validation_fraction": 0}
 QUICK = {"hidden_layer_sizes": (), "max_steps": 1, "validation_fraction": 0}
 
-_PCA_AS_OURS = {"svd_solver": ("full", "covariance_eigh"), "copy": (False,)}
-PCA = substitute(decomposition.PCA, AutoencoderTransformer, translate=_all_axes, same=_PCA_AS_OURS)
-ProbabilisticPCA = substitute(
-    decomposition.PCA, VariationalAutoencoder, translate=_all_axes, same=_PCA_AS_OURS
+PCA = substitute(
+    decomposition.PCA,
+    AutoencoderTransformer,
+    translate=_all_axes,
+    same={"svd_solver": ("full", "covariance_eigh"), "copy": (False,)},
 )
 
 
@@ -152,7 +150,11 @@ class IncrementalPCA(
 SimpleImputer = substitute(impute.SimpleImputer, AutoencoderImputer)
 KNNImputer = substitute(impute.KNNImputer, AutoencoderImputer)
 IterativeImputer = substitute(
-    impute.IterativeImputer, AutoencoderImputer, translate=_bounds, same={"tol": (0.1, 1e-2, 0)}
+    impute.IterativeImputer,
+    AutoencoderImputer,
+    translate=_bounds,
+    understood=("min_value", "max_value"),
+    same={"tol": (0.1, 1e-2, 0)},
 )
 IsolationForest = substitute(
     ensemble.IsolationForest,
