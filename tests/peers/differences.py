@@ -11,6 +11,8 @@ SINCE = {
     "test_feature_union_array_api_support_tag": "1.9",
     "test_feature_union_duplicate_column_names": "1.9",
 }
+# Tests that newer versions lack, and the first of these.
+UNTIL = {"test_column_transformer_error_with_duplicated_columns": "1.9"}
 
 _SPECTRUM = "a trained code has no spectrum"
 _MODEL = "the autoencoder has no likelihood: VariationalAutoencoder has"
@@ -144,6 +146,7 @@ DIFFERENCES = {
         "test_empty_selection_pandas_output": _CODES,
         "test_column_transformer_remainder_passthrough_naming_consistency": _CODES,
         "test_column_transformer_column_renaming": _CODES,
+        "test_column_transformer_error_with_duplicated_columns": _CODES,
     },
     "test_pipeline": {
         "test_feature_union_passthrough_get_feature_names_out_false_errors": _CODES,

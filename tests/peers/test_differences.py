@@ -9,7 +9,7 @@ import sklearn
 from sklearn.utils.fixes import parse_version
 
 from . import substitutes
-from .differences import DIFFERENCES, SINCE
+from .differences import DIFFERENCES, SINCE, UNTIL
 
 pytestmark = pytest.mark.slow
 
@@ -34,6 +34,8 @@ def test_scikit_learn_has_the_member_and_skae_does_not(substitute, member):
 @pytest.mark.parametrize(("module", "pattern"), _TESTS)
 def test_scikit_learn_has_the_test(module, pattern):
     name = pattern.partition("[")[0]
-    if parse_version(sklearn.__version__) < parse_version(SINCE.get(name, "0")):
-        pytest.skip("scikit-learn is too old")
+    version = parse_version(sklearn.__version__)
+    is_too_old = version < parse_version(SINCE.get(name, "0"))
+    if is_too_old or (name in UNTIL and version >= parse_version(UNTIL[name])):
+        pytest.skip("this version of scikit-learn does not have the test")
     assert hasattr(importlib.import_module(f"{__package__}.{module}"), name)
