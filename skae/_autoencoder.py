@@ -433,10 +433,11 @@ class AutoencoderTransformer(
         The first call on a new estimator starts it at the PCA of its batch; after `fit`, the stream
         goes on from the fitted network. As long as the rows are few, they do not determine where
         training starts: they are kept in the estimator, and the next call starts again at the PCA
-        of all of them, as if they came together. That ends with `batch_size` rows that are not all
-        equal, or with ``8 * (n_components_ + 1)`` distinct rows if all columns vary. Rows with
-        missing values count in part, and a whole batch of equal rows is kept as one row. No rows
-        are held out: each batch judges the network before it trains it, and `validation_curve_`
+        of all of them, as if they came together. That ends with ``8 * (n_components_ + 1)``
+        distinct rows if all columns vary, or, from `batch_size` rows on, with
+        ``2 * (n_components_ + 1)`` distinct rows. Rows with missing values count in part. From
+        `batch_size` rows on, only distinct rows are kept, at most `batch_size` of them. No rows are
+        held out: each batch judges the network before it trains it, and `validation_curve_`
         records that. The canonical code is that of all rows seen, each encoded by the network of
         its time; after the start it is only made white again, with as little rotation as possible.
         Automatic bounds move out to rows that exceed them. A batch on which training diverges is

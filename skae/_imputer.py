@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn import config_context
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _sklearn
@@ -294,7 +295,7 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         params = {name: getattr(self, name) for name in _SHARED}
         has_value = ~self._is_empty_
         if not has_value.all():
-            if isinstance(self.bounds, tuple | list):  # of all columns
+            if not (self.bounds is None or isinstance(self.bounds, str)):  # of all columns
                 params["bounds"] = tuple(given_bounds(self.bounds, Table(X))[:, has_value])
             X = np.compress(has_value, X, axis=1)
             if given["X_val"] is not None:
@@ -377,7 +378,8 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
             has_missing(X, type(self).__name__)
             return X, np.isnan(X)
         _check_finite(value)
-        rows = validate_data(self, X, dtype=dtype, reset=reset)
+        with config_context(assume_finite=False):
+            rows = validate_data(self, X, dtype=dtype, reset=reset)
         return rows, _equal_after_rounding(rows, value, getattr(X, "dtype", None))
 
 

@@ -96,6 +96,25 @@ def with_inputs(encoder, matrix):
     return encoder
 
 
+def rounded_inwards(bounds, dtype):
+    """Return bounds in a float type in which rows within them are within the given ones too.
+
+    Bounds beyond the type become infinite.
+
+    Parameters
+    ----------
+    bounds : ndarray of shape (2, n_features)
+        Lower and upper bounds.
+    dtype : dtype
+        Float type of the rows.
+    """
+    with np.errstate(over="ignore"):
+        rounded = bounds.astype(dtype, copy=False)
+    is_outside = np.stack([rounded[0] < bounds[0], rounded[1] > bounds[1]]) & np.isfinite(rounded)
+    inwards = np.nextafter(rounded, np.array([[np.inf], [-np.inf]], dtype=dtype))
+    return np.where(is_outside, inwards, rounded) if is_outside.any() else rounded
+
+
 def squared_norms(rows, missing=None):
     """Sum of the squares of each row, in double precision.
 
@@ -146,8 +165,7 @@ class Autoencoder(NamedTuple):
     def astype(self, dtype):
         """Return the same network in another float type; arrays of that type are shared."""
         offset = self.offset.astype(dtype, copy=False)
-        with np.errstate(over="ignore"):  # of bounds that are too far to matter
-            bounds = self.bounds.astype(dtype, copy=False)
+        bounds = rounded_inwards(self.bounds, dtype)
         return self.with_params_in(dtype)._replace(offset=offset, bounds=bounds)
 
     def with_params_in(self, dtype):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import check_consistent_length
 
 # More validation rows than these would take time and tell nothing more.
 _MOST_HELD_OUT = 2**16
@@ -223,7 +223,12 @@ def group_numbers(groups, X):
     if isinstance(groups, list | tuple):  # whose values may be tuples
         groups = np.fromiter(groups, dtype=object, count=len(groups))
     is_masked = np.ma.is_masked(groups)
-    groups = column_or_1d(np.asarray(groups), warn=True)
+    groups = np.asarray(groups)
+    if groups.shape != (len(groups),) and groups.shape != (len(groups), 1):
+        raise ValueError(
+            f"groups must have one value for each row, got an array of shape {groups.shape}."
+        )
+    groups = groups.ravel()
     if groups.dtype.kind not in "biufcmMUS":
         return _numbers_of_objects(groups.tolist())
     if is_masked or (groups != groups).any():  # NaN and NaT

@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.utils.extmath import svd_flip
 
 from ._incomplete import Filling, choose_effort, fit_filling, probabilistic_pca
-from ._network import FLAT, Autoencoder
+from ._network import FLAT, Autoencoder, rounded_inwards
 
 # Up to here the covariance and its eigenvectors cost less than a few passes of training.
 _MAX_COVARIANCE_FEATURES = 1500
@@ -411,10 +411,10 @@ def given_bounds(bounds, table):
         raise ValueError(f"bounds must be 'auto', None or a pair (low, high), got {bounds!r}.")
     try:
         with np.errstate(over="ignore"):
-            low, high = (
-                _rounded_inwards(side, inward, table)
-                for side, inward in zip(pair, (np.inf, -np.inf), strict=True)
-            )
+            exact = [
+                np.full(table.n_features, none if side is None else side, dtype=np.float64)
+                for side, none in zip(pair, (-np.inf, np.inf), strict=True)
+            ]
     except (TypeError, ValueError):
         raise ValueError(
             "Each side of bounds must be None, a number or an array of shape "
@@ -422,20 +422,10 @@ def given_bounds(bounds, table):
         ) from None
     except OverflowError:
         raise ValueError("bounds are too large for a float: set None for a side.") from None
+    low, high = rounded = rounded_inwards(np.stack(exact), table.dtype)
     if not (low < high).all():
         raise ValueError(f"bounds must have low < high for each feature, got {bounds!r}.")
-    return np.stack([low, high])
-
-
-def _rounded_inwards(side, inward, table):
-    """Return one side of given bounds for each feature, in the type of a table.
-
-    `inward` is infinity with the sign of the direction from this side to the other.
-    """
-    exact = np.full(table.n_features, -inward if side is None else side, dtype=np.float64)
-    rounded = exact.astype(table.dtype)
-    is_outside = np.isfinite(rounded) & (rounded < exact if inward > 0 else rounded > exact)
-    return np.where(is_outside, np.nextafter(rounded, rounded.dtype.type(inward)), rounded)
+    return rounded
 
 
 def principal_components(table, n_components, seed):

@@ -10,8 +10,8 @@ from ._canonical import code_sums, moments
 _ATTRIBUTES = ("n_samples_seen_", "n_steps_", "n_iter_", "mean_", "loss_curve_")
 _ATTRIBUTES += ("validation_curve_", "_n_observed_", "_kept_rows_")
 # The start of a stream is determined by this number of distinct rows for each dimension of the
-# code and for the mean, if all columns vary, or by a batch of rows that are not all equal.
-_ROWS_PER_DIMENSION = 8
+# code and for the mean, if all columns vary; by fewer if the rows are a whole batch.
+_ROWS_PER_DIMENSION, _ROWS_OF_A_BATCH_PER_DIMENSION = 8, 2
 
 
 class Stream(NamedTuple):
@@ -157,9 +157,9 @@ class Stream(NamedTuple):
 def rows_to_keep(table, n_components, batch_size):
     """Return the rows of a table from which a stream must start again, or None.
 
-    As long as the rows of a stream are few or all equal, they do not determine the scale, the
-    bounds, PCA and the noise at which training starts. Nor do a few rows in which a column is
-    constant.
+    As long as the distinct rows of a stream are few, they do not determine the scale, the bounds,
+    PCA and the noise at which training starts. Nor do a few rows in which a column is constant. A
+    row with missing values counts in part.
 
     Parameters
     ----------
@@ -168,21 +168,43 @@ def rows_to_keep(table, n_components, batch_size):
     n_components : int
         Size of the code.
     batch_size : int
-        As many rows determine the start if they are not all equal.
+        From this number of rows on, fewer distinct rows determine the start, and columns may be
+        constant.
 
     Returns
     -------
     rows : ndarray of shape (n_kept, n_features) or None
-        Fewer than `batch_size`. As many equal rows are kept as one.
+        All rows if they are fewer than `batch_size`; else the distinct rows that have a value, at
+        most `batch_size` of them.
     """
+    distinct = _distinct_rows(table, batch_size)
+    n_observed = np.isfinite(distinct).sum() / table.n_features
     if table.n_rows >= batch_size:
-        return equal_row(table)
+        is_enough = n_observed >= _ROWS_OF_A_BATCH_PER_DIMENSION * (n_components + 1)
+        return None if is_enough else distinct
     least, most = table.extremes()
-    rows = table.collect(slice(None))
-    n_distinct = len(np.unique(np.nan_to_num(rows), axis=0)) * table.seen_share()
-    if (most > least).all() and n_distinct >= _ROWS_PER_DIMENSION * (n_components + 1):
-        return None
-    return np.array(rows)
+    is_enough = n_observed >= _ROWS_PER_DIMENSION * (n_components + 1)
+    return None if is_enough and (most > least).all() else np.array(table.collect(slice(None)))
+
+
+def _distinct_rows(table, n_most):
+    """Return distinct rows that have a value, of all workers, at most `n_most` of them."""
+
+    def add(rows):
+        for row in rows[~np.isnan(rows).all(axis=1)] + 0.0:  # which makes a negative zero positive
+            if len(found) == n_most:
+                return
+            found.setdefault(row.tobytes(), row)
+
+    found: dict[bytes, np.ndarray] = {}
+    for block in table.blocks():
+        add(block)
+        if len(found) == n_most:
+            break
+    parts, found = table.workers.all_gather_object(list(found.values())), {}
+    for rows in filter(None, parts):
+        add(np.array(rows))
+    return np.array(list(found.values()), table.dtype).reshape(len(found), table.n_features)
 
 
 def equal_row(table):

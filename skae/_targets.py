@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
+from sklearn import config_context
 from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import Ridge
 from sklearn.utils import check_array, check_consistent_length, column_or_1d, gen_batches
@@ -150,7 +151,8 @@ class Target(NamedTuple):
 def _as_numbers(y, name):
     """Return numbers as a checked table of float64, NaN where there is none."""
     y = y.reshape(len(y), -1) if y.ndim == 1 else y
-    return check_array(y, dtype=np.float64, ensure_all_finite="allow-nan", input_name=name)
+    with config_context(assume_finite=False):
+        return check_array(y, dtype=np.float64, ensure_all_finite="allow-nan", input_name=name)
 
 
 def _has_label(y):

@@ -5,6 +5,7 @@ from functools import partial
 
 import joblib
 import numpy as np
+from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import assert_all_finite, check_random_state
 
@@ -138,13 +139,17 @@ class TrainingMixin:
         vars(fitted).update(columns)
         with _sklearn.refusals_of("X_val"):
             validation, _ = fitted._table(X_val, reset=False)
+            self._check_rows(validation, columns)
             if validation.dtype != table.dtype:
                 with np.errstate(over="ignore"):
                     validation = validation._replace(X=validation.X.astype(table.dtype))
-                assert_all_finite(validation.X, allow_nan=True)
+                with config_context(assume_finite=False):
+                    assert_all_finite(validation.X, allow_nan=True)
         if target is not None:
             validation = validation._replace(y=target.of_validation(y_val, validation).y)
-        table.workers.check_agreement({"the hash of X_val and y_val": joblib.hash((X_val, y_val))})
+        if table.workers.n_workers > 1:
+            given = joblib.hash((validation.X, validation.y))
+            table.workers.check_agreement({"the hash of X_val and y_val": given})
         return validation
 
     def _splits(self, table, validation, groups, seed, against_pca):
@@ -287,6 +292,9 @@ class TrainingMixin:
             return table.in_shards(workers), columns
         return table._replace(workers=workers), columns
 
+    def _check_rows(self, table, columns):
+        """Refuse rows that the network cannot be trained on or judged by; here, none."""
+
     def _agree(self, table, columns):
         """Return the seed of all workers that train together.
 
@@ -321,6 +329,7 @@ class TrainingMixin:
         if fitted:
             check_same_network(self)
         table, columns = self._table(X, reset=not fitted)
+        self._check_rows(table, columns)
         seed = self._agree(table, columns)
         architecture = self._architecture()
         if fitted:

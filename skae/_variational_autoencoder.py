@@ -322,16 +322,19 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         if fitted and self.likelihood == "gaussian":
             kind = "feature" if np.ndim(self.noise_variance_) else "scalar"
             check_same("noise_variance", self.noise_variance, kind)
-        if self.likelihood == "bernoulli":
-            least, most = table.extremes()
-            for column in np.flatnonzero((least < 0) | (most > 1))[:1]:
-                (label,) = _sklearn.column_labels([column], columns.get("feature_names_in_"))
-                raise ValueError(
-                    "likelihood='bernoulli' needs X in [0, 1], and column "
-                    f"{label!r} goes from {least[column]:g} to {most[column]:g}: scale it, or set "
-                    "likelihood='gaussian'."
-                )
         return table, columns, seed, architecture
+
+    def _check_rows(self, table, columns):
+        if self.likelihood != "bernoulli":
+            return
+        least, most = table.extremes()
+        for column in np.flatnonzero((least < 0) | (most > 1))[:1]:
+            (label,) = _sklearn.column_labels([column], columns.get("feature_names_in_"))
+            raise ValueError(
+                "likelihood='bernoulli' needs X in [0, 1], and column "
+                f"{label!r} goes from {least[column]:g} to {most[column]:g}: scale it, or set "
+                "likelihood='gaussian'."
+            )
 
     def _architecture(self):
         return super()._architecture()._replace(likelihood=self.likelihood)

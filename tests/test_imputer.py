@@ -147,10 +147,12 @@ def test_a_value_in_a_dropped_column_changes_no_other_column(dropping, seed, val
     np.testing.assert_array_equal(kept, dropping.transform(X))
 
 
-def test_bounds_of_each_column_belong_to_the_columns_that_are_kept(gaps):
+@pytest.mark.parametrize("container", [tuple, np.array])
+def test_bounds_of_each_column_belong_to_the_columns_that_are_kept(gaps, container):
     X, high = gaps[0].copy(), np.linspace(0.1, 1, 10)
     X[:, 3] = np.nan
-    params = QUICK | {"validation_fraction": 0, "bounds": (None, high)}
+    bounds = container([np.full(10, -9.0), high])
+    params = QUICK | {"validation_fraction": 0, "bounds": bounds}
     with pytest.warns(UserWarning, match="no value"):
         imputer = AutoencoderImputer(**params).fit(X)
     np.testing.assert_array_equal(imputer.autoencoder_.bounds_[1], np.delete(high, 3))

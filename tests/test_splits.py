@@ -171,7 +171,9 @@ def test_groups_that_do_not_fit_the_rows_are_an_error():
     X = np.zeros((5, 2))
     with pytest.raises(ValueError, match=r"inconsistent numbers of samples: \[5, 4\]"):
         group_numbers(NAMES[:4], X)
-    with pytest.raises(ValueError, match="1d array"):
+    with pytest.raises(
+        ValueError, match=r"groups must have one value for each row, got an array of shape \(5, 2\)"
+    ):
         group_numbers(np.zeros((5, 2)), X)
     with pytest.raises(TypeError, match="groups must have hashable values"):
         group_numbers([[1], [2], [1], [2], [1]], X)

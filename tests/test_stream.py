@@ -79,12 +79,14 @@ def test_rows_are_kept_until_they_determine_the_start():
     X[:40, 2] = 5  # a constant column that varies later
     assert len(quick().partial_fit(X[:40])._kept_rows_) == 40
     assert quick().partial_fit(X[:60])._kept_rows_ is None
-    # of a table with few distinct rows, a batch is enough; of equal rows none is
-    X = (X > 3)[:, :1].astype(np.float64)
+    # of a table with few distinct rows, a batch is enough; of one or two kinds of rows none is
+    X = (X > 3)[:, :3].astype(np.float64)
     assert quick(n_components=1).partial_fit(X[:256])._kept_rows_ is None
-    estimator = quick(n_components=1).partial_fit(np.ones((300, 1)))
+    estimator = quick(n_components=1).partial_fit(np.ones((300, 3)))
     assert len(estimator._kept_rows_) == 1
-    assert estimator.partial_fit(np.ones((300, 1))).n_samples_seen_ == 600
+    estimator.partial_fit(np.vstack([np.ones((299, 3)), np.zeros((1, 3))]))
+    assert estimator.n_samples_seen_ == 600
+    assert len(estimator._kept_rows_) == 2
 
 
 @pytest.mark.parametrize("containers", [(csr_array, np.asarray), (np.asarray, csr_array)])
@@ -163,5 +165,7 @@ def test_a_stream_recovers_from_any_beginning(kind, unit):
     rows = curved_rows(64, seed=2)
     beginnings = [rows[:n] for n in (1, 2, 3, 4, 5, 8, 12, 20, 31, 32, 64)]
     beginnings += [np.repeat(rows[:1], n, axis=0) for n in (20, 300)]
+    beginnings += [np.repeat(rows[:2], counts, axis=0) for counts in ([255, 1], [128, 128])]
+    beginnings += [np.vstack([rows[:3], np.full((253, rows.shape[1]), np.nan)])]
     for head in beginnings:
         assert recovery(kind, unit, head) > full - 0.05 * abs(full), len(head)

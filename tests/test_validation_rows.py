@@ -88,7 +88,10 @@ def test_the_container_of_the_given_rows_does_not_matter(estimator, tmp_path):
 def test_the_given_rows_may_have_missing_values_or_none(estimator):
     gaps = X_VAL.copy()
     gaps[::3, 1] = np.nan
-    assert np.isfinite(curve_of(fitted(estimator, X_val=gaps))).all()
+    curve = curve_of(fitted(estimator, X_val=gaps))
+    assert np.isfinite(curve).all()
+    masked = np.ma.masked_array(X_VAL, np.isnan(gaps))
+    np.testing.assert_array_equal(curve_of(fitted(estimator, X_val=masked)), curve)
     X_gaps = X.copy()
     X_gaps[::5, 2] = np.nan
     assert np.isfinite(curve_of(fitted(estimator, X_gaps, X_val=X_VAL))).all()
@@ -160,6 +163,28 @@ def test_what_is_given_must_fit_the_rows_and_each_other(estimator):
     frame = pd.DataFrame(X, columns=[f"pixel {i}" for i in range(8)])
     with pytest.raises(ValueError, match="feature names should match"):
         fitted(estimator, frame, X_val=frame[frame.columns[::-1]])
+
+
+@pytest.mark.parametrize("kind", [VariationalAutoencoder, OutlierDetector])
+def test_given_rows_outside_of_zero_and_one_are_refused_for_bernoulli(kind):
+    binary = (X > 3).astype(float)
+    estimator = kind(**COMMON, likelihood="bernoulli")
+    with pytest.raises(ValueError, match=r"X_val was refused: likelihood='bernoulli' needs X in"):
+        fitted(estimator, binary, X_val=X_VAL)
+
+
+def test_infinities_are_refused_also_under_assume_finite():
+    ae = AutoencoderTransformer(**COMMON, target_weight=1.0)
+    numbers, infinite = Y + 0.5, np.where(Y == 3, np.inf, Y)
+    with config_context(assume_finite=True):
+        with pytest.raises(ValueError, match="y contains infinity"):
+            ae.fit(X, infinite)
+        with pytest.raises(ValueError, match="y_val contains infinity"):
+            ae.fit(X, numbers, X_val=X_VAL, y_val=infinite[:100])
+        with pytest.raises(ValueError, match=r"X_val was refused: .*infinity"):
+            ae.fit(X.astype(np.float32), numbers, X_val=X_VAL * 1e300, y_val=numbers[:100])
+        with pytest.raises(ValueError, match="contains NaN"):
+            AutoencoderImputer(missing_values=-1).fit(np.where(X == 3, np.nan, X))
 
 
 def rows_of_patients(n_patients, seed):
