@@ -85,7 +85,7 @@ def free_ports(n):
         return [s.getsockname()[1] for s in sockets]
 
 
-def run_workers(program, folder, n=2, timeout=120):
+def run_workers(program, folder, n=2, timeout=300):
     """Run a program in n worker processes; return their exit codes and results."""
     addresses = [f"localhost:{port}" for port in free_ports(n)]
     script = folder / "worker.py"
