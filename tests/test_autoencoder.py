@@ -460,8 +460,7 @@ def test_partial_fit_goes_on_from_fit(digits):
 
 
 def test_partial_fit_moves_automatic_bounds_and_no_others():
-    X = np.zeros((256, 3))
-    X[::2] = 1
+    X = np.random.default_rng(0).integers(2, size=(256, 3)).astype(float)
     low_row = np.array([[-5.0, 0.5, 0.5]])
     ae = quick(1).partial_fit(X).partial_fit(low_row)
     np.testing.assert_array_equal(ae.bounds_, [[-5, 0, 0], [1, 1, 1]])
