@@ -10,7 +10,7 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.sparse import csr_array
+from scipy.sparse import csr_matrix
 from sklearn.base import clone
 
 from skae import (
@@ -76,7 +76,7 @@ COLLECTIONS = {
     "several chunks of columns": lambda X: (chunks(X, 100, (1, 3, 2)), X),
     "an empty chunk": lambda X: (chunks(X, (150, 0, 150)), X),
     "unknown sizes": lambda X: (with_unknown_sizes(chunks(X, 150)), X),
-    "sparse chunks": lambda X: (chunks(X, 150).map_blocks(csr_array), X),
+    "sparse chunks": lambda X: (chunks(X, 150).map_blocks(csr_matrix), X),
     "a frame": lambda X: (dd.from_pandas(frame(X), npartitions=3), frame(X)),
     "a frame with an empty partition": lambda X: (partitions(frame(X)), frame(X)),
 } | {
