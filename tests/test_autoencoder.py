@@ -134,7 +134,7 @@ def test_a_linear_autoencoder_ends_at_pcas_error(digits):
 @pytest.mark.parametrize("whiten", [True, False])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("container", [np.asarray, pytest.param(csr_array, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("n_samples", [80, 1500])
+@pytest.mark.parametrize("n_samples", [80, pytest.param(1500, marks=pytest.mark.slow)])
 def test_where_pca_wins_the_result_is_pca(whiten, dtype, container, n_samples):
     X = gaussian_rows(n_samples, dtype=dtype)
     ae = quick(3, whiten=whiten, bounds=(-30, 30)).fit(container(X))

@@ -248,6 +248,7 @@ def test_rows_that_are_all_equal_are_no_outliers():
     assert (detector.predict(X[:1] + 5) == -1).all()
 
 
+@pytest.mark.slow
 def test_a_value_that_most_rows_share_does_not_make_them_outliers():
     detector = OutlierDetector(2, contamination=0.3, **QUICK)
     labels = detector.fit_predict(with_copies(300, far=False))
