@@ -243,7 +243,7 @@ class AutoencoderTransformer(
     if values are missing in training, for sizes and steps that best restore entries which are
     hidden from it; otherwise made of the PCA that training starts from, of at most 64 components
     and half as many as training rows, with PCA's `noise_variance_`. The loss and the scores are
-    over what is there, scaled to all columns, and `reconstruct` gives complete rows. A column
+    over the observed values, scaled to all columns, and `reconstruct` gives complete rows. A column
     without any value counts as one of zeros, and a row without any as the mean. To fill gaps is
     :class:`AutoencoderImputer`'s work.
 

@@ -146,7 +146,7 @@ class Observer:
         """Hear that training goes on until the next evaluation."""
 
     def end(self, run, seconds_left):
-        """Hear that the held-out rows were evaluated; return True to end the run.
+        """Note that the validation rows were evaluated; return True to end the run.
 
         The seconds that the run will still take are None where they are not known yet.
         """

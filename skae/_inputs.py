@@ -9,7 +9,7 @@ from scipy.sparse import issparse
 from sklearn import config_context
 from sklearn.utils import assert_all_finite
 
-_DATES = (date, time, timedelta, np.datetime64, np.timedelta64)
+DATES = (date, time, timedelta, np.datetime64, np.timedelta64)
 
 
 def with_nan(X, missing_value=np.nan):
@@ -102,7 +102,7 @@ def _need_care(types):
 
 def _is_date(kind):
     """Whether a type is that of dates, times or durations."""
-    return issubclass(kind, _DATES) or kind.__name__ == "Period"
+    return issubclass(kind, DATES) or kind.__name__ == "Period"
 
 
 def _is_missing_value(kind):

@@ -108,8 +108,10 @@ def rounded_inwards(bounds, dtype):
     dtype : dtype
         Float type of the rows.
     """
+    if bounds.dtype == dtype:
+        return bounds
     with np.errstate(over="ignore", under="ignore"):
-        rounded = bounds.astype(dtype, copy=False)
+        rounded = bounds.astype(dtype)
         inwards = np.nextafter(rounded, np.array([[np.inf], [-np.inf]], dtype=dtype))
     is_outside = np.stack([rounded[0] < bounds[0], rounded[1] > bounds[1]]) & np.isfinite(rounded)
     return np.where(is_outside, inwards, rounded) if is_outside.any() else rounded

@@ -18,7 +18,7 @@ from ._variational import negative_log_likelihoods, posterior
 # Entries of held-out rows are hidden in so many parts, to judge how they are filled: all of them,
 # or the first ones of more numbers than this.
 _PARTS, _MAX_JUDGED, _JUDGE_SEED = 5, 2**18, 17
-# Random numbers for the rows of other workers are drawn for so many rows at a time.
+# Number of rows of other workers for which random numbers are drawn at a time.
 _MOST_DRAWN = 2**12
 
 

@@ -209,5 +209,8 @@ def _distinct_rows(table, n_most):
 
 def equal_row(table):
     """Return the row that all rows of a table are equal to, of shape (1, n_features), or None."""
+    if not table.is_incomplete:  # two rows that differ end the search
+        distinct = _distinct_rows(table, 2)
+        return distinct if len(distinct) == 1 else None
     least, most = table.extremes()
     return None if (most > least).any() else most[None].astype(table.dtype)

@@ -1,6 +1,5 @@
 """What the code should tell of y: labels or numbers, and the linear head that reads them."""
 
-from datetime import date, time, timedelta
 from decimal import Decimal
 from numbers import Number, Real
 from typing import Any, NamedTuple
@@ -12,9 +11,11 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import Ridge
 from sklearn.utils import check_array, check_consistent_length, column_or_1d, gen_batches
 
+from ._inputs import DATES
+
 # The head starts at a model of so many rows, at most.
 _MAX_ROWS = 20_000
-# So many indicators of classes are held at once.
+# Largest number of class indicators in memory at once.
 _MOST_INDICATORS = 2**22
 # A code that varies less than this, in the units of training, says nothing.
 _FLAT = 1e-6
@@ -234,9 +235,8 @@ def _is_missing(value):
 
 def _refuse_dates(y):
     """Raise an error if labels are dates, times or durations."""
-    dates = (date, time, timedelta, np.datetime64, np.timedelta64)
     labels = y.ravel() if y.dtype.kind == "O" else ()
-    if y.dtype.kind in "mM" or any(isinstance(label, dates) for label in labels):
+    if y.dtype.kind in "mM" or any(isinstance(label, DATES) for label in labels):
         raise ValueError(
             "y has dates, times or durations, which are neither numbers nor classes. Convert them "
             "to floats, or to integers or strings for classes, with -1 for unlabelled rows."

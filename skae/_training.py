@@ -329,8 +329,8 @@ class TrainingMixin:
         if fitted:
             check_same_network(self)
         table, columns = self._table(X, reset=not fitted)
-        self._check_rows(table, columns)
         seed = self._agree(table, columns)
+        self._check_rows(table, columns)
         architecture = self._architecture()
         if fitted:
             return table, columns, seed, architecture._replace(n_components=self.n_components_)

@@ -157,8 +157,8 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
     Densities are in the units of X: a likelihood can exceed one, and its logarithm be positive. Of
     columns that are whole numbers, or have many rows on one value, add noise of the width of a unit
     first, for otherwise the noise variance shrinks towards zero. Missing values are handled as in
-    :class:`AutoencoderTransformer`; a row's score is over what is there. The code of a row without
-    any value has the prior's mean and variance, zero and one, and the score of the row is zero.
+    :class:`AutoencoderTransformer`; a row's score is over its observed values. The code of a row
+    without any value has the prior's mean and variance, zero and one, and its score is zero.
 
     References
     ----------

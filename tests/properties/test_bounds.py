@@ -1,4 +1,4 @@
-"""Bounds hold in every output, whatever training has come to."""
+"""Bounds hold in every output, whether PCA or a network is kept."""
 
 import numpy as np
 import pytest
