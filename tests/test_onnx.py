@@ -185,6 +185,16 @@ assert not {"tensorflow", "keras"} & set(sys.modules)
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_training_that_goes_on_after_missing_values_is_not_exported(walled_rows, method):
+    ae = fit(np.where(walled_rows > 4, np.nan, walled_rows)).set_params(warm_start=True)
+    getattr(ae, method)(walled_rows)
+    for export in (lambda: to_onnx(ae, walled_rows[:1]), ae.to_keras):
+        with pytest.raises(ValueError, match="missing values, in this or an earlier call"):
+            export()
+    ae.set_params(warm_start=False).fit(walled_rows).to_keras()
+
+
 def test_what_would_not_be_filled_is_refused(walled_rows):
     X, gaps = walled_rows, np.where(walled_rows > 4, np.nan, walled_rows)
     ae = fit(gaps)
