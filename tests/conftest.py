@@ -3,6 +3,14 @@
 import os
 from pathlib import Path
 
+# pytest runs two processes, and each of them should use one of two cores: with two threads of BLAS
+# and TensorFlow in each process, the threads would wait for each other. The processes of pytest
+# inherit these variables, and those that tests start do as well. They are set here, for NumPy and
+# TensorFlow read them when they are loaded; test modules import TensorFlow without skae, which
+# would pass OMP_NUM_THREADS on to it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+
 import numpy as np
 import pytest
 from hypothesis import settings

@@ -13,7 +13,11 @@ import skae
 
 
 def run(program, **environment):
-    """Run a program in a process of its own; variables that are None are unset."""
+    """Run a program in a process of its own; variables that are None are unset.
+
+    OMP_NUM_THREADS alone says how many threads it has.
+    """
+    environment = {"TF_NUM_INTRAOP_THREADS": None} | environment
     environment = {k: v for k, v in (os.environ | environment).items() if v is not None}
     return subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True
