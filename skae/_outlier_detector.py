@@ -132,7 +132,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
     >>> rng = np.random.default_rng(0)
     >>> angle = rng.uniform(0, np.pi, size=1000)
     >>> X = np.column_stack([np.cos(angle), np.sin(angle)]) + rng.normal(scale=0.05, size=(1000, 2))
-    >>> detector = OutlierDetector(contamination=0.01, random_state=0).fit(X)
+    >>> detector = OutlierDetector(contamination=0.01, max_steps=400, random_state=0).fit(X)
     >>> detector.predict([[0.0, 1.0], [0.0, 0.5]])  # on the arc, and in the middle of it
     array([ 1, -1])
     """

@@ -130,7 +130,7 @@ class ReconstructionDisplay(_RowsDisplay):
     >>> from sklearn.datasets import load_digits
     >>> from skae import AutoencoderTransformer
     >>> from skae.plotting import ReconstructionDisplay
-    >>> X = load_digits().data[:300]
+    >>> X = load_digits().data
     >>> ae = AutoencoderTransformer(8, max_steps=20, random_state=0).fit(X)
     >>> display = ReconstructionDisplay.from_estimator(ae, X, image_shape=(8, 8))
     >>> display.axes_.shape
@@ -246,11 +246,11 @@ class ImputationDisplay(_RowsDisplay):
     --------
     >>> import matplotlib.pyplot as plt
     >>> import numpy as np
-    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.datasets import load_breast_cancer
     >>> from sklearn.preprocessing import scale
     >>> from skae import AutoencoderImputer
     >>> from skae.plotting import ImputationDisplay
-    >>> X = scale(load_wine().data)
+    >>> X = scale(load_breast_cancer().data)
     >>> X_missing = np.where(np.random.default_rng(0).random(X.shape) < 0.3, np.nan, X)
     >>> imputer = AutoencoderImputer(max_steps=20, random_state=0).fit(X_missing)
     >>> display = ImputationDisplay.from_estimator(imputer, X_missing, truth=X)
@@ -394,12 +394,12 @@ class ContributionDisplay(_RowsDisplay):
     Examples
     --------
     >>> import matplotlib.pyplot as plt
-    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.datasets import load_breast_cancer
     >>> from sklearn.preprocessing import StandardScaler
     >>> from skae import OutlierDetector
     >>> from skae.plotting import ContributionDisplay
     >>> X = StandardScaler().set_output(transform="pandas").fit_transform(
-    ...     load_wine(as_frame=True).data
+    ...     load_breast_cancer(as_frame=True).data
     ... )
     >>> detector = OutlierDetector(4, max_steps=20, random_state=0).fit(X)
     >>> display = ContributionDisplay.from_estimator(detector, X, n_rows=3)

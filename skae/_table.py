@@ -71,11 +71,11 @@ class Shard:
     --------
     Where there is no other worker, its rows are all.
 
-    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.datasets import load_digits
     >>> from skae import AutoencoderTransformer, Shard
-    >>> X, _ = load_iris(return_X_y=True)
+    >>> X, _ = load_digits(return_X_y=True)
     >>> AutoencoderTransformer(2, max_steps=20).fit(Shard(X)).n_samples_seen_
-    150
+    1797
     """
 
     X: Any

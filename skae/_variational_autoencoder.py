@@ -178,7 +178,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
     >>> X = load_digits().data
     >>> X += np.random.default_rng(0).uniform(size=X.shape)  # whole numbers have no density
     >>> train, test = X[:1500], X[1500:]
-    >>> vae = VariationalAutoencoder(8, random_state=0).fit(train)
+    >>> vae = VariationalAutoencoder(8, max_steps=400, random_state=0).fit(train)
     >>> bool(vae.score(test) > PCA(8).fit(train).score(test) + 10)
     True
     >>> vae.sample(3, random_state=0).shape

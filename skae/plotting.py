@@ -66,7 +66,7 @@ class LossCurveDisplay:
     >>> from sklearn.datasets import load_digits
     >>> from skae import AutoencoderTransformer
     >>> from skae.plotting import LossCurveDisplay
-    >>> X = load_digits().data[:300]
+    >>> X = load_digits().data
     >>> ae = AutoencoderTransformer(8, max_steps=20, random_state=0).fit(X)
     >>> display = LossCurveDisplay.from_estimator(ae)
     >>> display.ax_.get_xlabel()
@@ -201,8 +201,8 @@ class CodeDisplay:
     >>> from skae import AutoencoderTransformer
     >>> from skae.plotting import CodeDisplay
     >>> X, y = load_digits(return_X_y=True)
-    >>> ae = AutoencoderTransformer(2, max_steps=20, random_state=0).fit(X[:300])
-    >>> display = CodeDisplay.from_estimator(ae, X[:300], y[:300])
+    >>> ae = AutoencoderTransformer(2, max_steps=20, random_state=0).fit(X)
+    >>> display = CodeDisplay.from_estimator(ae, X, y)
     >>> len(display.ax_.collections)
     10
     >>> plt.close(display.figure_)
@@ -338,7 +338,7 @@ class ComponentsDisplay:
     >>> X = load_digits().data
     >>> estimators = [PCA(), AutoencoderTransformer(max_steps=20, random_state=0)]
     >>> display = ComponentsDisplay.from_estimator(
-    ...     estimators, X[:300], X[300:600], n_components=(2, 4)
+    ...     estimators, X[:1500], X[1500:], n_components=(2, 4)
     ... )
     >>> list(display.errors)
     ['PCA', 'AutoencoderTransformer']
