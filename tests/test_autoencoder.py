@@ -927,6 +927,7 @@ def test_import_loads_no_heavy_library():
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_an_unpickled_estimator_transforms_without_tensorflow(tmp_path):
     X = curved_rows()
     ae = quick().fit(X)

@@ -185,6 +185,7 @@ def test_an_archive_that_unpacks_to_more_than_memory_is_refused(tmp_path, monkey
     assert "unpack to 8.0e+06 bytes" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_mnist_that_is_not_there_says_what_to_do(tmp_path):
     result = run("--dataset", "mnist", SKAE_MNIST=str(tmp_path / "none.npz"))
     assert result.returncode == 2

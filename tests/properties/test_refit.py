@@ -88,7 +88,6 @@ PAIRS = [
 QUICK = [
     (AutoencoderTransformer, "stream of names", "gaps"),
     (AutoencoderTransformer, "gaps", "plain"),
-    (VariationalAutoencoder, "plain", "bernoulli"),
 ]
 
 
