@@ -48,7 +48,7 @@ def test_a_path_that_is_none_is_refused_by_name(path):
 def test_the_file_is_the_fitted_estimator_at_last(tmp_path, n_samples):
     """Also after several splits, and where there is nothing to train."""
     path = tmp_path / "ae.joblib"
-    ae = AutoencoderTransformer(8, max_steps=40, random_state=0)
+    ae = AutoencoderTransformer(8, max_steps=40, validation_fraction=0.4, random_state=0)
     ae.set_callbacks(Checkpoint(path)).fit(X[:n_samples])
     saved = joblib.load(path)
     np.testing.assert_array_equal(saved.transform(X), ae.transform(X))
@@ -61,7 +61,7 @@ def test_an_estimator_that_hands_over_no_fitted_state_is_not_saved(tmp_path):
 
 
 def test_parameters_of_any_name_are_saved(tmp_path):
-    ae = AutoencoderTransformer(2, max_steps=5, random_state=0).fit(X)
+    ae = AutoencoderTransformer(8, max_steps=5, random_state=0).fit(X)
     ae.my_callback_count_ = 3
     Checkpoint(tmp_path / "ae").on_fit_task_end(None, None, fitted_estimator=ae)
     assert joblib.load(tmp_path / "ae").my_callback_count_ == 3

@@ -43,7 +43,8 @@ def rows(request):
 
 @pytest.fixture(scope="module")
 def fitted(rows):
-    return AutoencoderTransformer(2, max_steps=20, random_state=0).fit(rows[0])
+    settings = {"max_steps": 20, "validation_fraction": 0, "random_state": 0}
+    return AutoencoderTransformer(2, **settings).fit(rows[0])
 
 
 def by_block(method, X):
@@ -82,7 +83,7 @@ def test_parallel_post_fit_transforms_in_blocks(rows, fitted, scheduler):
 
 def test_incremental_fits_block_by_block(rows):
     X, blocks = rows
-    params = {"n_components": 2, "random_state": 0}
+    params = {"n_components": 2, "hidden_layer_sizes": (), "random_state": 0}
     wrapped = Incremental(AutoencoderTransformer(**params), shuffle_blocks=False).fit(blocks)
     expected = AutoencoderTransformer(**params)
     for block in np.split(X, [100, 250]):
@@ -174,7 +175,8 @@ def test_a_collection_has_the_score_of_its_rows(rows, frames, fitted):
 
 def test_likelihoods_of_a_collection_are_lazy(rows):
     X, blocks = rows
-    vae = VariationalAutoencoder(2, max_steps=5, random_state=0).fit(X)
+    settings = {"max_steps": 5, "validation_fraction": 0, "random_state": 0}
+    vae = VariationalAutoencoder(2, **settings).fit(X)
     for method in ("score_samples", "score_features", "posterior_variance"):
         lazy = getattr(vae, method)(blocks)
         assert isinstance(lazy, da.Array)
@@ -185,10 +187,11 @@ def test_likelihoods_of_a_collection_are_lazy(rows):
 
 def test_without_a_client_a_collection_is_computed_and_that_is_said(rows):
     X, blocks = rows
-    ours = AutoencoderTransformer(2, max_steps=5, random_state=0)
+    settings = {"max_steps": 5, "validation_fraction": 0, "random_state": 0}
+    ours = AutoencoderTransformer(2, **settings)
     with pytest.warns(UserWarning, match=r"no distributed\.Client"):
         ours.fit(blocks)
-    theirs = AutoencoderTransformer(2, max_steps=5, random_state=0).fit(X)
+    theirs = AutoencoderTransformer(2, **settings).fit(X)
     np.testing.assert_array_equal(ours.transform(X), theirs.transform(X))
 
 

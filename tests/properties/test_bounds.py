@@ -16,7 +16,7 @@ GAPS = RNG.random(NORMAL.shape) < 0.2
 
 LOW, HIGH = 0.1, 0.7  # neither is a float32, and rows are on both sides
 SHORT = {"hidden_layer_sizes": (4,), "max_steps": 8, "random_state": 0}
-NOT_TRAINED = {"max_steps": 1, "learning_rate_init": 1e-12}
+NOT_TRAINED = {"max_steps": 1, "learning_rate_init": 1e-12, "validation_fraction": 0.5}
 KEPT = {"validation_fraction": 0}  # the network is kept, whatever it is worth
 
 
@@ -97,7 +97,7 @@ def test_given_bounds_hold_when_training_goes_on(kind):
 
 
 def test_pca_is_judged_with_the_bounds_that_are_kept():
-    ae = AutoencoderTransformer(2, **BOUNDED | NOT_TRAINED, validation_fraction=0.5)
+    ae = AutoencoderTransformer(2, **BOUNDED | NOT_TRAINED)
     ae.fit(NORMAL)
     pca = PCA(2).fit(NORMAL)
     clipped = pca.inverse_transform(pca.transform(NORMAL)).clip(LOW, HIGH)

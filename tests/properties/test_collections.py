@@ -102,7 +102,7 @@ def computed(lazy):
 @cache
 def fitted(kind):
     """Return the fitted estimator of a class."""
-    return kind(3, max_steps=2, random_state=0).fit(frame(rows()))
+    return kind(3, max_steps=2, validation_fraction=0, random_state=0).fit(frame(rows()))
 
 
 def check_meta(lazy, result, X):
