@@ -149,7 +149,7 @@ def test_progress_bars_show_our_epochs(capsys):
 
 
 def test_progress_bars_pass_through_a_grid_search(capsys):
-    search = GridSearchCV(autoencoder(), {"n_components": [2, 4]}, cv=2)
+    search = GridSearchCV(autoencoder(), {"alpha": [0, 1]}, cv=2)
     search.set_callbacks(callback.ProgressBar(max_propagation_depth=None)).fit(X)
     shown = capsys.readouterr().out
     assert "GridSearchCV" in shown

@@ -158,7 +158,8 @@ def incomplete():
 
 def test_an_imputers_rows_are_shown_beside_the_gaps_and_the_truth(incomplete):
     incomplete, complete = incomplete
-    imputer = AutoencoderImputer(max_steps=20, random_state=0).fit(incomplete)
+    settings = {"max_steps": 20, "validation_fraction": 0, "random_state": 0}
+    imputer = AutoencoderImputer(**settings).fit(incomplete)
     display = ImputationDisplay.from_estimator(
         imputer, incomplete, truth=complete, other=KNNImputer().fit(incomplete), image_shape=(4, 4)
     )
@@ -209,13 +210,16 @@ def test_rows_that_were_not_just_filled_are_refused(incomplete):
         ImputationDisplay.from_estimator(KNNImputer().fit(incomplete), incomplete, truth=X[:5])
 
 
+DETECTOR = {"max_steps": 20, "validation_fraction": 0.4, "random_state": 0}
+
+
 @pytest.fixture(scope="module")
 def wine():
     """Standardised rows with names, one of which is odd in a column, and a detector."""
     frame = load_wine(as_frame=True).data.iloc[:, :12]
     frame = StandardScaler().set_output(transform="pandas").fit_transform(frame)
     frame.iloc[7, 2] = 9.5
-    return frame, OutlierDetector(3, max_steps=20, random_state=0).fit(frame)
+    return frame, OutlierDetector(3, **DETECTOR).fit(frame)
 
 
 def test_bars_show_the_features_that_make_the_least_likely_rows_so(wine):
@@ -286,7 +290,7 @@ def test_what_is_missing_contributes_nothing(wine):
 @pytest.mark.parametrize("container", [csr_matrix, coo_array])
 def test_contributions_of_sparse_rows_are_shown(wine, container):
     X = wine[0].to_numpy()
-    detector = OutlierDetector(3, max_steps=20, random_state=0).fit(X)
+    detector = OutlierDetector(3, **DETECTOR).fit(X)
     display = ContributionDisplay.from_estimator(detector, container(X), n_rows=2)
     np.testing.assert_array_equal(display.rows, X[np.argsort(detector.score_samples(X))[:2]])
     assert display.axes_[0, 0].get_yticklabels()[0].get_text() == "x2 = 9.5"
@@ -335,7 +339,8 @@ def test_bars_do_not_overlap_in_axes_of_ones_own(wine, layout):
 
 def test_the_curve_says_where_training_started():
     X = np.random.default_rng(0).normal(size=(60, 5))
-    ae = AutoencoderTransformer(2, max_steps=2, warm_start=True, random_state=0)
+    settings = {"max_steps": 2, "validation_fraction": 0.5, "random_state": 0}
+    ae = AutoencoderTransformer(2, warm_start=True, **settings)
     names = [LossCurveDisplay.from_estimator(ae.fit(X)).start_name for _ in range(2)]
     names.append(LossCurveDisplay.from_estimator(ae.partial_fit(X)).start_name)
     ae.set_params(warm_start=False).fit(X)
@@ -345,7 +350,8 @@ def test_the_curve_says_where_training_started():
 
 @pytest.mark.parametrize("start", ["fit", "partial_fit"])
 def test_a_streams_curve_has_no_judged_network(start):
-    ae = getattr(AutoencoderTransformer(2, max_steps=10, random_state=0), start)(X[:200])
+    settings = {"max_steps": 10, "validation_fraction": 0.5, "random_state": 0}
+    ae = getattr(AutoencoderTransformer(2, **settings), start)(X[:200])
     ae.partial_fit(X)
     labels = [line.get_label() for line in LossCurveDisplay.from_estimator(ae).ax_.lines]
     assert labels == ["training", "held-out rows", "PCA, held-out rows"]
@@ -353,7 +359,7 @@ def test_a_streams_curve_has_no_judged_network(start):
 
 def test_an_estimator_without_curves_is_refused(fitted):
     with pytest.raises(TypeError, match=r"got Pipeline\. Of a pipeline, give that step"):
-        LossCurveDisplay.from_estimator(make_pipeline(fitted).fit(X[:50]))
+        LossCurveDisplay.from_estimator(make_pipeline(fitted))
     one_row = AutoencoderTransformer(2).fit(X[:1])
     assert not LossCurveDisplay.from_estimator(one_row).ax_.lines
 
@@ -386,7 +392,8 @@ def test_long_curves_are_shown_as_means():
 
 
 def test_another_start_is_not_called_pca():
-    ae = AutoencoderTransformer(2, init="glorot", max_steps=10, random_state=0).fit(X[:200])
+    settings = {"max_steps": 10, "validation_fraction": 0.5, "random_state": 0}
+    ae = AutoencoderTransformer(2, init="glorot", **settings).fit(X[:200])
     display = LossCurveDisplay.from_estimator(ae)
     assert "start, held-out rows" in [line.get_label() for line in display.ax_.lines]
 
@@ -444,7 +451,7 @@ def test_errors_are_shown_against_the_number_of_components():
 
 def test_sizes_that_a_fit_has_tried_are_shown_without_fitting():
     settings = {"max_steps": 20, "validation_fraction": 0.4, "random_state": 0}
-    ae = AutoencoderTransformer(0.8, **settings).fit(X[:300])
+    ae = AutoencoderTransformer(0.8, hidden_layer_sizes=(), **settings).fit(X[:300])
     display = ComponentsDisplay.from_estimator(ae)
     np.testing.assert_array_equal(display.ax_.lines[0].get_xydata(), ae.components_curve_)
     for others in (PCA().fit(X), [ae, PCA()]):
@@ -467,6 +474,7 @@ def test_displays_draw_where_they_are_told(fitted):
     assert len(plt.get_fignums()) == 1
 
 
+@pytest.mark.slow
 def test_importing_the_module_loads_no_matplotlib_and_no_tensorflow():
     program = (
         "import sys, skae.plotting; assert not {'matplotlib', 'tensorflow'} & set(sys.modules)"
