@@ -76,7 +76,7 @@ def test_as_long_as_pca_leads_it_is_computed_once(tmp_path, monkeypatch):
 
     monkeypatch.setattr(_start, "principal_components", counting)
     ae = AutoencoderTransformer(
-        4, bounds=None, learning_rate_init=1e-30, max_iter=10, random_state=0
+        8, bounds=None, learning_rate_init=1e-30, max_iter=10, random_state=0
     )
     ae.set_callbacks(Checkpoint(tmp_path / "ae")).fit(X)
     assert ae.best_step_ == 0

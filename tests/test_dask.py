@@ -166,7 +166,8 @@ def test_what_a_collection_cannot_give_is_refused(rows, fitted):
 def test_a_collection_has_the_score_of_its_rows(rows, frames, fitted):
     X, blocks = rows
     assert fitted.score(blocks) == pytest.approx(fitted.score(X), rel=1e-5)
-    far = AutoencoderTransformer(2, max_steps=5, random_state=0).fit(X * np.float32(1e25))
+    settings = {"max_steps": 5, "validation_fraction": 0, "random_state": 0}
+    far = AutoencoderTransformer(2, **settings).fit(X * np.float32(1e25))
     assert far.score(blocks * np.float32(1e25)) == pytest.approx(far.score(X * np.float32(1e25)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # fitted without names

@@ -45,7 +45,9 @@ FRAMES_OF = {
 
 
 def autoencoder(n_components=4, **params):
-    return AutoencoderTransformer(n_components, **{"max_steps": 60, "random_state": 0} | params)
+    """An autoencoder whose fit to 600 rows makes one run, for one split holds out enough."""
+    defaults = {"max_steps": 60, "validation_fraction": 0.2, "random_state": 0}
+    return AutoencoderTransformer(n_components, **defaults | params)
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +204,8 @@ def test_a_file_is_hardly_larger_than_the_weights(mnist):
 
 
 def test_the_representation_shows_what_was_set(fitted):
-    assert repr(fitted) == "AutoencoderTransformer(max_steps=60, n_components=4, random_state=0)"
+    ae = copy.copy(fitted).set_params(validation_fraction=0.1)  # which is the default
+    assert repr(ae) == "AutoencoderTransformer(max_steps=60, n_components=4, random_state=0)"
 
 
 ESTIMATORS = [AutoencoderImputer, AutoencoderTransformer, OutlierDetector, VariationalAutoencoder]

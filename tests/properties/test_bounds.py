@@ -119,7 +119,8 @@ def test_an_imputer_fills_counts_with_no_less_than_zero(trained):
 
 
 def test_automatic_bounds_are_dropped_where_a_transformer_keeps_pca():
-    ae = AutoencoderTransformer(2, **SHORT, learning_rate_init=1.0).fit(COUNTS)
+    settings = SHORT | {"learning_rate_init": 1.0, "validation_fraction": 0.5}
+    ae = AutoencoderTransformer(2, **settings).fit(COUNTS)
     pca = PCA(2).fit(COUNTS)
     expected = pca.inverse_transform(pca.transform(COUNTS))
     assert expected.min() < 0
