@@ -24,7 +24,13 @@ from skae import (
     VariationalAutoencoder,
 )
 
-QUICK = {"max_steps": 20, "hidden_layer_sizes": (8,), "random_state": 0}
+# of 400 rows, one split holds out enough, so that a fit makes and compiles one run
+QUICK = {
+    "max_steps": 20,
+    "hidden_layer_sizes": (8,),
+    "validation_fraction": 0.25,
+    "random_state": 0,
+}
 
 
 def curved(n_rows=400, n_features=10, seed=0):
@@ -71,8 +77,8 @@ def test_what_is_there_stays_and_what_is_not_is_filled(imputer, seed, share):
 @pytest.mark.parametrize("n_components", ["auto", 2, 10])
 def test_starts_at_probabilistic_pca(gaps, n_components):
     X, _ = gaps
-    imputer = AutoencoderImputer(n_components, **{**QUICK, "max_steps": 1}, validation_fraction=0)
-    imputer.set_params(learning_rate_init=1e-12)
+    imputer = AutoencoderImputer(n_components, **QUICK)
+    imputer.set_params(max_steps=1, validation_fraction=0, learning_rate_init=1e-12)
     filled = imputer.fit_transform(X)
     expected = imputer.autoencoder_._network.filling(X)
     np.testing.assert_allclose(filled, expected, atol=1e-5)

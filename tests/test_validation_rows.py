@@ -275,7 +275,8 @@ def error_of_pca(X, X_test, n_components=3):
 
 def first_validation_error(X):
     """That of PCA, and a generator of the random numbers of the split."""
-    ae = AutoencoderTransformer(**COMMON, bounds=None).fit(X)
+    untrained = COMMON | {"hidden_layer_sizes": (), "max_steps": 1, "bounds": None}
+    ae = AutoencoderTransformer(**untrained).fit(X)
     seed = np.random.RandomState(0).randint(np.iinfo(np.int32).max)
     return ae.validation_curve_[0, 1], np.random.default_rng(seed)
 
