@@ -195,7 +195,7 @@ def test_all_splits_choose_together_as_far_as_the_shortest_went():
 def fitted(n_samples=60, observer=None, **params):
     table = Table(curved_rows(n_samples))
     splits = random_splits(n_samples, 0.2, 40, np.random.default_rng(0))
-    plan = planned(len(splits[0].training), **{"max_steps": 300} | params)
+    plan = planned(len(splits[0].training), **{"max_steps": 120} | params)
     return run_fit(table, start, plan, splits, 0, observer or Observer())
 
 

@@ -103,7 +103,7 @@ def keras_reference(network, batches, rates, alpha=0.0):
 
 
 @pytest.mark.parametrize("init", ["pca", "glorot"])
-@pytest.mark.parametrize("hidden", [(), (6,), (6, 4)])
+@pytest.mark.parametrize("hidden", [(), pytest.param((6,), marks=pytest.mark.slow), (6, 4)])
 @pytest.mark.parametrize("alpha", [0.0, 0.1])
 def test_steps_are_those_of_adam(init, hidden, alpha):
     network, batches, rates = problem(hidden, init)
@@ -116,7 +116,7 @@ def test_steps_are_those_of_adam(init, hidden, alpha):
 
 
 def test_chunks_change_nothing():
-    network, batches, rates = problem()
+    network, batches, rates = problem(hidden=())
     by_one, losses = train(network, one_by_one(batches), rates)
     # three steps, then two in a chunk padded to three, with rows of rubbish behind the end
     weights = equal_weights(3)
@@ -131,7 +131,7 @@ def test_chunks_change_nothing():
 
 
 def test_rows_without_weight_count_nothing():
-    network, batches, rates = problem()
+    network, batches, rates = problem(hidden=())
     padded = np.concatenate([batches, np.full((5, 3, 5), 7, dtype=np.float32)], axis=1)
     weights = np.pad(equal_weights(1), ((0, 0), (0, 3)))
     chunks = ((Batch(b[None], b[None], weights), 1) for b in padded)
@@ -142,7 +142,7 @@ def test_rows_without_weight_count_nothing():
 
 
 def test_training_in_two_goes_is_training_in_one():
-    network, batches, rates = problem()
+    network, batches, rates = problem(hidden=())
     whole, _ = train(network, one_by_one(batches), rates)
     half, _ = train(network, one_by_one(batches[:2]), rates[:2])
     rest, _ = train(network, one_by_one(batches[2:]), rates[2:], state=half)
@@ -151,7 +151,7 @@ def test_training_in_two_goes_is_training_in_one():
 
 
 def test_training_repeats_to_the_bit_and_leaves_its_start_alone():
-    network, batches, rates = problem()
+    network, batches, rates = problem(hidden=())
     before = optree.tree_map(np.copy, network.params)
     ends = [train(network, one_by_one(batches), rates)[0] for _ in range(2)]
     assert_same_nest(ends[0].params, ends[1].params, rtol=0)
@@ -172,16 +172,16 @@ def test_the_clip_is_in_the_loss_and_lets_the_gradient_through():
 
 def test_one_compilation_serves_other_rates_alpha_and_lengths(compilations):
     for seed, alpha in enumerate((0.0, 0.5, 1.0)):
-        network, batches, rates = problem(seed=seed, n_steps=3 + seed)
+        network, batches, rates = problem(hidden=(), seed=seed, n_steps=3 + seed)
         train(network, one_by_one(batches), rates * (1 + seed), alpha)
     assert len(compilations) == 1
-    network, batches, rates = problem(hidden=(7,))
+    network, batches, rates = problem(hidden=(), n_features=4)
     train(network, one_by_one(batches), rates)
     assert len(compilations) == 2
 
 
 def test_a_state_is_handed_over_as_tensors_that_are_copied_on_request():
-    network, batches, rates = problem()
+    network, batches, rates = problem(hidden=())
     state = TrainState(network.params, Adam().init(network.params))
     objective = Reconstruction(network.activations)
     constants = objective.constants(network)
@@ -252,11 +252,19 @@ OTHER_ERRORS = [
 ]
 
 
-def name_of(error):
-    return type(error).__name__
+def errors_of(kinds, *quick):
+    """Parametrize with errors, of which the named ones are tested each time."""
+    names = [type(error).__name__ for error in kinds]
+    return pytest.mark.parametrize(
+        "error",
+        [
+            pytest.param(error, id=name, marks=() if name in quick else pytest.mark.slow)
+            for name, error in zip(names, kinds, strict=True)
+        ],
+    )
 
 
-@pytest.mark.parametrize("error", CANNOT_COMPILE, ids=name_of)
+@errors_of(CANNOT_COMPILE, "UnimplementedError", "InvalidArgumentError")
 def test_without_xla_the_same_loop_runs_with_one_warning(error, loop_that_fails):
     network, batches, rates = problem(hidden=())
     expected, expected_losses = train(network, one_by_one(batches), rates)
@@ -276,7 +284,7 @@ def test_without_xla_the_same_loop_runs_with_one_warning(error, loop_that_fails)
     assert_same_nest(again[:2], end[:2], rtol=0)
 
 
-@pytest.mark.parametrize("error", OTHER_ERRORS, ids=name_of)
+@errors_of(OTHER_ERRORS, "InvalidArgumentError", "InternalError")
 def test_an_error_that_does_not_come_from_compiling_is_raised_and_the_loop_stays_compiled(
     error, loop_that_fails
 ):
@@ -295,7 +303,7 @@ def test_an_error_that_does_not_come_from_compiling_is_raised_and_the_loop_stays
         assert_same_nest(end.params, expected, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("error", CANNOT_COMPILE, ids=name_of)
+@errors_of(CANNOT_COMPILE, "InvalidArgumentError")
 def test_a_loop_that_has_run_can_be_compiled_whatever_an_error_says(error, loop_that_fails):
     network, batches, rates = problem(hidden=())
     fail_with, traced = loop_that_fails
@@ -439,7 +447,7 @@ def test_fit_works_while_tensorflow_checks_all_numbers():
 
 def test_in_a_graph_fit_says_that_it_needs_eager_mode():
     X = np.random.default_rng(0).normal(size=(60, 4))
-    ae = AutoencoderTransformer(2, max_steps=20, random_state=0)
+    ae = AutoencoderTransformer(2, max_steps=20, validation_fraction=0, random_state=0)
     for method in (ae.fit, ae.partial_fit):
         with tf.Graph().as_default(), pytest.raises(RuntimeError, match="eager"):
             method(X)

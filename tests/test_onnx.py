@@ -133,8 +133,10 @@ def test_a_pipeline_gives_the_same_labels(dtype):
 
 @pytest.mark.parametrize("options", [{"ae__method": "reconstruct"}, "by class", "by id"])
 def test_the_method_is_an_option_of_the_step(walled_rows, options):
-    pipe = Pipeline([("scale", StandardScaler()), ("ae", AutoencoderTransformer(3, max_steps=20))])
-    pipe.fit(walled_rows)
+    ae = AutoencoderTransformer(
+        3, hidden_layer_sizes=(8,), max_steps=20, validation_fraction=0, random_state=0
+    )
+    pipe = Pipeline([("scale", StandardScaler()), ("ae", ae)]).fit(walled_rows)
     if not isinstance(options, dict):
         key = AutoencoderTransformer if options == "by class" else id(pipe["ae"])
         options = {key: {"method": "reconstruct"}}
@@ -200,5 +202,8 @@ def test_what_would_not_be_filled_is_refused(walled_rows):
     ae = fit(gaps)
     with pytest.raises(ValueError, match="missing values"):
         to_onnx(ae, X[:1])
+    imputer = AutoencoderImputer(
+        3, hidden_layer_sizes=(8,), max_steps=5, validation_fraction=0, random_state=0
+    )
     with pytest.raises(NotImplementedError, match="AutoencoderImputer"):
-        to_onnx(AutoencoderImputer(max_steps=5, random_state=0).fit(gaps), X[:1])
+        to_onnx(imputer.fit(gaps), X[:1])

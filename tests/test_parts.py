@@ -10,7 +10,13 @@ from skae import AutoencoderImputer, AutoencoderTransformer, OutlierDetector, Va
 from skae._workers import WorkerLostError
 
 X = np.random.default_rng(0).normal(size=(60, 4))
-QUICK = {"n_components": 2, "hidden_layer_sizes": (4,), "max_steps": 2, "random_state": 0}
+QUICK = {
+    "n_components": 2,
+    "hidden_layer_sizes": (4,),
+    "max_steps": 2,
+    "validation_fraction": 0.5,
+    "random_state": 0,
+}
 MADE_OF = [(AutoencoderImputer, AutoencoderTransformer), (OutlierDetector, VariationalAutoencoder)]
 
 

@@ -24,9 +24,9 @@ def fitted(X, share, **parameters):
     return AutoencoderTransformer(share, **settings).fit(X)
 
 
-@pytest.mark.parametrize("rank", [1, 3, 6])
+@pytest.mark.parametrize("rank", [pytest.param(1, marks=pytest.mark.slow), 3, 6])
 def test_the_rank_of_the_rows_is_found(rank):
-    assert fitted(rows(rank), 0.999).n_components_ == rank
+    assert fitted(rows(rank), 0.999, hidden_layer_sizes=()).n_components_ == rank
 
 
 @pytest.mark.slow
@@ -55,7 +55,7 @@ def test_rows_without_values_do_not_change_the_size():
 
 def test_rows_that_are_noise_need_all_columns():
     X = np.random.default_rng(0).normal(size=(200, 6))
-    assert fitted(X, 0.99).n_components_ == 6
+    assert fitted(X, 0.99, hidden_layer_sizes=()).n_components_ == 6
 
 
 @pytest.mark.slow
