@@ -31,7 +31,14 @@ X_VAL, Y_VAL = DIGITS[300:400, 18:26], LABELS[300:400]
 NOISE = np.random.default_rng(0).normal(4, 4, size=(100, 8))
 GROUPS = np.arange(300) // 10
 
-COMMON = {"n_components": 3, "hidden_layer_sizes": (16,), "max_steps": 20, "random_state": 0}
+# of 300 rows, one split holds out enough, so that a fit makes and compiles one run
+COMMON = {
+    "n_components": 3,
+    "hidden_layer_sizes": (16,),
+    "max_steps": 20,
+    "validation_fraction": 0.35,
+    "random_state": 0,
+}
 ESTIMATORS = [
     AutoencoderTransformer(**COMMON),
     VariationalAutoencoder(**COMMON),
@@ -275,8 +282,8 @@ def error_of_pca(X, X_test, n_components=3):
 
 def first_validation_error(X):
     """That of PCA, and a generator of the random numbers of the split."""
-    untrained = COMMON | {"hidden_layer_sizes": (), "max_steps": 1, "bounds": None}
-    ae = AutoencoderTransformer(**untrained).fit(X)
+    untrained = {"hidden_layer_sizes": (), "max_steps": 1, "validation_fraction": 0.1}
+    ae = AutoencoderTransformer(**COMMON | untrained, bounds=None).fit(X)
     seed = np.random.RandomState(0).randint(np.iinfo(np.int32).max)
     return ae.validation_curve_[0, 1], np.random.default_rng(seed)
 
