@@ -80,7 +80,7 @@ def test_rows_that_do_not_vary_need_no_search():
 
 
 def test_each_size_is_told(capsys):
-    ae = fitted(rows(3), 0.9, verbose=1)
+    ae = fitted(rows(3), 0.9, hidden_layer_sizes=(), verbose=1)
     told = [line for line in capsys.readouterr().out.splitlines() if "components keep" in line]
     assert len(told) == len(ae.components_curve_)
 

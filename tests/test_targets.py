@@ -82,8 +82,8 @@ def test_a_code_that_is_taught_numbers_tells_them():
     numbers[::3, 1] = np.nan
 
     def r2(weight):
-        settings = {"max_steps": 100, "validation_fraction": 0, "random_state": 0}
-        ae = AutoencoderTransformer(2, target_weight=weight, **settings)
+        settings = {"hidden_layer_sizes": (), "max_steps": 100, "validation_fraction": 0}
+        ae = AutoencoderTransformer(2, target_weight=weight, random_state=0, **settings)
         codes = ae.fit(rows, numbers).transform(rows)
         return LinearRegression().fit(codes, disease).score(codes, disease)
 
