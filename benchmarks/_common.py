@@ -19,8 +19,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import assert_all_finite
 
 from skae import AutoencoderTransformer
-from skae._start import location_and_scale
-from skae._table import Table as Rows
+from skae._data.table import Table as Rows
+from skae._initialization.initial_network import location_and_scale
 
 RESULTS = Path(__file__).parent / "results"
 

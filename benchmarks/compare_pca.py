@@ -27,7 +27,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import mean_squared_error
 
 from skae import AutoencoderTransformer
-from skae._tensorflow import import_tensorflow
+from skae._runtime.tensorflow import import_tensorflow
 
 SIZES = {"digits": [2, 4, 8, 16, 32], "mnist": [8, 16, 30, 64]}
 # In the order in which the figures become known: key, heading, format.

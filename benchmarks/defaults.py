@@ -32,8 +32,9 @@ from sklearn.metrics import mean_squared_error
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
-from skae import AutoencoderTransformer, _training
-from skae._optimizers import Adam
+from skae import AutoencoderTransformer
+from skae._base import training
+from skae._training.optimizers import Adam
 
 VARIATIONS = [
     {},
@@ -143,13 +144,13 @@ def name_of(variation):
 
 def compare_compiled(X, X_test, beta_2=0.999, **variation):
     """Compare one setting whose loop is compiled by then."""
-    plan_fit = _training.plan_fit
+    plan_fit = training.plan_fit
 
     def with_other_decay(*arguments):
         return plan_fit(*arguments)._replace(optimizer=Adam(beta_2=beta_2))
 
     ae = AutoencoderTransformer(random_state=0, **variation)
-    with mock.patch.object(_training, "plan_fit", with_other_decay):
+    with mock.patch.object(training, "plan_fit", with_other_decay):
         AutoencoderTransformer(**variation | {"max_iter": "auto", "max_steps": 1}).fit(X)  # compile
         return compare(ae, X, X_test)
 

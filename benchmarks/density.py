@@ -38,7 +38,8 @@ from sklearn.model_selection import cross_val_score, train_test_split
 from sklearn.neighbors import KernelDensity
 from sklearn.preprocessing import StandardScaler
 
-from skae import VariationalAutoencoder, _loop
+from skae import VariationalAutoencoder
+from skae._training import loop
 
 SIZES = {"digits": (8, 32), "breast_cancer": (8,), "mixture": (8,), "curved": (4,), "mnist": (64,)}
 BINARY = "mnist binary"
@@ -155,7 +156,7 @@ def measure(name, data, k, seed, steps):
         nats = float(np.mean(x @ np.log(p) + (1 - x) @ np.log1p(-p)))
         yield where | {"method": "independent pixels", "nats": nats}
     for method, fit in methods(name, k, seed, steps).items():
-        _loop._Compiled.cache_clear()
+        loop._Compiled.cache_clear()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model, seconds = timed(lambda fit=fit: fit(X))

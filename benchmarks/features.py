@@ -60,7 +60,8 @@ from sklearn.neighbors import KNeighborsClassifier, NeighborhoodComponentsAnalys
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import LabelBinarizer, StandardScaler
 
-from skae import AutoencoderTransformer, _loop
+from skae import AutoencoderTransformer
+from skae._training import loop
 
 # The recipes for codes that a classifier reads.
 SWAP = {
@@ -315,7 +316,7 @@ def can_run(method, case):
 def fitted(method, case):
     """Fit a method as the first of its process; return its codes and what is known by then."""
     if not case.steps:  # where training is cut short, seconds mean nothing
-        _loop._Compiled.cache_clear()
+        loop._Compiled.cache_clear()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         transformer, seconds = timed(lambda: METHODS[method].fit(case))

@@ -53,7 +53,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
-from skae import AutoencoderImputer, _loop
+from skae import AutoencoderImputer
+from skae._training import loop
 
 
 def gaussian(rng, n_rows, n_columns):
@@ -209,7 +210,7 @@ def peers_of(n_columns, pattern, *, quick):
 
 def fit(imputer, X):
     """Fit an imputer as the first of its process, and return the seconds."""
-    _loop._Compiled.cache_clear()
+    loop._Compiled.cache_clear()
     return timed(lambda: imputer.fit(X))[1]
 
 

@@ -30,7 +30,7 @@ import numpy as np
 from _common import RESULTS, OneLineParser, environment, load, tutorial_recipe
 from matplotlib.figure import Figure
 
-from skae._tensorflow import import_tensorflow
+from skae._runtime.tensorflow import import_tensorflow
 
 BUDGETS = [5, 15, 60]
 GRID = [{"rate": r, "batch_size": b} for r, b in product([1e-3, 3e-3], [128, 512])]

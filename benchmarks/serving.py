@@ -25,7 +25,7 @@ from _common import RESULTS, OneLineParser, environment, positive
 from sklearn.decomposition import PCA
 
 from skae import AutoencoderTransformer
-from skae._tensorflow import import_tensorflow
+from skae._runtime.tensorflow import import_tensorflow
 
 N_ROWS, N_FEATURES, K = 60_000, 784, 64
 # Body of a fresh process: what is timed goes in the middle.

@@ -26,13 +26,14 @@ import numpy as np
 from _common import RESULTS, OneLineParser, environment, load, positive
 from scipy.optimize import nnls
 
-from skae import AutoencoderTransformer, _loop, _plan
-from skae._corruption import Corruption
-from skae._objectives import Reconstruction
-from skae._optimizers import Adam
-from skae._start import Architecture
-from skae._table import Table
-from skae._workers import current_workers
+from skae import AutoencoderTransformer
+from skae._data.corruption import Corruption
+from skae._data.table import Table
+from skae._initialization.initial_network import Architecture
+from skae._runtime.workers import current_workers
+from skae._training import loop, plan
+from skae._training.losses import Reconstruction
+from skae._training.optimizers import Adam
 
 BATCH_SIZES = (256, 1024, 4096)
 # So many steps are timed, in chunks, after a first chunk that compiles.
@@ -58,9 +59,9 @@ def seconds_per_step(ae, X, batch_size):
     architecture = Architecture(n_components, hidden, network.activations, ae.init, ae.bounds)
     n_chunks, objective = TIMED_CHUNKS + 2, Reconstruction(network.activations)
     table = Table(X, workers=workers).standardised(network.offset, network.scale)
-    shape = _plan.chunk_shape(table, architecture, batch_size)
-    steps = _loop.train(
-        _loop.TrainState(network.params, Adam().init(network.params)),
+    shape = plan.chunk_shape(table, architecture, batch_size)
+    steps = loop.train(
+        loop.TrainState(network.params, Adam().init(network.params)),
         table.batches([shape[0]] * n_chunks, shape, Corruption(), np.random.default_rng(0)),
         np.full(shape[0] * n_chunks, 1e-4),
         objective=objective,

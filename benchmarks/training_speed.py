@@ -27,12 +27,15 @@ import numpy as np
 from _common import RESULTS, OneLineParser, environment, positive
 from sklearn.neural_network import MLPRegressor
 
-from skae import AutoencoderTransformer, _loop, _plan, _start, _tensorflow
-from skae._corruption import Corruption
-from skae._network import Autoencoder
-from skae._objectives import Reconstruction, Resident
-from skae._optimizers import Adam
-from skae._table import Table
+from skae import AutoencoderTransformer
+from skae._data.corruption import Corruption
+from skae._data.table import Table
+from skae._initialization import initial_network
+from skae._networks.network import Autoencoder
+from skae._runtime.tensorflow import import_tensorflow
+from skae._training import loop, plan
+from skae._training.losses import Reconstruction, Resident
+from skae._training.optimizers import Adam
 
 BATCHES = [32, 256, 1024]
 N_FEATURES, K = 784, 64
@@ -52,20 +55,20 @@ class Ours:
         rng = np.random.default_rng(0)
         if init == "pca":
             axes = np.linalg.qr(rng.normal(size=(N_FEATURES, K)))[0].T.astype(np.float32)
-            params = _start.start_at_pca(axes, np.ones(K), sizes[:3], rng)
+            params = initial_network.start_at_pca(axes, np.ones(K), sizes[:3], rng)
             activations = ("silu", "identity", "identity")
         else:
-            params = _start.start_at_random(init, sizes[:3], rng)
+            params = initial_network.start_at_random(init, sizes[:3], rng)
             activations = ("logistic",) * 3
         bounds = np.repeat([[-np.inf], [np.inf]], N_FEATURES, axis=1)
         start = Autoencoder(params, np.zeros(N_FEATURES), 1.0, bounds, activations)
         self.start = start.astype(np.float32)
-        architecture = _start.Architecture(K, (sizes[1],), activations, init, None)
+        architecture = initial_network.Architecture(K, (sizes[1],), activations, init, None)
         self.table = Table(X).standardised(self.start.offset, 1.0)
-        self.shape = _plan.chunk_shape(self.table, architecture, batch_size, is_resident=True)
+        self.shape = plan.chunk_shape(self.table, architecture, batch_size, is_resident=True)
         resident = self.table.resident(len(X))
         objective = Reconstruction(self.start.activations)
-        tf = _tensorflow.import_tensorflow()
+        tf = import_tensorflow()
         self.constants = (tf.convert_to_tensor(resident),), objective.constants(self.start)
         self.objective = Resident(objective)
 
@@ -74,8 +77,8 @@ class Ours:
         longest, optimizer = self.shape[0], Adam()
         lengths = [longest] * (n_steps // longest) + [n_steps % longest or longest]
         rng = np.random.default_rng(0)
-        steps = _loop.train(
-            _loop.TrainState(self.start.params, optimizer.init(self.start.params)),
+        steps = loop.train(
+            loop.TrainState(self.start.params, optimizer.init(self.start.params)),
             self.table.batches(lengths, self.shape, Corruption(), rng, is_resident=True),
             np.full(sum(lengths), 1e-3),
             objective=self.objective,
@@ -91,7 +94,7 @@ class Tape:
     """The tutorial's loop: eager as written, or with tf.function around a step."""
 
     def __init__(self, X, batch_size, compiled):
-        self.tf = tf = _tensorflow.import_tensorflow()
+        self.tf = tf = import_tensorflow()
         shapes = [*pairwise(SIZES), *((n,) for n in SIZES[1:])]
         self.variables = [tf.Variable(tf.random.normal(s, stddev=0.05)) for s in shapes]
         self.optimizer = tf.optimizers.Adam(1e-3)
@@ -120,7 +123,7 @@ class Keras:
     """Model.fit with its defaults."""
 
     def __init__(self, X, batch_size):
-        _tensorflow.import_tensorflow()
+        import_tensorflow()
         import keras
 
         layers = [keras.layers.Dense(n, activation="sigmoid") for n in SIZES[1:]]

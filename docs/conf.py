@@ -12,7 +12,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 
 import skae.plotting
-from skae._sklearn import EstimatorMixin
+from skae._sklearn_compat import EstimatorMixin
 
 # enable_iterative_imputer: an example that is not run still has its names looked up.
 

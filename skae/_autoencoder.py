@@ -9,12 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.metaestimators import available_if
 
-from . import _sklearn
-from ._objectives import Imputation, Reconstruction, Supervised
+from . import _sklearn_compat
+from ._base.inference import Rows, ServingMixin
+from ._base.training import TrainingMixin
 from ._parameters import CONSTRAINTS, is_imputer, is_share
-from ._serving import Rows, ServingMixin
-from ._sklearn import CallbackSupportMixin, EstimatorMixin
-from ._training import TrainingMixin
+from ._sklearn_compat import CallbackSupportMixin, EstimatorMixin
+from ._training.losses import Imputation, Reconstruction, Supervised
 
 # For type checkers.
 _Bound: TypeAlias = float | NDArray[Any] | None
@@ -382,7 +382,7 @@ class AutoencoderTransformer(
         def set_params(self, **params: Any) -> Self: ...
         def set_callbacks(self, *callbacks: object) -> Self: ...
 
-    @_sklearn.validating_parameters
+    @_sklearn_compat.validating_parameters
     def fit(
         self,
         X: Rows,
@@ -426,7 +426,7 @@ class AutoencoderTransformer(
         """
         return self._fit(X, y, X_val=X_val, y_val=y_val, groups=groups)
 
-    @_sklearn.validating_parameters
+    @_sklearn_compat.validating_parameters
     def partial_fit(self, X: Rows, y: object = None) -> Self:
         """Go on training with one pass over the rows of X, the next batch of a stream.
 
@@ -466,7 +466,7 @@ class AutoencoderTransformer(
         # an imputer's code may keep all of a row; a share may turn out to need it
         is_asked = not (fitted or is_imputer(self) or is_share(self))
         if is_asked and self.n_components >= n_features:
-            _sklearn.warn(
+            _sklearn_compat.warn(
                 f"n_components={self.n_components} is at least the number of columns, "
                 f"{n_features}, so that the code reduces nothing. Set fewer, or a share of the "
                 "variance such as 0.95.",

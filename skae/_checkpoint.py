@@ -9,7 +9,7 @@ from pathlib import Path
 
 import joblib
 
-from ._sklearn import without_callbacks
+from ._sklearn_compat import without_callbacks
 
 
 class Checkpoint:

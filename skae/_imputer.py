@@ -11,14 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn import config_context
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from . import _sklearn
+from . import _sklearn_compat
 from ._autoencoder import AutoencoderTransformer
-from ._collections import is_collection, lazily, of_partitions, with_whole_rows
-from ._inputs import has_missing, with_nan
-from ._parts import fit_part
-from ._sklearn import BaseImputer, EstimatorMixin, Interval, MissingValues
-from ._start import given_bounds
-from ._table import Table
+from ._base.composition import fit_part
+from ._dask.collections import is_collection, lazily, of_partitions, with_whole_rows
+from ._data.inputs import has_missing, with_nan
+from ._data.table import Table
+from ._initialization.initial_network import given_bounds
+from ._sklearn_compat import BaseImputer, EstimatorMixin, Interval, MissingValues
 
 _AUTOENCODER = AutoencoderTransformer._parameter_constraints
 # Parameters that are the autoencoder's.
@@ -186,7 +186,7 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_sklearn.validating_parameters
+    @_sklearn_compat.validating_parameters
     def fit(
         self,
         X: ArrayLike,
@@ -234,7 +234,7 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
             X, missing = fitted._validate(X, reset=True)
             X = _with_nan(X, missing)
         if X_val is not None:
-            with _sklearn.refusals_of("X_val"):
+            with _sklearn_compat.refusals_of("X_val"):
                 X_val = _with_nan(*fitted._validate(X_val, reset=False))
         fitted._is_empty_ = is_empty = missing.all(axis=0)
         if is_empty.any() and not self.keep_empty_features:
@@ -261,9 +261,9 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         """
         X = with_whole_rows(X)
         self.n_features_in_ = X.shape[1]
-        vars(self).update(_sklearn.feature_names(self, X._meta, reset=True))
+        vars(self).update(_sklearn_compat.feature_names(self, X._meta, reset=True))
         missing = np.concatenate(of_partitions(self, "_missing_columns", X))
-        rows = lazily(self, "_rows_with_nan", X, _sklearn.check_feature_names_in(self))
+        rows = lazily(self, "_rows_with_nan", X, _sklearn_compat.check_feature_names_in(self))
         return (rows.to_dask_array() if hasattr(rows, "to_dask_array") else rows), missing
 
     def _missing_columns(self, X):
@@ -283,8 +283,8 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
                 "keep_empty_features=True."
             )
         names = getattr(self, "feature_names_in_", None)
-        empty = _sklearn.column_labels(np.flatnonzero(self._is_empty_), names)
-        _sklearn.warn(
+        empty = _sklearn_compat.column_labels(np.flatnonzero(self._is_empty_), names)
+        _sklearn_compat.warn(
             f"X has no value in columns {empty}: transform drops them. To keep them, filled with "
             "zeros, set keep_empty_features=True.",
             UserWarning,
@@ -365,7 +365,7 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
             Names of the columns of X that are kept, then those of the columns of `add_indicator`.
         """
         check_is_fitted(self, "n_features_in_")
-        names = _sklearn.check_feature_names_in(self, input_features)
+        names = _sklearn_compat.check_feature_names_in(self, input_features)
         kept = names if self.keep_empty_features else names[~self._is_empty_]
         return self._concatenate_indicator_feature_names_out(kept, names)
 
@@ -373,7 +373,7 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         """Return rows as floats, and a mask of what is missing."""
         value, dtype = self.missing_values, [np.float64, np.float32]
         X = with_nan(X, value)
-        if _sklearn.is_scalar_nan(value) or _sklearn.is_pandas_na(value):
+        if _sklearn_compat.is_scalar_nan(value) or _sklearn_compat.is_pandas_na(value):
             X = validate_data(self, X, dtype=dtype, ensure_all_finite=False, reset=reset)
             has_missing(X, type(self).__name__)
             return X, np.isnan(X)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ._network import clip
-from ._tensorflow import import_tensorflow
+from ._networks.network import clip
+from ._runtime.tensorflow import import_tensorflow
 
 # Where Keras has another name.
 _ACTIVATIONS = {"identity": "linear", "logistic": "sigmoid"}
@@ -50,7 +50,7 @@ def to_keras(network):
 
 
 def _forward(keras, half, x, hidden, last):
-    """Output of one half, as `_network.forward` computes it."""
+    """Output of one half, as `network.forward` computes it."""
     out = x
     for depth, weights in enumerate(zip(half["coefs"], half["intercepts"], strict=True), start=1):
         is_last = depth == len(half["coefs"])

@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from . import _sklearn
-from ._collections import is_collection, lazily
-from ._parts import fit_part
-from ._serving import Rows
-from ._sklearn import EstimatorMixin, Interval
-from ._table import Shard
+from . import _sklearn_compat
+from ._base.composition import fit_part
+from ._base.inference import Rows
+from ._dask.collections import is_collection, lazily
+from ._data.table import Shard
+from ._sklearn_compat import EstimatorMixin, Interval
 from ._variational_autoencoder import VariationalAutoencoder
 
 _AUTOENCODER = VariationalAutoencoder._parameter_constraints
@@ -179,7 +179,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_sklearn.validating_parameters
+    @_sklearn_compat.validating_parameters
     def fit(
         self,
         X: Rows,
@@ -228,7 +228,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
 
     def _conclude(self, X, autoencoder):
         """Return the fitted attributes that a fitted autoencoder and the training rows give."""
-        scores = np.asarray(_sklearn.as_part_of(self, autoencoder).score_samples(X))
+        scores = np.asarray(_sklearn_compat.as_part_of(self, autoencoder).score_samples(X))
         names = ("n_features_in_", "feature_names_in_", "n_iter_")
         state = {name: getattr(autoencoder, name) for name in names if hasattr(autoencoder, name)}
         tied = _TIED[autoencoder.offset_.dtype]
@@ -239,7 +239,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
     def _part(self):
         """The fitted autoencoder, whose messages name this estimator."""
         check_is_fitted(self)
-        return _sklearn.as_part_of(self, self.autoencoder_)
+        return _sklearn_compat.as_part_of(self, self.autoencoder_)
 
     def score_samples(self, X: Rows) -> NDArray[Any]:
         """Log-likelihood of each row; see :meth:`VariationalAutoencoder.score_samples`.

@@ -4,9 +4,9 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from ._activations import ACTIVATIONS
-from ._optimizers import SCHEDULES
-from ._sklearn import Interval, RealNotInt, StrOptions, named_parameters
+from ._networks.activations import ACTIVATIONS
+from ._sklearn_compat import Interval, RealNotInt, StrOptions, named_parameters
+from ._training.optimizers import SCHEDULES
 
 
 class _Share(Interval):

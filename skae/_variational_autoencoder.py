@@ -10,16 +10,16 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from . import _sklearn
-from ._collections import is_collection, lazily, of_partitions
-from ._network import clip
-from ._objectives import Elbo
+from . import _sklearn_compat
+from ._base.inference import Rows, ServingMixin
+from ._base.training import TrainingMixin
+from ._dask.collections import is_collection, lazily, of_partitions
+from ._initialization.initial_network import first_network
+from ._networks.network import clip
+from ._networks.variational import Variational, at_probabilistic_pca
 from ._parameters import CONSTRAINTS, check_same
-from ._serving import Rows, ServingMixin
-from ._sklearn import CallbackSupportMixin, EstimatorMixin, Interval, StrOptions
-from ._start import first_network
-from ._training import TrainingMixin
-from ._variational import Variational, at_probabilistic_pca
+from ._sklearn_compat import CallbackSupportMixin, EstimatorMixin, Interval, StrOptions
+from ._training.losses import Elbo
 
 # Of the draws that judge rows: the same whenever they are judged, and for each.
 _DRAW_SEED = 0
@@ -253,7 +253,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
 
     # ---- fitting
 
-    @_sklearn.validating_parameters
+    @_sklearn_compat.validating_parameters
     def fit(
         self,
         X: Rows,
@@ -294,7 +294,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         """
         return self._fit(X, y, X_val=X_val, y_val=y_val, groups=groups)
 
-    @_sklearn.validating_parameters
+    @_sklearn_compat.validating_parameters
     def partial_fit(self, X: Rows, y: object = None) -> Self:
         """Go on training with one pass over the rows of X, the next batch of a stream.
 
@@ -329,7 +329,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
             return
         least, most = table.extremes()
         for column in np.flatnonzero((least < 0) | (most > 1))[:1]:
-            (label,) = _sklearn.column_labels([column], columns.get("feature_names_in_"))
+            (label,) = _sklearn_compat.column_labels([column], columns.get("feature_names_in_"))
             raise ValueError(
                 "likelihood='bernoulli' needs X in [0, 1], and column "
                 f"{label!r} goes from {least[column]:g} to {most[column]:g}: scale it, or set "
@@ -493,7 +493,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         network, table = self._prepare_density(X)
         return table.map(network.code_variances, network.width)
 
-    @_sklearn.validate_params(
+    @_sklearn_compat.validate_params(
         {
             "n_samples": [Interval(Integral, 1, None, closed="left")],
             "random_state": ["random_state"],

@@ -98,7 +98,7 @@ class _Adder:
 
 
 def _forward(add, half, x, hidden, last):
-    """Add one half of the network, as `_network.forward` computes it."""
+    """Add one half of the network, as `network.forward` computes it."""
     out = x
     for depth, (coef, intercept) in enumerate(
         zip(half["coefs"], half["intercepts"], strict=True), start=1

@@ -17,7 +17,7 @@ from hypothesis import settings
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from skae import _loop
+from skae._training import loop
 
 # tests do not time anything
 settings.register_profile("skae", settings.default, deadline=None)
@@ -54,7 +54,7 @@ def walled_rows():
 @pytest.fixture
 def compilations(monkeypatch):
     """A list that grows by the objective whenever the training loop is traced."""
-    traced, make_steps = [], _loop._make_steps
+    traced, make_steps = [], loop._make_steps
 
     def counting(tf, objective, *options):
         steps = make_steps(tf, objective, *options)
@@ -65,7 +65,7 @@ def compilations(monkeypatch):
 
         return counted
 
-    monkeypatch.setattr(_loop, "_make_steps", counting)
-    _loop._Compiled.cache_clear()
+    monkeypatch.setattr(loop, "_make_steps", counting)
+    loop._Compiled.cache_clear()
     yield traced
-    _loop._Compiled.cache_clear()
+    loop._Compiled.cache_clear()

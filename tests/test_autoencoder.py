@@ -27,15 +27,13 @@ from skae import (
     AutoencoderTransformer,
     OutlierDetector,
     VariationalAutoencoder,
-    _canonical,
-    _fitting,
-    _loop,
-    _plan,
-    _start,
 )
-from skae._tensorflow import import_tensorflow
+from skae._initialization import initial_network
+from skae._networks import whitening
+from skae._runtime.tensorflow import import_tensorflow
+from skae._training import loop, plan, run
 
-from .test_estimator_checks import TUTORIAL
+from .behaviour.test_estimator_checks import TUTORIAL
 
 
 def gaussian_rows(n_samples=200, n_features=6, dtype=np.float64):
@@ -773,7 +771,7 @@ def test_divergence_is_reported_and_leaves_pca_or_better(n_samples):
 
 
 def test_where_the_last_run_diverges_the_first_split_is_kept_with_its_own_step(monkeypatch):
-    X, over_splits, train = curved_rows(150), [], _fitting.train
+    X, over_splits, train = curved_rows(150), [], run.train
 
     def diverging(runs, *arguments):
         train(runs, *arguments)
@@ -782,7 +780,7 @@ def test_where_the_last_run_diverges_the_first_split_is_kept_with_its_own_step(m
         else:
             runs[0].ending = "diverged"
 
-    monkeypatch.setattr(_fitting, "train", diverging)
+    monkeypatch.setattr(run, "train", diverging)
     with pytest.warns(ConvergenceWarning, match="diverged"):
         ae = quick(max_steps=200).fit(X)
     first = over_splits[0]
@@ -810,7 +808,7 @@ def test_each_fit_warns_at_the_line_that_called_it():
 @pytest.mark.parametrize("n_samples", [150, 1200])
 def test_interruption_keeps_the_best_so_far(monkeypatch, after, n_samples):
     X = curved_rows(n_samples)
-    train = _loop.train
+    train = loop.train
     chunks = iter(range(1000))
 
     def interrupted(*arguments, **options):
@@ -819,7 +817,7 @@ def test_interruption_keeps_the_best_so_far(monkeypatch, after, n_samples):
                 raise KeyboardInterrupt
             yield steps
 
-    monkeypatch.setattr(_loop, "train", interrupted)
+    monkeypatch.setattr(loop, "train", interrupted)
     with pytest.warns(ConvergenceWarning, match="interrupted"):
         ae = quick(max_steps=200).fit(X)
     assert np.isfinite(ae.transform(X)).all()
@@ -841,23 +839,23 @@ def interrupt_calls(monkeypatch, owner, name, interrupted):
 @pytest.mark.parametrize(
     ("stacked_weights", "owner", "name", "call"),
     [
-        (0, _start, "location_and_scale", 1),  # as the second run starts
-        (0, _fitting, "train", 3),
+        (0, initial_network, "location_and_scale", 1),  # as the second run starts
+        (0, run, "train", 3),
         (
             2**24,
-            _start,
+            initial_network,
             "location_and_scale",
             7,
         ),  # as the last run starts, after seven
-        (2**24, _fitting, "train", 1),
-        (2**24, _canonical, "code_sums", 0),  # at the end
+        (2**24, run, "train", 1),
+        (2**24, whitening, "code_sums", 0),  # at the end
     ],
 )
 def test_interruption_between_the_runs_or_after_them_keeps_what_was_learnt(
     monkeypatch, stacked_weights, owner, name, call
 ):
     X = curved_rows(150)
-    monkeypatch.setattr(_plan, "_MOST_STACKED_WEIGHTS", stacked_weights)
+    monkeypatch.setattr(plan, "_MOST_STACKED_WEIGHTS", stacked_weights)
     interrupt_calls(monkeypatch, owner, name, {call})
     with pytest.warns(ConvergenceWarning, match="interrupted"):
         ae = quick(max_steps=200).fit(X)
@@ -867,7 +865,7 @@ def test_interruption_between_the_runs_or_after_them_keeps_what_was_learnt(
 def test_a_second_interruption_ends_fit(monkeypatch):
     ae = quick(max_steps=40).fit(curved_rows(150))
     before = pickle.dumps(ae)
-    interrupt_calls(monkeypatch, _canonical, "code_sums", {0, 1})
+    interrupt_calls(monkeypatch, whitening, "code_sums", {0, 1})
     with pytest.raises(KeyboardInterrupt):
         ae.fit(gaussian_rows(150))
     assert pickle.dumps(ae) == before
@@ -971,7 +969,7 @@ def test_a_failed_fit_leaves_the_fitted_network(fit, monkeypatch):
     def broken(*arguments, **options):
         raise MemoryError
 
-    monkeypatch.setattr(_loop, "train", broken)
+    monkeypatch.setattr(loop, "train", broken)
     with pytest.raises(MemoryError):
         getattr(ae, fit)(X)
     np.testing.assert_array_equal(ae.transform(X), codes)

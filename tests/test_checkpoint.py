@@ -12,7 +12,8 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 
-from skae import AutoencoderTransformer, Checkpoint, _start
+from skae import AutoencoderTransformer, Checkpoint
+from skae._initialization import initial_network
 
 callback = pytest.importorskip("sklearn.callback")  # of scikit-learn 1.9
 
@@ -68,13 +69,13 @@ def test_parameters_of_any_name_are_saved(tmp_path):
 
 
 def test_as_long_as_pca_leads_it_is_computed_once(tmp_path, monkeypatch):
-    rows, computed = [], _start.principal_components
+    rows, computed = [], initial_network.principal_components
 
     def counting(table, *arguments):
         rows.append(table.n_rows)
         return computed(table, *arguments)
 
-    monkeypatch.setattr(_start, "principal_components", counting)
+    monkeypatch.setattr(initial_network, "principal_components", counting)
     ae = AutoencoderTransformer(
         8, bounds=None, learning_rate_init=1e-30, max_iter=10, random_state=0
     )

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from skae import AutoencoderTransformer
-from skae._activations import ACTIVATIONS
 from skae._keras import to_keras
-from skae._tensorflow import import_tensorflow
+from skae._networks.activations import ACTIVATIONS
+from skae._runtime.tensorflow import import_tensorflow
 
 tf = import_tensorflow()  # before Keras imports it in a louder way
 import keras  # noqa: E402

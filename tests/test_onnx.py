@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 import skae.onnx  # noqa: F401
 from skae import AutoencoderImputer, AutoencoderTransformer
-from skae._activations import ACTIVATIONS
+from skae._networks.activations import ACTIVATIONS
 
 METHODS = ["transform", "inverse_transform", "reconstruct"]
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from skae import _loop
-from skae._corruption import Corruption
-from skae._objectives import Resident
-from skae._optimizers import Adam
-from skae._table import Table
+from skae._data.corruption import Corruption
+from skae._data.table import Table
+from skae._training import loop
+from skae._training.losses import Resident
+from skae._training.optimizers import Adam
 
 X = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
 PARAMS = {"shift": np.zeros(3, np.float32)}
@@ -84,7 +84,7 @@ def step(objective, optimizer=Descent(), state=(), is_resident=False):  # noqa: 
         objective, constants = Resident(objective), ((table.resident(8),), ())
     chunks = table.batches([1], (1, 8, 3), Corruption(), rng, is_resident=is_resident)
     options = {"objective": objective, "constants": constants, "optimizer": optimizer}
-    ((after, losses),) = _loop.train(_loop.TrainState(PARAMS, state), chunks, [0.1], **options)
+    ((after, losses),) = loop.train(loop.TrainState(PARAMS, state), chunks, [0.1], **options)
     return losses.item(), after.to_numpy().params["shift"]
 
 
@@ -138,6 +138,6 @@ def test_batches_of_equal_shapes_with_other_fields_or_types_share_no_function():
         rng = np.random.default_rng(0)
         chunks = table.batches([1], (1, 8, 3), Corruption(), rng, n_draws=n_draws)
         options = {"objective": SumOf(), "constants": (), "optimizer": Descent()}
-        ((_, loss),) = _loop.train(_loop.TrainState(PARAMS, ()), chunks, [0.1], **options)
+        ((_, loss),) = loop.train(loop.TrainState(PARAMS, ()), chunks, [0.1], **options)
         losses.append(loss.item())
     assert losses == [1000, 0, 1000]

@@ -7,8 +7,8 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from skae import AutoencoderTransformer, VariationalAutoencoder
-from skae._start import Architecture, first_network
-from skae._table import Table
+from skae._data.table import Table
+from skae._initialization.initial_network import Architecture, first_network
 
 TABLES = {
     "breast cancer": load_breast_cancer,

@@ -10,7 +10,7 @@ from skae import (
     OutlierDetector,
     VariationalAutoencoder,
 )
-from skae._activations import ACTIVATIONS
+from skae._networks.activations import ACTIVATIONS
 
 DIGITS = load_digits().data[:150, 8:24]
 NORMAL = np.random.default_rng(0).normal(size=(60, 16))

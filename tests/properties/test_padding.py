@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from skae._corruption import Corruption
-from skae._incomplete import Filling
-from skae._objectives import Elbo, Imputation, Reconstruction, Resident, Supervised
-from skae._start import Architecture, first_network
-from skae._table import Table
-from skae._variational import at_probabilistic_pca
+from skae._data.corruption import Corruption
+from skae._data.table import Table
+from skae._initialization.initial_network import Architecture, first_network
+from skae._networks.ppca import Filling
+from skae._networks.variational import at_probabilistic_pca
+from skae._training.losses import Elbo, Imputation, Reconstruction, Resident, Supervised
 
 N_ROWS, N_FEATURES, SIZE = 65, 6, 2
 LENGTHS = (65, 96, 128)

@@ -11,7 +11,7 @@ from sklearn.base import clone
 
 from skae import AutoencoderImputer, AutoencoderTransformer, VariationalAutoencoder
 
-from ..test_workers import run_workers
+from ..runtime.test_workers import run_workers
 
 # 990 rows are trained on, and 110 are held out: batches of 99 rows, in arrays of 101 rows
 rng = np.random.default_rng(0)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skae import AutoencoderImputer, AutoencoderTransformer
-from skae._activations import ACTIVATIONS
+from skae._networks.activations import ACTIVATIONS
 
 RNG = np.random.default_rng(0)
 ROWS = np.tanh(RNG.normal(size=(64, 2)) @ RNG.normal(size=(2, 5)) + RNG.normal(size=5))

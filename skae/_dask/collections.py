@@ -1,0 +1,134 @@
+"""Dask collections: what they are, and a fitted estimator's methods over their partitions."""
+
+import sys
+from copy import deepcopy
+from functools import partial
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from .. import _sklearn_compat
+from .._data.inputs import with_nan
+
+
+def is_collection(X):
+    """Whether X is a Dask collection, which nothing is without Dask."""
+    return "dask" in sys.modules and hasattr(X, "__dask_graph__") and hasattr(X, "to_delayed")
+
+
+def with_whole_rows(X):
+    """Return a collection whose partitions have all columns, which must not be dates."""
+    with_nan(X._meta)
+    if X.ndim != 2:
+        raise ValueError(f"Expected 2D array, got a Dask collection of {X.ndim} dimensions.")
+    if hasattr(X, "rechunk") and len(X.chunks[1]) > 1:
+        return X.rechunk({1: -1})
+    return X
+
+
+def dtype_of_rows(X):
+    """Return the type in which rows of a collection are stored."""
+    if not hasattr(X, "dtypes"):  # an array
+        return X.dtype.str if X.dtype.kind in "biuf" and X.dtype.itemsize <= 8 else "<f8"
+    try:
+        return "<f4" if np.result_type(*X.dtypes) == np.float32 else "<f8"
+    except TypeError:  # pandas' own types
+        return "<f8"
+
+
+def lazily(estimator, method, X, columns=None, dtype=None):
+    """Apply a method of a fitted estimator, as it is now, to the partitions of a collection.
+
+    The columns of X are checked now; the partitions are computed when they are asked for.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted estimator. The result does not change when it is fitted again.
+    method : str
+        Name of the method. It gives a row, or with `columns=None` a number, for each row.
+    X : Dask array or data frame
+        The rows.
+    columns : sequence of str, optional
+        Names of the columns of the result.
+    dtype : dtype, optional
+        Of the result; by default that of the rows: float32 for float32, else float64.
+
+    Returns
+    -------
+    result : Dask array, or a data frame or series with the index of X
+
+    Raises
+    ------
+    ValueError
+        If the method refuses the columns of X.
+    """
+    X = with_whole_rows(X)
+    function = _bound(estimator, method, X)
+    dtype = np.dtype(dtype or (np.float32 if dtype_of_rows(X) == "<f4" else np.float64))
+    shape = (0,) if columns is None else (0, len(columns))
+    empty = np.empty(shape, dtype)
+    if hasattr(X, "map_blocks"):
+        options = {"drop_axis": 1} if columns is None else {"chunks": (X.chunks[0], shape[1:])}
+        return X.map_blocks(partial(_of_block, function, empty), dtype=dtype, meta=empty, **options)
+    import pandas as pd
+
+    meta = pd.Series(empty) if columns is None else pd.DataFrame(empty, columns=list(columns))
+    meta.index = X._meta.index[:0]
+    return X.map_partitions(partial(_of_frame, function, meta), meta=meta)
+
+
+def of_partitions(estimator, method, X):
+    """Compute a method of a fitted estimator of each partition that has rows.
+
+    Returns
+    -------
+    results : list
+        What the method returns, in the order of the partitions.
+
+    Raises
+    ------
+    ValueError
+        If the method refuses the columns of X, or X has no row.
+    """
+    import dask
+
+    X = with_whole_rows(X)
+    function = _bound(estimator, method, X)
+    parts = np.ravel(X.to_delayed()).tolist()
+    results = dask.compute(*map(dask.delayed(partial(_if_any, function), pure=True), parts))
+    return [result for result in results if result is not None] or [function(_rows_like(X, 0))]
+
+
+def _bound(estimator, method, X):
+    """Return a method of a copy of an estimator, after a call with one row like those of X."""
+    check_is_fitted(estimator)
+    if method == "transform" and _sklearn_compat.output_container(method, estimator) != "default":
+        raise ValueError(
+            "transform gives a Dask array for a Dask array, and a frame for a frame: it cannot "
+            "give what set_output asks for. Use set_output(transform='default')."
+        )
+    getattr(estimator, method)(_rows_like(X, 1))
+    return getattr(_sklearn_compat.without_callbacks(deepcopy(estimator)), method)
+
+
+def _rows_like(X, n_rows):
+    """Return rows of zeros with the columns of a collection."""
+    zeros = np.zeros((n_rows, X.shape[1]))
+    return type(X._meta)(zeros, columns=X.columns) if hasattr(X, "columns") else zeros
+
+
+def _if_any(function, rows):
+    return function(rows) if rows.shape[0] else None
+
+
+def _of_block(function, empty, block):
+    return np.asarray(function(block), dtype=empty.dtype) if block.shape[0] else empty
+
+
+def _of_frame(function, meta, frame):
+    if not len(frame):
+        return meta
+    options = {"index": frame.index} | ({"columns": meta.columns} if meta.ndim > 1 else {})
+    dtype = meta.dtype if meta.ndim == 1 else meta.dtypes.iloc[0]
+    return type(meta)(np.asarray(function(frame), dtype=dtype), **options)

@@ -1,0 +1,292 @@
+"""What the code should tell of y: labels or numbers, and the linear head that reads them."""
+
+from decimal import Decimal
+from numbers import Number, Real
+from typing import Any, NamedTuple
+
+import joblib
+import numpy as np
+from sklearn import config_context
+from sklearn.covariance import ledoit_wolf
+from sklearn.linear_model import Ridge
+from sklearn.utils import check_array, check_consistent_length, column_or_1d, gen_batches
+
+from .inputs import DATES
+
+# The head starts at a model of so many rows, at most.
+_MAX_ROWS = 20_000
+# Largest number of class indicators in memory at once.
+_MOST_INDICATORS = 2**22
+# A code that varies less than this, in the units of training, says nothing.
+_FLAT = 1e-6
+
+
+class Target(NamedTuple):
+    """A y that is taught.
+
+    Attributes
+    ----------
+    y : ndarray
+        Of classes, their numbers, of shape (n_samples,), int32, -1 where a row has no label. Of
+        numbers, in units of their standard deviation around their mean, of shape
+        (n_samples, n_columns), float32, NaN where there is none.
+    n_outputs : int
+        Number of classes or of columns.
+    classes : ndarray of shape (n_outputs,), or None
+        The labels, in the order of their numbers; None of numbers.
+    mean, scale : ndarray of shape (n_outputs,), or None
+        Of numbers, before they are standardised.
+    """
+
+    y: Any
+    n_outputs: int
+    classes: Any = None
+    mean: Any = None
+    scale: Any = None
+
+    @property
+    def labelled_share(self):
+        """Share of y that is labelled."""
+        return float(_is_labelled(self.y).mean())
+
+    def with_head(self, start):
+        """Return a function that gives the network with which training starts, with a head.
+
+        Parameters
+        ----------
+        start : callable
+            Returns that network for a table, without one.
+        """
+        return lambda table: _with_head(start(table), table, self.n_outputs)
+
+    @classmethod
+    def of(cls, y, table):
+        """Read what a user gives as y of a table: floats are numbers, all else is classes.
+
+        The type of a column decides, also where values are missing; see `target_array`.
+
+        Raises
+        ------
+        ValueError
+            If y has not a row for each of X, has no label or number, or one class only; if workers
+            were given different ones.
+        """
+        if y is None:
+            raise ValueError(
+                "target_weight above 0 requires y to be passed, but the target y is None. Pass y, "
+                "or set target_weight=0."
+            )
+        y = table.workers.checked(target_array, y)
+        table.workers.checked(check_consistent_length, table.X, y)
+        if table.shards is not None:
+            shards = table.workers.all_gather_object(y)
+            y = np.concatenate([shard for shard in shards if len(shard)])
+        target = cls._of_numbers(y) if y.dtype.kind == "f" else cls._of_classes(y)
+        table.workers.check_agreement({"the hash of y": joblib.hash(target.y)})
+        return target
+
+    def of_validation(self, y_val, table):
+        """Read the y of validation rows, in the classes or the units of this one.
+
+        Raises
+        ------
+        ValueError
+            If y_val has not a row for each of the table, other columns or other classes.
+        """
+        y_val = target_array(y_val)
+        check_consistent_length(table.X, y_val)
+        if self.classes is None:
+            numbers = _as_numbers(y_val, "y_val")
+            if numbers.shape[1] != self.n_outputs:
+                raise ValueError(
+                    f"y_val has {numbers.shape[1]} columns, and y has {self.n_outputs}."
+                )
+            return self._replace(y=np.float32((numbers - self.mean) / self.scale))
+        y_val = column_or_1d(y_val, warn=True)
+        is_labelled, known = _has_label(y_val), self.classes.tolist()
+        unknown = [label for label in set(y_val[is_labelled].tolist()) if label not in known]
+        if unknown:
+            raise ValueError(f"y_val has labels that y has not: {sorted(map(str, unknown))[:10]}.")
+        y = np.full(len(y_val), -1, np.int32)
+        y[is_labelled] = np.searchsorted(self.classes, y_val[is_labelled])
+        return self._replace(y=y)
+
+    @classmethod
+    def _of_numbers(cls, y):
+        y = _as_numbers(y, "y")
+        if np.isnan(y).all(axis=0).any():
+            raise ValueError("y, or a column of it, has no number: all are NaN, for unlabelled.")
+        # a power of two changes no digit, and squares then neither overflow nor vanish
+        _, exponent = np.frexp(np.nanmax(abs(y), axis=0))
+        y = np.ldexp(y, -exponent)
+        mean = np.nanmean(y, axis=0)
+        y = y - mean
+        scale = np.sqrt(np.nanmean(np.square(y), axis=0))
+        scale = np.where(scale > 0, scale, 1)
+        mean, unit = np.ldexp(mean, exponent), np.ldexp(scale, exponent)
+        return cls(np.float32(y / scale), y.shape[1], mean=mean, scale=unit)
+
+    @classmethod
+    def _of_classes(cls, y):
+        y = column_or_1d(y, warn=True)
+        is_labelled = _has_label(y)
+        labels = y[is_labelled]
+        try:
+            classes, numbers = np.unique(labels, return_inverse=True)
+        except TypeError:
+            types = ", ".join(sorted({type(label).__name__ for label in labels}))
+            raise ValueError(
+                f"y has labels of several types, {types}: give them one. The number -1, or a "
+                "missing value, stands for unlabelled."
+            ) from None
+        if len(classes) < 2:
+            raise ValueError(
+                f"y has {len(classes)} class, and at least two must be told apart; -1, or a "
+                "missing value, stands for unlabelled."
+            )
+        y = np.full(len(y), -1, np.int32)
+        y[is_labelled] = numbers
+        return cls(y, len(classes), classes)
+
+
+def _as_numbers(y, name):
+    """Return numbers as a checked table of float64, NaN where there is none."""
+    y = y.reshape(len(y), -1) if y.ndim == 1 else y
+    with config_context(assume_finite=False):
+        return check_array(y, dtype=np.float64, ensure_all_finite="allow-nan", input_name=name)
+
+
+def _has_label(y):
+    """Where an array of labels is not None, and not -1, for unlabelled."""
+    if y.dtype.kind in "US":
+        return np.ones(len(y), bool)
+    return np.not_equal(y, -1) & np.not_equal(y, None)
+
+
+def target_array(y):
+    """Return y as an array whose type says whether it is numbers or classes.
+
+    Parameters
+    ----------
+    y : array-like, series or data frame
+        Of NumPy, pandas, polars or pyarrow. NumPy would read a column of integers with missing
+        values as floats.
+
+    Returns
+    -------
+    y : ndarray
+        Floats are numbers, NaN where a value is missing. All else is classes; an array of objects
+        has None where a value is missing.
+
+    Raises
+    ------
+    ValueError
+        If y has dates, times or durations.
+    """
+    if isinstance(y, np.ma.MaskedArray):
+        y = np.where(np.ma.getmaskarray(y), None, y.data) if y.mask.any() else y.data
+    if hasattr(y, "columns"):
+        columns = [target_array(_column(y, i)) for i in range(y.shape[1])]
+        if len(columns) == 1:
+            return columns[0]
+        if any(column.dtype.kind == "f" for column in columns):
+            columns = [column.astype(np.float64) for column in columns]
+        return np.column_stack(columns)
+    dtype = getattr(y, "dtype", None)
+    to_list = next((name for name in _TO_LIST if hasattr(y, name)), None)
+    if to_list and not isinstance(dtype, np.dtype):
+        values = getattr(y, to_list)()
+        y = np.fromiter(values, dtype=object, count=len(values))
+    array = np.asarray(y)
+    if array.dtype.kind in "US" and not isinstance(dtype, np.dtype):  # of a list, such as ["a", -1]
+        array = np.array(y, dtype=object)
+    _refuse_dates(array)
+    is_object = array.dtype.kind == "O" and array.ndim > 0
+    return _typed(array, getattr(dtype, "name", "")) if is_object else array
+
+
+_TO_LIST = ("to_pylist", "to_list", "tolist")  # of pyarrow, polars and pandas
+
+
+def _column(frame, i):
+    """Return a column of a data frame of pandas, polars or pyarrow."""
+    if hasattr(frame, "iloc"):
+        return frame.iloc[:, i]
+    return frame.to_series(i) if hasattr(frame, "to_series") else frame.column(i)
+
+
+def _typed(values, type_name):
+    """Return an array of objects with None for missing values, or as floats if they are numbers."""
+    is_missing = np.frompyfunc(_is_missing, 1, 1)(values).astype(bool)
+    observed = values[~is_missing]
+    is_float = any(isinstance(value, float | np.floating | Decimal) for value in observed)
+    is_number = is_float and all(isinstance(value, Real | Decimal) for value in observed)
+    if is_number and type_name != "category":
+        return np.where(is_missing, np.nan, values).astype(np.float64)
+    return np.where(is_missing, None, values)
+
+
+def _is_missing(value):
+    """Whether a value is None, pandas.NA, NaT or NaN."""
+    if isinstance(value, Number):
+        return value != value
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
+
+
+def _refuse_dates(y):
+    """Raise an error if labels are dates, times or durations."""
+    labels = y.ravel() if y.dtype.kind == "O" else ()
+    if y.dtype.kind in "mM" or any(isinstance(label, DATES) for label in labels):
+        raise ValueError(
+            "y has dates, times or durations, which are neither numbers nor classes. Convert them "
+            "to floats, or to integers or strings for classes, with -1 for unlabelled rows."
+        )
+
+
+def _is_labelled(y):
+    """Where y has a label, or a number."""
+    return y >= 0 if y.ndim == 1 else ~np.isnan(y)
+
+
+def _with_head(network, table, n_outputs):
+    """Return a network with a linear head that reads the table's y from its code.
+
+    Linear discriminant analysis of the labelled rows (Hastie, Tibshirani & Friedman, The Elements
+    of Statistical Learning, section 4.3) with the covariance of Ledoit & Wolf (Journal of
+    Multivariate Analysis 88, 2004), whose logits are those of a softmax; or ridge regression.
+    """
+    rows = np.flatnonzero(_is_labelled(table.take_y()).reshape(table.n_rows, -1).any(axis=1))
+    rows = rows[:: -(-len(rows) // _MAX_ROWS) or 1]
+    coef, intercept = np.zeros((network.code_size, n_outputs)), np.zeros(n_outputs)
+    if len(rows) > 1:
+        chosen = table.select(rows)
+        codes = chosen.map(network.encode, network.width).astype(np.float64)
+        mean, std = codes.mean(axis=0), codes.std(axis=0)
+        std[std < _FLAT] = np.inf
+        fit = _discriminants if table.y.ndim == 1 else _ridge
+        coef, intercept = fit((codes - mean) / std, chosen.take_y(), n_outputs)
+        coef /= std[:, None]
+        intercept -= mean @ coef
+    head = {"coefs": [coef.astype(network.dtype)], "intercepts": [intercept.astype(network.dtype)]}
+    return network._replace(params=network.params | {"head": head})
+
+
+def _discriminants(codes, y, n_classes):
+    counts = 1.0 + np.bincount(y, minlength=n_classes)  # with a row at the mean: may be missing
+    means = np.empty((n_classes, codes.shape[1]))
+    for part in gen_batches(n_classes, max(1, _MOST_INDICATORS // len(y))):
+        members = (y[:, None] == np.arange(part.start, part.stop)).astype(np.float64)
+        means[part] = members.T @ codes / counts[part, None]
+    covariance, _ = ledoit_wolf(codes - means[y], assume_centered=True)
+    coef = np.linalg.lstsq(covariance, means.T)[0]
+    return coef, np.log(counts / counts.sum()) - (means.T * coef).sum(axis=0) / 2
+
+
+def _ridge(codes, y, n_columns):
+    coef, intercept = np.zeros((codes.shape[1], n_columns)), np.zeros(n_columns)
+    for column in range(n_columns):
+        seen = ~np.isnan(y[:, column])
+        if seen.any():
+            model = Ridge().fit(codes[seen], y[seen, column])
+            coef[:, column], intercept[column] = model.coef_, model.intercept_
+    return coef, intercept

@@ -1,0 +1,17 @@
+"""Pictures of autoencoders, in the manner of scikit-learn's displays.
+
+May import the estimators and the layers below them, and matplotlib where something is drawn.
+Start with `LossCurveDisplay` in `_curves`.
+"""
+
+from ._curves import CodeDisplay, ComponentsDisplay, LossCurveDisplay
+from ._rows import ContributionDisplay, ImputationDisplay, ReconstructionDisplay
+
+__all__ = [
+    "CodeDisplay",
+    "ComponentsDisplay",
+    "ContributionDisplay",
+    "ImputationDisplay",
+    "LossCurveDisplay",
+    "ReconstructionDisplay",
+]

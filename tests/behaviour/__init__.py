@@ -1,0 +1,1 @@
+"""Tests of several packages together, of whole processes, and beside other libraries."""

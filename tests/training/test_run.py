@@ -1,0 +1,299 @@
+"""A fit as data: the choice, and what ends a run."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skae import AutoencoderTransformer
+from skae._data.splits import Split, all_rows, random_splits
+from skae._data.table import Table
+from skae._initialization.initial_network import Architecture, first_network
+from skae._runtime.workers import ALONE, WorkerLostError
+from skae._training import loop
+from skae._training.losses import Reconstruction
+from skae._training.plan import plan_fit
+from skae._training.run import (
+    Observer,
+    Outcome,
+    Run,
+    choose,
+    clearly_lower,
+    concluded,
+    run_fit,
+    train,
+)
+
+ACTIVATIONS = ("silu", "identity", "identity")
+ARCHITECTURE = Architecture(2, (8,), ACTIVATIONS, "pca", None)
+
+
+def curved_rows(n_samples=200, seed=0):
+    t = np.random.default_rng(seed).uniform(-2, 2, size=(n_samples, 1))
+    return np.hstack([np.sin(t), np.cos(2 * t), t**2, np.sin(3 * t), t])
+
+
+def start(table):
+    return first_network(table, ARCHITECTURE, 0)
+
+
+def planned(n_training, **params):
+    params = {"max_steps": 40, "learning_rate_init": 1e-2, "tol": 0.0} | params
+    return plan_fit(
+        Reconstruction(ACTIVATIONS),
+        Table(np.empty((n_training, 5))),
+        ARCHITECTURE,
+        [all_rows(n_training)],
+        AutoencoderTransformer(**params).get_params(),
+        against_pca=True,
+    )
+
+
+class Recorder(Observer):
+    """Writes down what it hears, and asks for an end after some evaluations."""
+
+    def __init__(self, stop_after=10**9):
+        self.heard, self.stop_after = [], stop_after
+
+    def begin(self):
+        self.heard.append("begin")
+
+    def end(self, run, seconds_left):
+        self.heard.append("end")
+        return self.heard.count("end") >= self.stop_after
+
+    def close(self, run):
+        self.heard.append("close")
+
+
+def trained(observer=None, n_samples=200, **params):
+    table = Table(curved_rows(n_samples))
+    split = random_splits(n_samples, 0.2, 1, np.random.default_rng(0))[0]
+    first = start(table.select(split.training))
+    run = Run(table, split, first, planned(len(split.training), **params))
+    train([run], [np.random.default_rng(0)], observer)
+    return run
+
+
+# ---- a run
+
+
+def test_a_run_keeps_the_snapshot_with_the_lowest_held_out_error():
+    run = trained(max_steps=400)
+    errors = np.mean(run.errors, axis=1)
+    assert run.ending == "done"
+    assert run.steps[0] == 0
+    assert run.steps[-1] == run.step == len(run.losses) == 400
+    assert errors.min() < errors[0] / 1.5
+    held_out = Table(curved_rows()).select(
+        random_splits(200, 0.2, 1, np.random.default_rng(0))[0].held_out
+    )
+    again = run.plan.objective.row_errors(run.network, held_out)
+    assert again.mean() == errors.min()
+
+
+def test_an_observer_hears_of_each_evaluation_and_can_end_the_run():
+    recorder = Recorder(stop_after=2)
+    run = trained(recorder)
+    assert run.ending == "early"
+    assert recorder.heard == ["begin", "end", "begin", "end", "close"]
+    recorder = Recorder()
+    assert trained(recorder).ending == "done"
+    assert recorder.heard[-3:] == ["begin", "end", "close"]
+
+
+def test_patience_ends_a_run_that_has_held_out_rows_and_no_other():
+    params = {"early_stopping": True, "n_iter_no_change": 2, "tol": 10.0, "max_steps": 40}
+    run = trained(**params)
+    assert run.ending == "early"
+    assert len(run.steps) == 3
+    table = Table(curved_rows())
+    everyone = Run(table, all_rows(200), start(table), planned(200, **params))
+    train([everyone], [np.random.default_rng(0)])
+    assert everyone.ending == "done"
+    assert everyone.state.step == 40
+
+
+def test_a_run_that_explodes_ends_and_keeps_its_start():
+    run = trained(learning_rate_init=1e30)
+    assert run.ending == "diverged"
+    assert run.network is run.start
+
+
+@pytest.mark.parametrize(
+    ("error", "ending"), [(KeyboardInterrupt(), "interrupted"), (WorkerLostError("gone"), "lost")]
+)
+def test_what_breaks_a_run_off_is_data(monkeypatch, error, ending):
+    make_steps = loop.train
+
+    def broken(*arguments, **options):
+        steps = make_steps(*arguments, **options)
+        yield next(steps)
+        yield next(steps)
+        raise error
+
+    monkeypatch.setattr(loop, "train", broken)
+    recorder = Recorder()
+    run = trained(recorder, max_steps=400)
+    assert run.ending == ending
+    assert (run.error is error) == (ending == "lost")
+    assert run.steps[-1] == run.step > 0
+    assert recorder.heard[-1] == "close"
+
+
+# ---- the choice
+
+
+def fake_run(*errors, ending="done"):
+    """A run whose held-out errors at steps 0, 10, ... are these rows."""
+    errors = [np.asarray(row, dtype=float) for row in errors]
+    table = Table(curved_rows(20))
+    run = Run(table, all_rows(20), start(table), planned(20))
+    run.steps, run.errors, run.ending = [10 * i for i in range(len(errors))], errors, ending
+    return run
+
+
+def test_pca_is_kept_unless_the_gain_is_beyond_chance():
+    rng = np.random.default_rng(0)
+    baseline = rng.uniform(1, 2, size=100)
+    lucky, better = baseline + rng.normal(0, 1, 100) - 0.01, baseline - rng.uniform(0.1, 0.3, 100)
+    assert not clearly_lower(lucky, baseline, 0.05)
+    assert clearly_lower(better, baseline, 0.05)
+    assert choose([fake_run(baseline, lucky)], against_pca=True)[0] == 0
+    step, curve = choose([fake_run(baseline, lucky, better)], against_pca=True)
+    assert step == 20
+    np.testing.assert_allclose(curve[:, 1], [baseline.mean(), lucky.mean(), better.mean()])
+
+
+@given(st.integers(0, 200))
+@settings(max_examples=25)
+def test_chance_is_taken_for_a_gain_in_one_case_of_twenty(seed):
+    rng = np.random.default_rng(seed)
+    baseline = rng.uniform(1, 2, size=(400, 50))
+    taken = [clearly_lower(row + rng.normal(0, 0.1, 50), row, 0.05) for row in baseline]
+    assert 0.01 < np.mean(taken) < 0.1
+
+
+def test_without_pca_the_lowest_error_is_taken_and_without_rows_the_last_step():
+    errors = np.array([2.0, 3.0])
+    assert choose([fake_run(errors, errors - 1e-9, errors)], against_pca=False)[0] == 10
+    step, curve = choose([fake_run([], [], [])], against_pca=False)
+    assert step == 20
+    assert curve.shape == (0, 2)
+
+
+def test_all_splits_choose_together_as_far_as_the_shortest_went():
+    one, other = fake_run([4, 4], [1, 1], [2, 2]), fake_run([4, 4], [9, 9])
+    assert choose([one], against_pca=False)[0] == 10
+    step, curve = choose([one, other], against_pca=False)
+    assert step == 0
+    assert curve.tolist() == [[0, 4], [10, 5]]
+
+
+# ---- the fit
+
+
+def fitted(n_samples=60, observer=None, **params):
+    table = Table(curved_rows(n_samples))
+    splits = random_splits(n_samples, 0.2, 40, np.random.default_rng(0))
+    plan = planned(len(splits[0].training), **{"max_steps": 120} | params)
+    return run_fit(table, start, plan, splits, 0, observer or Observer())
+
+
+def test_a_fit_over_several_splits_ends_with_a_run_on_all_rows_up_to_the_chosen_step():
+    outcome = fitted()
+    assert outcome.ending == "done"
+    assert outcome.step > 0
+    np.testing.assert_allclose(outcome.network.offset, curved_rows(60).mean(axis=0))
+
+
+def test_where_pca_is_kept_the_outcome_has_no_network():
+    outcome = fitted(learning_rate_init=1e-30)
+    assert outcome.network is None
+    assert outcome.step == 0
+
+
+def test_a_fit_that_an_observer_ends_reports_the_first_split_alone():
+    class Impatient(Observer):
+        def end(self, run, seconds_left):
+            return len(run.errors[-1]) == 0  # in the last run
+
+    outcome = fitted(observer=Impatient())
+    first = outcome.curve[outcome.curve[:, 0] == outcome.step, 1]
+    assert first == outcome.curve[:, 1].min()
+    assert not np.allclose(outcome.network.offset, curved_rows(60).mean(axis=0))
+
+
+def test_an_interrupt_while_concluding_is_forgiven_once():
+    outcome = Outcome(None, 0, np.empty((0, 2)), np.empty(0), "done")
+    calls = []
+
+    def conclude(outcome):
+        calls.append(outcome.ending)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return "state"
+
+    outcome, state = concluded(outcome, conclude, ALONE)
+    assert (outcome.ending, state, calls) == ("interrupted", "state", ["done", "interrupted"])
+    calls.clear()
+    with pytest.raises(KeyboardInterrupt):
+        concluded(outcome, conclude, ALONE)
+
+
+# ---- several runs at once
+
+
+def runs_over_splits(n_splits, **params):
+    table = Table(curved_rows(60))
+    splits = random_splits(60, 0.2, 12 * n_splits, np.random.default_rng(0))
+    plan = planned(48, **params)
+    return [Run(table, split, start(table.select(split.training)), plan) for split in splits]
+
+
+def rngs(n_runs):
+    return [np.random.default_rng(i) for i in range(n_runs)]
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_runs_that_are_made_together_are_those_that_are_made_alone(noise):
+    together, alone = runs_over_splits(3, noise=noise), runs_over_splits(3, noise=noise)
+    train(together, rngs(3))
+    for run, rng in zip(alone, rngs(3), strict=True):
+        train([run], [rng])
+    assert len({run.losses[0] for run in together}) == 3
+    for ours, theirs in zip(together, alone, strict=True):
+        assert ours.steps == theirs.steps
+        np.testing.assert_allclose(ours.losses, theirs.losses, rtol=1e-4)
+        np.testing.assert_allclose(ours.errors, theirs.errors, rtol=1e-3)
+
+
+def test_what_ends_one_run_ends_those_beside_it():
+    runs = runs_over_splits(3, early_stopping=True, n_iter_no_change=1, tol=10.0)
+    train(runs, rngs(3))
+    assert [run.ending for run in runs] == ["early"] * 3
+    assert len({run.step for run in runs}) == 1
+    runs = runs_over_splits(3)
+    runs[1].ending = "exact"
+    train(runs, rngs(3))
+    assert [run.ending for run in runs] == ["exact"] * 3
+    assert [run.step for run in runs] == [0] * 3
+
+
+def test_a_run_of_automatic_length_ends_where_its_error_has_risen_for_long():
+    noise = Table(np.random.default_rng(0).normal(size=(80, 5)))
+    ends = {}
+    for name, params in {
+        "auto": {"max_steps": None},
+        "asked for": {"max_steps": 600},
+    }.items():
+        plan = planned(60, **params)
+        split = Split(np.arange(60), np.arange(60, 80))
+        run = Run(noise, split, start(noise.select(split.training)), plan)
+        train([run], rngs(1))
+        ends[name] = run.ending, run.step
+    assert ends["auto"][0] == "early"
+    assert ends["auto"][1] < 300
+    assert ends["asked for"] == ("done", 600)
+    curved = trained(max_steps=None)
+    assert (curved.ending, curved.step) == ("done", 600)
