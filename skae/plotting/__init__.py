@@ -4,8 +4,10 @@ May import the estimators and the layers below them, and matplotlib where someth
 Start with `LossCurveDisplay` in `_curves`.
 """
 
-from ._curves import CodeDisplay, ComponentsDisplay, LossCurveDisplay
-from ._rows import ContributionDisplay, ImputationDisplay, ReconstructionDisplay
+from ._codes import CodeDisplay, ComponentsDisplay
+from ._contributions import ContributionDisplay
+from ._curves import LossCurveDisplay
+from ._rows import ImputationDisplay, ReconstructionDisplay
 
 __all__ = [
     "CodeDisplay",

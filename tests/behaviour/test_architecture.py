@@ -152,7 +152,7 @@ ROOMS = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in ROOT.rglob("*.py")
 }
 FACES = {"_autoencoder", "_imputer", "_variational_autoencoder", "onnx", "_checkpoint", "__init__"}
-FACES |= {"_outlier_detector", "plotting.__init__", "plotting._curves", "plotting._rows"}
+FACES |= {"_outlier_detector"} | {room for room in ROOMS if room.startswith("plotting.")}
 
 
 def imports(room):

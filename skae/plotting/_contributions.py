@@ -1,0 +1,211 @@
+"""Pictures of rows, and what makes them unusual."""
+
+import numpy as np
+
+from ._base import RowsDisplay, axes_or_new, check_image_shape, dense_rows, divide
+
+# Log-likelihoods overflow where rows are absurd, and infinities cannot be drawn.
+_LEAST_DRAWN = -1e100
+
+
+class ContributionDisplay(RowsDisplay):
+    """Rows, and how much less likely than usual each of their features is.
+
+    Of each row, bars of the features that make it least likely, with their values; or the row as an
+    image, and below it an image in which red pixels make it less likely, and blue ones more. The
+    scale is each row's own. What the features leave of a row's score is that its code is unusual.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_features)
+        What is drawn, with NaN for what is missing.
+    contributions : ndarray of shape (n_rows, n_features)
+        Log-likelihood of each entry minus what is usual for its feature; NaN where it is missing.
+    scores : ndarray of shape (n_rows,)
+        Log-likelihood of each row.
+    labels : sequence of shape (n_rows,)
+        What to call the rows, such as their numbers.
+    feature_names : sequence of str of shape (n_features,)
+        Names of the features.
+    n_features : int, default=6
+        How many bars each row gets, at most.
+    image_shape : tuple of int, optional
+        Shape of a row as an image, (height, width) or (height, width, channels). Without it, bars
+        are drawn.
+
+    Attributes
+    ----------
+    axes_ : ndarray of shape (n_rows, 1) or (2, n_rows)
+        Axes of the bars of each row, or a row of axes for the images and one for contributions.
+    figure_ : matplotlib Figure
+        The figure.
+
+    See Also
+    --------
+    skae.OutlierDetector : Says which rows are outliers.
+    skae.VariationalAutoencoder : Gives the log-likelihoods of rows and entries.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skae import OutlierDetector
+    >>> from skae.plotting import ContributionDisplay
+    >>> X = StandardScaler().set_output(transform="pandas").fit_transform(
+    ...     load_breast_cancer(as_frame=True).data
+    ... )
+    >>> detector = OutlierDetector(4, max_steps=20, random_state=0).fit(X)
+    >>> display = ContributionDisplay.from_estimator(detector, X, n_rows=3)
+    >>> display.axes_.shape
+    (3, 1)
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(
+        self, rows, contributions, scores, *, labels, feature_names, n_features=6, image_shape=None
+    ):
+        self.rows = rows
+        self.contributions = contributions
+        self.scores = scores
+        self.labels = labels
+        self.feature_names = feature_names
+        self.n_features = n_features
+        self.image_shape = image_shape
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        *,
+        rows=None,
+        n_rows=5,
+        n_features=6,
+        feature_names=None,
+        image_shape=None,
+        ax=None,
+    ):
+        """Draw the least likely rows, or chosen ones.
+
+        What is usual for a feature is the median of its log-likelihoods in X.
+
+        Parameters
+        ----------
+        estimator : OutlierDetector or VariationalAutoencoder
+            The fitted estimator.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows, those that are usual among them.
+        rows : array-like of int or bool, optional
+            Which rows to draw, as NumPy takes indices.
+        n_rows : int, default=5
+            Without `rows`, how many of the least likely rows to draw, at most.
+        n_features : int, default=6
+            See the class.
+        feature_names : sequence of str, optional
+            Names of the features. By default those of X in `fit`, or "x0", "x1" and so on.
+        image_shape : tuple of int, optional
+            See the class.
+        ax : matplotlib Axes, optional
+            Where to draw; its area is divided.
+
+        Returns
+        -------
+        display : ContributionDisplay
+            The display, with `axes_` and `figure_`.
+
+        Raises
+        ------
+        TypeError
+            If the estimator does not score features.
+        ValueError
+            If there are no rows to draw; if `feature_names` are not as many as the columns; if
+            `image_shape` is none, or does not hold as many numbers as a row.
+        """
+        if not hasattr(estimator, "score_features"):
+            raise TypeError(
+                "estimator must be a fitted OutlierDetector or VariationalAutoencoder, got "
+                f"{type(estimator).__name__}. Of a pipeline, give that step and the rows that "
+                "reach it."
+            )
+        scores, entries = estimator.score_samples(X), estimator.score_features(X)
+        table = dense_rows(X)
+        entries = np.maximum(entries.astype(np.float64), _LEAST_DRAWN)
+        entries = np.ma.masked_array(entries, mask=np.isnan(table))
+        likeliest_last = np.argsort(scores, kind="stable")
+        chosen = likeliest_last[:n_rows] if rows is None else np.arange(len(table))[rows]
+        if not np.size(chosen):
+            raise ValueError(f"There are no rows to draw: rows={rows} and n_rows={n_rows}.")
+        chosen = np.atleast_1d(chosen)
+        return cls(
+            table[chosen],
+            (entries[chosen] - np.ma.median(entries, axis=0)).filled(np.nan),
+            scores[chosen],
+            labels=[f"row {i}" for i in chosen],
+            feature_names=_feature_names(estimator, feature_names, table.shape[1]),
+            n_features=n_features,
+            image_shape=image_shape,
+        ).plot(ax=ax)
+
+    def plot(self, ax=None):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; its area is divided.
+
+        Returns
+        -------
+        self : ContributionDisplay
+            The display, with `axes_` and `figure_`.
+        """
+        if self.image_shape is None:
+            self._draw_bars(ax)
+        else:
+            check_image_shape(self.image_shape, self.rows.shape[1])
+            self._draw_images(ax)
+        return self
+
+    def _draw_images(self, ax):
+        """Draw rows and what their pixels contribute, in two rows of axes."""
+        self._make_panels(ax, ["row", "less likely\nthan usual"], len(self.rows))
+        limits = np.fmin.reduce(self.rows, axis=None), np.fmax.reduce(self.rows, axis=None)
+        for i, contributions in enumerate(self.contributions):
+            most = np.nanmax(np.abs(contributions), initial=0) or 1.0
+            self._draw_row(self.axes_[0, i], self.rows[i], limits)
+            self._draw_errors(self.axes_[1, i], -contributions, most)
+            title = f"{self.labels[i]}\n{self.scores[i]:.4g} nats"
+            self.axes_[0, i].set_title(title, fontsize="small")
+
+    def _draw_bars(self, ax):
+        """Draw bars of the features that contribute least, in a column of axes."""
+        n_bars = max(1, min(self.n_features, self.rows.shape[1]))
+        figsize = (6.4, 0.4 + (0.5 + 0.2 * n_bars) * len(self.rows))
+        ax, self.figure_ = axes_or_new(ax, type(self).__name__, figsize)
+        # a layout engine makes room for titles and numbers itself
+        hspace = 0.1 if self.figure_.get_layout_engine() else 0.2 + 2 / n_bars
+        self.axes_ = divide(ax, len(self.rows), 1, hspace)
+        for i, (row, contributions) in enumerate(zip(self.rows, self.contributions, strict=True)):
+            axes = self.axes_[i, 0]
+            lowest = np.argsort(contributions, kind="stable")[:n_bars]  # NaN comes last
+            lowest = lowest[~np.isnan(contributions[lowest])]
+            values = contributions[lowest]
+            axes.barh(range(len(lowest)), values, color=["C3" if v < 0 else "C0" for v in values])
+            names = [f"{self.feature_names[j]} = {row[j]:.3g}" for j in lowest]
+            axes.set_yticks(range(len(lowest)), names, fontsize="small")
+            axes.set_ylim(n_bars - 0.4, -0.6)
+            axes.tick_params(axis="x", labelsize="small")
+            axes.axvline(0, color="0.4", linewidth=0.8)
+            title = f"{self.labels[i]}: log-likelihood {self.scores[i]:.4g}"
+            axes.set_title(title, loc="left", fontsize="small")
+        self.axes_[-1, 0].set_xlabel("log-likelihood minus the feature's median, nats")
+
+
+def _feature_names(estimator, names, n_features):
+    """Return names of the features: given ones, those of training, or numbered ones."""
+    if names is None:
+        names = getattr(estimator, "feature_names_in_", [f"x{i}" for i in range(n_features)])
+    if len(names) != n_features:
+        raise ValueError(f"feature_names are {len(names)}, but X has {n_features} columns.")
+    return list(map(str, names))
