@@ -20,7 +20,7 @@ from sklearn.utils import assert_all_finite
 
 from skae import AutoencoderTransformer
 from skae._data.table import Table as Rows
-from skae._initialization.initial_network import location_and_scale
+from skae._initialization.statistics import location_and_scale
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -17,7 +17,7 @@ from ._base.composition import fit_part
 from ._dask.collections import is_collection, lazily, of_partitions, with_whole_rows
 from ._data.inputs import has_missing, with_nan
 from ._data.table import Table
-from ._initialization.initial_network import given_bounds
+from ._initialization.bounds import given_bounds
 from ._sklearn_compat import BaseImputer, EstimatorMixin, Interval, MissingValues
 
 _AUTOENCODER = AutoencoderTransformer._parameter_constraints

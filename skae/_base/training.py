@@ -24,7 +24,8 @@ from .._data.splits import (
 )
 from .._data.table import Shard
 from .._data.targets import Target
-from .._initialization.initial_network import Architecture, Subspace, first_network, restarted
+from .._initialization.initial_network import Architecture, first_network, restarted
+from .._initialization.row_space import Subspace
 from .._networks.whitening import Canonical
 from .._parameters import (
     activations,

@@ -8,7 +8,7 @@ which of them it holds.
 
 from dataclasses import dataclass
 from functools import reduce
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,38 +16,13 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, issparse, vstack
 
 from .._runtime.workers import ALONE, Workers
+from .batches import Batch, chunks, shuffled_batches
 
 # A million numbers: what is computed on a block of rows stays in the last level of the cache...
 _BLOCK = 2**20
 # ... and what is only moved and scaled, in that of a core.
 _GATHERED = 2**17
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
-
-
-class Batch(NamedTuple):
-    """The rows of a gradient step; in a chunk of steps, each array has a leading axis of them.
-
-    Attributes
-    ----------
-    inputs : ndarray of shape (n_rows, n_features), float32
-        What the network is given: the targets, with noise if there is any.
-    targets : ndarray of shape (n_rows, n_features), float32
-        What it should give back, centred and scaled. Where the table is resident in the runtime,
-        this and the inputs are the indices of its rows, of shape (n_rows,).
-    weights : ndarray of shape (n_rows,) or (n_rows, n_features), float32
-        Weight of each row in the loss. They sum to one; those of padding are zero. Where entries
-        are missing or hidden, one for each entry, on average the row's.
-    y : ndarray of shape (n_rows, ...) or tuple
-        The rows' y; an empty tuple where the table has none.
-    draws : ndarray of shape (n_rows, n_draws), float32, or tuple
-        Standard normal numbers; an empty tuple where none are asked for.
-    """
-
-    inputs: Any
-    targets: Any
-    weights: Any
-    y: Any = ()
-    draws: Any = ()
 
 
 @dataclass(frozen=True)
@@ -409,7 +384,7 @@ class Table(NamedTuple):
         padding = 0 if self.shards is None else min(self.share.start, self.n_rows - 1)
         # where rows are mixed, every worker reads the whole batch, of its shard if there are shards
         part = slice(None) if corruption.mixes_rows else share
-        for n_steps, read, weights in _chunks(batches, lengths, shape, padding):
+        for n_steps, read, weights in chunks(batches, lengths, shape, padding):
             read, weights = read[:, part], weights[:, part]
             if is_resident:
                 targets = read.astype(np.int32)
@@ -474,52 +449,3 @@ class Table(NamedTuple):
         if isinstance(numbers, slice):
             return slice(numbers.start - first, numbers.stop - first)
         return numbers - first
-
-
-def shuffled_batches(counts, shard, batch_size, rng):
-    """Yield batches of shuffled rows without end; those of an epoch are equally long.
-
-    Up to one row for each shard: a short last batch would count as much as the others, and be
-    noisier. A batch of fewer rows than shards may be empty.
-
-    Parameters
-    ----------
-    counts : sequence of int
-        Number of rows of each shard, of which each batch has an equal part.
-    shard : int
-        Whose part of the batches to give.
-    batch_size : int
-        Number of rows of a batch, of all shards, at most.
-    rng : numpy.random.Generator
-        Shuffles the shard.
-
-    Yields
-    ------
-    rows : ndarray of int
-        Indices into the rows of all shards, of those of this one.
-    length : int
-        Number of rows of the whole batch.
-    """
-    n_batches, first = int(-(-sum(counts) // batch_size)), int(sum(counts[:shard]))
-    ends = np.arange(n_batches + 1)[:, None] * np.asarray(counts) // n_batches
-    lengths, ends = np.diff(ends.sum(axis=1)), ends[:, shard]
-    while True:
-        order = first + rng.permutation(counts[shard])
-        for i, length in enumerate(lengths):
-            yield order[ends[i] : ends[i + 1]], int(length)
-
-
-def _chunks(batches, lengths, shape, padding):
-    """Yield chunks of batches: how many, the indices of their rows, and the rows' weights.
-
-    Each is padded to the first two numbers of a shape, with weights of zero: a batch with its first
-    row, and an empty one with the row `padding`.
-    """
-    for n_steps in lengths:
-        weights = np.zeros(shape[:2], dtype=np.float32)
-        read = np.full(shape[:2], padding, dtype=np.intp)
-        for step, (batch, length) in enumerate(islice(batches, n_steps)):
-            read[step, : len(batch)] = batch
-            read[step, len(batch) :] = batch[0] if len(batch) else padding
-            weights[step, : len(batch)] = 1 / max(1, length)
-        yield n_steps, read, weights

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.sparse import csr_array
 
+from skae._data.batches import shuffled_batches
 from skae._data.corruption import Corruption
-from skae._data.table import Table, shuffled_batches
+from skae._data.table import Table
 from skae._runtime.workers import Workers
 
 CONTAINERS = ["array", "memmap", "CSR", "Fortran", "view"]

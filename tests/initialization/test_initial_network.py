@@ -10,19 +10,17 @@ from scipy.spatial.distance import pdist
 from sklearn.decomposition import PCA
 
 from skae._data.table import Table
-from skae._initialization import initial_network
+from skae._initialization.bounds import given_bounds, tied_bounds
 from skae._initialization.initial_network import (
     Architecture,
-    Subspace,
-    code_size,
     first_network,
-    given_bounds,
-    location_and_scale,
     restarted,
     start_at_pca,
     start_at_random,
-    tied_bounds,
 )
+from skae._initialization.pca import code_size, principal_components
+from skae._initialization.row_space import Subspace
+from skae._initialization.statistics import location_and_scale
 from skae._networks.network import Autoencoder
 
 from ..data.test_table import together
@@ -215,18 +213,18 @@ def test_directions_in_which_nothing_varies_have_no_variance(shape, rank, monkey
     rng = np.random.default_rng(0)
     X = rng.normal(size=(shape[0], rank)) @ rng.normal(size=(rank, shape[1])) / 100
     for numbers in (2**24, 1):
-        monkeypatch.setattr(initial_network, "_MAX_PCA_NUMBERS", numbers)
+        monkeypatch.setattr("skae._initialization.pca._MAX_PCA_NUMBERS", numbers)
         components, std = components_of(X, 7)
         np.testing.assert_allclose(components @ components.T, np.eye(7), atol=1e-10)
         np.testing.assert_allclose(std[rank:], 0, atol=1e-8)
         assert std[:rank].min(initial=1) > 1e-3
-        monkeypatch.setattr(initial_network, "_MAX_COVARIANCE_FEATURES", 0)
+        monkeypatch.setattr("skae._initialization.pca._MAX_COVARIANCE_FEATURES", 0)
 
 
 @pytest.mark.parametrize("features", [1500, 0])
 def test_components_have_the_type_of_the_table(features, monkeypatch):
-    monkeypatch.setattr(initial_network, "_MAX_COVARIANCE_FEATURES", features)
-    monkeypatch.setattr(initial_network, "_MAX_PCA_NUMBERS", 7 * 40)
+    monkeypatch.setattr("skae._initialization.pca._MAX_COVARIANCE_FEATURES", features)
+    monkeypatch.setattr("skae._initialization.pca._MAX_PCA_NUMBERS", 7 * 40)
     for dtype in (np.float32, np.float64):
         components, std = components_of(correlated_rows().astype(dtype), 3)
         assert components.dtype == std.dtype == dtype
@@ -261,7 +259,7 @@ def test_share_of_variance_is_reached_and_not_passed_by_far():
 
 
 def test_a_subset_holds_enough_rows_for_the_components(monkeypatch):
-    monkeypatch.setattr(initial_network, "_MAX_PCA_NUMBERS", 1)
+    monkeypatch.setattr("skae._initialization.pca._MAX_PCA_NUMBERS", 1)
     X = np.random.default_rng(0).normal(size=(50, 60)) * np.r_[np.full(10, 30), np.ones(50)]
     X -= X.mean(axis=0)
     components, std = components_of(X, 10)
@@ -368,8 +366,8 @@ def test_axes_from_a_subset_are_turned_to_those_of_all_rows(monkeypatch):
     X -= X.mean(axis=0)
     X = X @ np.linalg.qr(rng.normal(size=(400, 400)))[0]
     pca = PCA(4).fit(X)
-    monkeypatch.setattr(initial_network, "_MAX_COVARIANCE_FEATURES", 0)
-    monkeypatch.setattr(initial_network, "_MAX_PCA_NUMBERS", 400 * 1000)
+    monkeypatch.setattr("skae._initialization.pca._MAX_COVARIANCE_FEATURES", 0)
+    monkeypatch.setattr("skae._initialization.pca._MAX_PCA_NUMBERS", 400 * 1000)
     read = []
 
     class ReadTable(Table):
@@ -378,7 +376,7 @@ def test_axes_from_a_subset_are_turned_to_those_of_all_rows(monkeypatch):
             return super().take(rows, out)
 
     table = ReadTable(X).standardised(X.mean(axis=0), 1.0)
-    components, std = initial_network.principal_components(table, 4, 0)
+    components, std = principal_components(table, 4, 0)
     assert len(np.unique(read[0])) == len(read[0]) == 1000
     np.testing.assert_allclose(components @ components.T, np.eye(4), atol=1e-12)
     np.testing.assert_allclose(components, pca.components_, atol=0.01)

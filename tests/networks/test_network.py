@@ -10,7 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from skae._data.table import Table
-from skae._initialization.initial_network import principal_components, start_at_pca, start_at_random
+from skae._initialization.initial_network import start_at_pca, start_at_random
+from skae._initialization.pca import principal_components
 from skae._networks.activations import ACTIVATIONS
 from skae._networks.network import Autoencoder, clip, forward, reconstruct
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
 from skae._data.table import Table
-from skae._initialization.initial_network import filling_effort, first_filling
+from skae._initialization.filling import filling_effort, first_filling
 from skae._networks.ppca import Effort, Filling, choose_effort, fit_filling
 
 

@@ -10,7 +10,8 @@ from scipy.special import logsumexp
 from scipy.stats import bernoulli, multivariate_normal, norm
 from sklearn.decomposition import PCA
 
-from skae._data.table import Batch, Table
+from skae._data.batches import Batch
+from skae._data.table import Table
 from skae._initialization.initial_network import Architecture, first_network
 from skae._networks.variational import at_probabilistic_pca, negative_log_likelihoods, posterior
 from skae._training.losses import Elbo

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from skae import AutoencoderTransformer
-from skae._data.table import Batch
+from skae._data.batches import Batch
 from skae._initialization.initial_network import start_at_pca, start_at_random
 from skae._networks.network import Autoencoder
 from skae._training import loop

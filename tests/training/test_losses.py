@@ -6,7 +6,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skae._data.table import Batch, Table
+from skae._data.batches import Batch
+from skae._data.table import Table
 from skae._initialization.initial_network import Architecture, first_network
 from skae._networks.network import reconstruct
 from skae._training.losses import Reconstruction, Resident

@@ -1,0 +1,59 @@
+"""The mean of each column, and the one scale of all columns."""
+
+import numpy as np
+
+TOO_FAR = "X holds numbers whose squares overflow: divide it by a constant."
+# Squares of smaller numbers lose digits. Weights divided by a smaller scale would overflow.
+_SMALL, _SMALLEST = 1e-140, 1e-290
+# Beyond this, numbers that are some times larger or smaller leave the type.
+_LARGE_FLOAT32 = 1e37
+
+
+def location_and_scale(table):
+    """Mean of each column, and the root mean square of what it leaves.
+
+    Parameters
+    ----------
+    table : Table
+        The rows.
+
+    Returns
+    -------
+    mean : ndarray of shape (n_features,)
+        In double precision.
+    scale : float
+        One number for all columns; 1 if no column varies.
+
+    Raises
+    ------
+    ValueError
+        If numbers are so large or small that those of training would overflow.
+    """
+    # Sums of distances from a row of the table, so that large means cost no digits of the variance
+    # (Chan, Golub & LeVeque, The American Statistician 37, 1983, section 3: shifted data).
+    shift = table.collect(slice(0, 1))[0].astype(np.float64)
+
+    def moments(unit):
+        def sums(block):
+            distances = block - shift if unit == 1 else (block - shift) / unit
+            return distances.sum(axis=0), np.einsum("ij,ij->j", distances, distances)
+
+        total, squares = table.total(sums)
+        mean = total / table.n_rows
+        variance = squares / table.n_rows - mean**2
+        return unit * mean, unit * float(np.sqrt(variance.clip(min=0).mean()))
+
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        mean, scale = moments(1)
+        if scale < _SMALL:  # squares may have vanished
+            (farthest,) = table.fold(np.maximum, lambda block: [abs(block - shift).max(initial=0)])
+            mean, scale = moments(float(farthest)) if farthest > 0 else (mean, 1.0)
+            scale = max(scale, _SMALLEST)
+    if not np.isfinite(scale):
+        raise ValueError(TOO_FAR)
+    if table.dtype == np.float32 and not 1 / _LARGE_FLOAT32 <= scale <= _LARGE_FLOAT32:
+        raise ValueError(
+            f"X varies by {scale:.0e}, which is near the limits of its type, {table.dtype}: "
+            "convert it to float64, or divide it by a constant."
+        )
+    return shift + mean, scale
