@@ -778,7 +778,7 @@ def test_where_the_last_run_diverges_the_first_split_is_kept_with_its_own_step(m
         if runs[0].held_out.n_rows:
             over_splits.extend(runs)
         else:
-            runs[0].ending = "diverged"
+            runs[0].stop_reason = run.StopReason.DIVERGED
 
     monkeypatch.setattr(run, "train", diverging)
     with pytest.warns(ConvergenceWarning, match="diverged"):

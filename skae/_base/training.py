@@ -43,7 +43,7 @@ from .._runtime.workers import WorkerLostError, current_workers
 from .._training.callbacks import Progress, print_line
 from .._training.incremental import Stream, equal_row, rows_to_keep
 from .._training.plan import plan_fit, plan_stream
-from .._training.run import Run, concluded, run_fit, stacks, train
+from .._training.run import Run, StopReason, concluded, run_fit, stacks, train
 from .._training.size_search import Sizing
 
 
@@ -114,7 +114,7 @@ class TrainingMixin:
         self._adopt(state)
         progress.print(self._kept_text(outcome, plan, table), at_least=1)
         progress.end_fit()
-        _tell(self, outcome.ending, outcome.error)
+        _report(self, outcome.stop_reason, outcome.error)
         return self
 
     def _validation_table(self, X_val, y_val, table, columns, target):
@@ -193,7 +193,7 @@ class TrainingMixin:
             _sklearn_compat.warn(text, category)
         if result.error is not None:
             raise result.error
-        _tell(self, "interrupted" if result.is_stopped else "done", None)
+        _report(self, StopReason.INTERRUPTED if result.is_stopped else StopReason.COMPLETED, None)
         return self
 
     @np.errstate(under="ignore")
@@ -218,8 +218,10 @@ class TrainingMixin:
         rng, state = np.random.default_rng([seed, stream.n_steps]), stream.state(network, plan)
         run = Run(table, all_rows(table.n_rows), network, plan)
         train([run], [rng], state=state)
-        if run.ending != "diverged" or is_new:  # such rows taught nothing, and would spoil the code
-            if run.ending == "lost":
+        if (
+            run.stop_reason != StopReason.DIVERGED or is_new
+        ):  # such rows taught nothing, and would spoil the code
+            if run.stop_reason == StopReason.WORKER_LOST:
                 table, new = table.alone(), new.alone()
             kept = rows_to_keep(table, network.code_size, self.batch_size) if starts else None
             whiten = bool(self.whiten)
@@ -228,12 +230,12 @@ class TrainingMixin:
             columns["_starts_at_pca_"] = self.init == "pca" if starts else self._starts_at_pca_
             columns[self._error_name] = float(stream.curve[-1, 1])
             self._adopt(self._weights(network) | columns | stream.attributes())
-        _tell(self, run.ending, run.error)
+        _report(self, run.stop_reason, run.error)
         return self
 
     def _conclude(self, table, plan, canonical, known, outcome):
         """Return the fitted attributes of a fit that has come to this outcome."""
-        if outcome.ending == "lost":
+        if outcome.stop_reason == StopReason.WORKER_LOST:
             table = table.alone() if table.shards is None else table.sample_alone(_HASTY_ROWS)
         network = canonical(outcome, table)
         if len(outcome.curve):
@@ -259,7 +261,7 @@ class TrainingMixin:
         if outcome.step or not plan.against_pca:
             return f"kept step {outcome.step}: {described}"
         reason = ""
-        if outcome.ending == "exact":
+        if outcome.stop_reason == StopReason.EXACT:
             reason = ": it leaves no error"
         elif len(outcome.curve):
             reason = ": the network was not better on validation rows"
@@ -406,10 +408,10 @@ _NO_CLIENT = (
 _REMEDIES = ("learning_rate_init", "alpha", "noise")
 
 
-def _tell(estimator, ending, error):
-    """Say what ended training before its time, if it was not early stopping."""
+def _report(estimator, stop_reason, error):
+    """Warn if training diverged or was interrupted; raise an error if a worker was lost."""
     names = _sklearn_compat.named_parameters(estimator)
-    if ending == "diverged":
+    if stop_reason == StopReason.DIVERGED:
         *most, last = [name for name in _REMEDIES if name in names]
         _sklearn_compat.warn(
             "Training diverged: the loss exploded, or the loss or the weights stopped being "
@@ -417,11 +419,11 @@ def _tell(estimator, ending, error):
             f"Lower {', '.join(most)} or {last}, or scale the data.",
             ConvergenceWarning,
         )
-    if ending == "interrupted":
+    if stop_reason == StopReason.INTERRUPTED:
         _sklearn_compat.warn(
             "Training was interrupted. The best network up to then is kept.", ConvergenceWarning
         )
-    if ending == "lost":
+    if stop_reason == StopReason.WORKER_LOST:
         go_on = ", and go on from it with warm_start=True" if "warm_start" in names else ""
         raise WorkerLostError(
             f"{error} The best network up to then is kept in this estimator: save it{go_on}."

@@ -1,14 +1,14 @@
-"""A fit as data: its runs over splits of the rows, and what it has come to.
+"""Training runs over validation splits, and the selection of the network that is kept.
 
-A run trains one network and remembers the best snapshot of it. A fit makes a run, or one for each
-of several splits and a last one on all rows, and chooses between PCA and what was trained by the
-held-out errors of all of them.
+A run trains one network and keeps its best snapshot. A fit makes one run, or one run for each of
+several splits and a last run on all rows. The validation errors of all runs select PCA or a step.
 """
 
 import time
 from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from enum import Enum
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import optree
@@ -29,8 +29,22 @@ _EXPLODED = 1e6
 # Level of the test that a network must pass to be kept instead of PCA: over rows, and over groups,
 # of which there may be few, and blocks of one series are not quite independent.
 _SIGNIFICANCE, _SIGNIFICANCE_OF_GROUPS = 0.05, 0.01
-# Endings of runs that came from outside.
-BROKEN_OFF = ("interrupted", "lost")
+
+
+class StopReason(Enum):
+    """What ended a run, or a fit."""
+
+    COMPLETED = "all steps were made"
+    EXACT = "the initial network leaves no error"
+    EARLY = "early stopping, a callback, or a rising validation error"
+    DIVERGED = "the loss or the weights are not finite, or the loss exploded"
+    INTERRUPTED = "KeyboardInterrupt"
+    WORKER_LOST = "another worker was lost"
+
+    @property
+    def is_abort(self):
+        """Whether the cause came from outside of training."""
+        return self in (StopReason.INTERRUPTED, StopReason.WORKER_LOST)
 
 
 class Run:
@@ -51,10 +65,10 @@ class Run:
         Mean squared error of each held-out row then.
     groups : ndarray of shape (n_held_out,), or None
         See `Split`.
-    ending : {"done", "exact", "early", "diverged", "interrupted", "lost"}
-        What ended the run; "exact": there was nothing to learn at the start; "lost": a worker.
+    stop_reason : StopReason
+        What ended the run.
     error : Exception or None
-        What the loss of a worker raised.
+        Error that the loss of a worker raised.
     """
 
     def __init__(self, table, split, start, plan):
@@ -69,7 +83,7 @@ class Run:
         rest = row_errors(first, sample).mean() - plan.objective.least
         is_exact = rest <= _EXACT * self.unit
         self.steps, self.errors, self.error = [0], [errors], None
-        self.ending = "exact" if is_exact else "done"
+        self.stop_reason = StopReason.EXACT if is_exact else StopReason.COMPLETED
         self._losses, self._latest, self._stale, self._worst = [], None, 0, 0.0
         self._lowest, self._index = errors.mean() if len(errors) else np.nan, ...
 
@@ -173,9 +187,9 @@ def train(runs, rngs, observer=None, state=None):
         What to go on from, where one run follows another.
     """
     plan, workers = runs[0].plan, runs[0].training.workers
-    if any(run.ending == "exact" for run in runs):
+    if any(run.stop_reason == StopReason.EXACT for run in runs):
         for run in runs:
-            run.ending = "exact"
+            run.stop_reason = StopReason.EXACT
         return
     params = _stacked([plan.inner_params(run.start.params) for run in runs])
     tables = [run.as_trained_on() for run in runs]
@@ -194,18 +208,18 @@ def train(runs, rngs, observer=None, state=None):
     is_filled = any(table.filling is not None for table in tables)
     try:
         with one_blas_thread() if is_filled else nullcontext():
-            ending = _advance(runs, chunks, observer)
+            stop_reason = _advance(runs, chunks, observer)
     except KeyboardInterrupt:
         if workers.n_workers > 1:  # the others cannot know, and wait
             raise
-        ending = "interrupted"
+        stop_reason = StopReason.INTERRUPTED
     except WorkerLostError as lost:
-        ending, error = "lost", lost
+        stop_reason, error = StopReason.WORKER_LOST, lost
     for run in runs:
-        run.ending, run.error = ending, error
+        run.stop_reason, run.error = stop_reason, error
         held_out = run.held_out
         others_hold_some = held_out.shards is not None and held_out.n_rows > 0
-        if ending in BROKEN_OFF and run.step > run.steps[-1] and not others_hold_some:
+        if stop_reason.is_abort and run.step > run.steps[-1] and not others_hold_some:
             run.held_out = held_out.alone()
             run.evaluate()
     observer.close(runs[0])
@@ -247,27 +261,27 @@ def _stacked_batches(tables, plan, rngs):
 
 
 def _advance(runs, chunks, observer):
-    """Train until something ends it, and return what."""
+    """Train until a reason to stop occurs, and return the reason."""
     began, first, plan = None, runs[0], runs[0].plan
     indices = [...] if len(runs) == 1 else range(len(runs))
     observer.begin()
     for state, losses in chunks:
         pairs = zip(runs, indices, strict=True)
         if not all(run.add(state, losses, index) for run, index in pairs):
-            return "diverged"
+            return StopReason.DIVERGED
         # the first chunk compiles the step, which says nothing of the time that the others take
         began = began or (time.monotonic(), first.step)
         if not plan.evaluates_at(first.step):
             continue
         if not all(run.evaluate() for run in runs):
-            return "diverged"
+            return StopReason.DIVERGED
         stop = observer.end(first, _seconds_left(first.step, plan.stop, *began))
         stops = first.training.workers.all_gather_object(bool(stop))
         if any(stops) or first.has_lost_patience() or _error_rises(runs):
-            return "early"
+            return StopReason.EARLY
         if first.step < plan.stop:
             observer.begin()
-    return "done"
+    return StopReason.COMPLETED
 
 
 def _seconds_left(step, last_step, began, first_step):
@@ -351,8 +365,9 @@ def clearly_lower(errors, baseline, significance, groups=None):
     return bool(gains.mean() > stdtrit(n_groups - 1, 1 - significance) * standard_error)
 
 
-class Outcome(NamedTuple):
-    """What a fit has come to, from which the fitted attributes are made.
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Result of the runs of a fit, from which the fitted attributes are computed.
 
     Attributes
     ----------
@@ -364,17 +379,17 @@ class Outcome(NamedTuple):
         Steps and mean held-out errors of the runs that chose.
     losses : ndarray of shape (n_steps,)
         Training losses of the first run.
-    ending : str
-        As of a `Run`.
+    stop_reason : StopReason
+        What ended the fit.
     error : Exception or None
-        What the loss of a worker raised.
+        Error that the loss of a worker raised.
     """
 
     network: Autoencoder | None
     step: int
     curve: np.ndarray
     losses: np.ndarray
-    ending: str
+    stop_reason: StopReason
     error: Exception | None = None
 
     @classmethod
@@ -382,19 +397,28 @@ class Outcome(NamedTuple):
         """Choose by the held-out errors of some runs; of several, the first one's network."""
         step, curve = choose(runs, against_pca)
         network = None if against_pca and step == 0 else runs[0].network
-        endings = [run.ending for run in runs]
-        ending = "diverged" if "diverged" in endings else endings[-1]
-        return cls(network, step, curve, runs[0].losses, ending, runs[-1].error)
+        reasons = [run.stop_reason for run in runs]
+        diverged = StopReason.DIVERGED in reasons
+        return cls(
+            network=network,
+            step=step,
+            curve=curve,
+            losses=runs[0].losses,
+            stop_reason=StopReason.DIVERGED if diverged else reasons[-1],
+            error=runs[-1].error,
+        )
 
-    def broken_off(self, error, workers):
+    def aborted(self, error, workers):
         """Return the outcome of a fit that an exception ended after a run; or raise it.
 
         A second interrupt is raised, and one where other workers would wait for this one.
         """
         is_lost = isinstance(error, WorkerLostError)
-        if self.ending == "interrupted" or not (is_lost or workers.n_workers == 1):
+        is_second = self.stop_reason == StopReason.INTERRUPTED
+        if is_second or not (is_lost or workers.n_workers == 1):
             raise error
-        return self._replace(ending="lost" if is_lost else "interrupted", error=error)
+        reason = StopReason.WORKER_LOST if is_lost else StopReason.INTERRUPTED
+        return replace(self, stop_reason=reason, error=error)
 
 
 def stacks(splits, size):
@@ -451,22 +475,23 @@ def run_fit(table, start, plan, splits, seed, observer):
                 if observer.outcome.network is None and table.shards is not None:
                     # if a worker is lost, so are its rows: no PCA of all could be made then
                     pca = plan.kept_start(latest[0].start)
-                    observer.outcome = observer.outcome._replace(network=pca)
-            if latest[0].ending in BROKEN_OFF:
-                return observer.outcome._replace(ending=latest[0].ending, error=latest[0].error)
+                    observer.outcome = replace(observer.outcome, network=pca)
+            reason, error = latest[0].stop_reason, latest[0].error
+            if reason.is_abort:
+                return replace(observer.outcome, stop_reason=reason, error=error)
             runs += latest
             plan = plan._replace(stop=runs[0].steps[-1])  # the others run as long as the first
         together = Outcome.of(runs, plan.against_pca)
         if len(runs) == 1 or together.network is None:
             return together
         (last,) = make([all_rows(table.n_rows)], plan._replace(stop=together.step), len(runs))
-        if last.ending == "done":
-            return together._replace(network=last.network)
-        return observer.outcome._replace(ending=last.ending, error=last.error)
+        if last.stop_reason == StopReason.COMPLETED:
+            return replace(together, network=last.network)
+        return replace(observer.outcome, stop_reason=last.stop_reason, error=last.error)
     except (KeyboardInterrupt, WorkerLostError) as error:
         if observer.outcome is None:
             raise
-        return observer.outcome.broken_off(error, table.workers)
+        return observer.outcome.aborted(error, table.workers)
 
 
 def concluded(outcome, conclude, workers):
@@ -478,5 +503,5 @@ def concluded(outcome, conclude, workers):
     try:
         return outcome, conclude(outcome)
     except (KeyboardInterrupt, WorkerLostError) as error:
-        outcome = outcome.broken_off(error, workers)
+        outcome = outcome.aborted(error, workers)
         return outcome, conclude(outcome)

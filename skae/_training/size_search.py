@@ -7,7 +7,7 @@ import optree
 
 from .._networks.network import squared_norms
 from .losses import Reconstruction
-from .run import BROKEN_OFF, Observer, Run, train
+from .run import Observer, Run, train
 
 # A size below that which was trained as in a fit is tried by so large a part of a fit.
 _SHARE_OF_STEPS = 0.5
@@ -103,7 +103,7 @@ class Sizing:
         train([run], [np.random.default_rng([self.seed, _SEED, size])], self._observer)
         # one worker may have been asked when another was not yet
         is_stopped = self._observer.is_stopped
-        if run.ending in BROKEN_OFF or any(self.table.workers.all_gather_object(is_stopped)):
+        if run.stop_reason.is_abort or any(self.table.workers.all_gather_object(is_stopped)):
             raise run.error or KeyboardInterrupt
         errors = Reconstruction(network.activations).row_errors(run.network, self.judge)
         self.errors[size] = error = float(errors.mean())

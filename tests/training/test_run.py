@@ -17,6 +17,7 @@ from skae._training.run import (
     Observer,
     Outcome,
     Run,
+    StopReason,
     choose,
     clearly_lower,
     concluded,
@@ -81,7 +82,7 @@ def trained(observer=None, n_samples=200, **params):
 def test_a_run_keeps_the_snapshot_with_the_lowest_held_out_error():
     run = trained(max_steps=400)
     errors = np.mean(run.errors, axis=1)
-    assert run.ending == "done"
+    assert run.stop_reason == StopReason.COMPLETED
     assert run.steps[0] == 0
     assert run.steps[-1] == run.step == len(run.losses) == 400
     assert errors.min() < errors[0] / 1.5
@@ -95,35 +96,39 @@ def test_a_run_keeps_the_snapshot_with_the_lowest_held_out_error():
 def test_an_observer_hears_of_each_evaluation_and_can_end_the_run():
     recorder = Recorder(stop_after=2)
     run = trained(recorder)
-    assert run.ending == "early"
+    assert run.stop_reason == StopReason.EARLY
     assert recorder.heard == ["begin", "end", "begin", "end", "close"]
     recorder = Recorder()
-    assert trained(recorder).ending == "done"
+    assert trained(recorder).stop_reason == StopReason.COMPLETED
     assert recorder.heard[-3:] == ["begin", "end", "close"]
 
 
 def test_patience_ends_a_run_that_has_held_out_rows_and_no_other():
     params = {"early_stopping": True, "n_iter_no_change": 2, "tol": 10.0, "max_steps": 40}
     run = trained(**params)
-    assert run.ending == "early"
+    assert run.stop_reason == StopReason.EARLY
     assert len(run.steps) == 3
     table = Table(curved_rows())
     everyone = Run(table, all_rows(200), start(table), planned(200, **params))
     train([everyone], [np.random.default_rng(0)])
-    assert everyone.ending == "done"
+    assert everyone.stop_reason == StopReason.COMPLETED
     assert everyone.state.step == 40
 
 
 def test_a_run_that_explodes_ends_and_keeps_its_start():
     run = trained(learning_rate_init=1e30)
-    assert run.ending == "diverged"
+    assert run.stop_reason == StopReason.DIVERGED
     assert run.network is run.start
 
 
 @pytest.mark.parametrize(
-    ("error", "ending"), [(KeyboardInterrupt(), "interrupted"), (WorkerLostError("gone"), "lost")]
+    ("error", "reason"),
+    [
+        (KeyboardInterrupt(), StopReason.INTERRUPTED),
+        (WorkerLostError("gone"), StopReason.WORKER_LOST),
+    ],
 )
-def test_what_breaks_a_run_off_is_data(monkeypatch, error, ending):
+def test_what_aborts_a_run_is_data(monkeypatch, error, reason):
     make_steps = loop.train
 
     def broken(*arguments, **options):
@@ -135,8 +140,8 @@ def test_what_breaks_a_run_off_is_data(monkeypatch, error, ending):
     monkeypatch.setattr(loop, "train", broken)
     recorder = Recorder()
     run = trained(recorder, max_steps=400)
-    assert run.ending == ending
-    assert (run.error is error) == (ending == "lost")
+    assert run.stop_reason == reason
+    assert (run.error is error) == (reason == StopReason.WORKER_LOST)
     assert run.steps[-1] == run.step > 0
     assert recorder.heard[-1] == "close"
 
@@ -144,12 +149,12 @@ def test_what_breaks_a_run_off_is_data(monkeypatch, error, ending):
 # ---- the choice
 
 
-def fake_run(*errors, ending="done"):
+def fake_run(*errors):
     """A run whose held-out errors at steps 0, 10, ... are these rows."""
     errors = [np.asarray(row, dtype=float) for row in errors]
     table = Table(curved_rows(20))
     run = Run(table, all_rows(20), start(table), planned(20))
-    run.steps, run.errors, run.ending = [10 * i for i in range(len(errors))], errors, ending
+    run.steps, run.errors = [10 * i for i in range(len(errors))], errors
     return run
 
 
@@ -202,7 +207,7 @@ def fitted(n_samples=60, observer=None, **params):
 
 def test_a_fit_over_several_splits_ends_with_a_run_on_all_rows_up_to_the_chosen_step():
     outcome = fitted()
-    assert outcome.ending == "done"
+    assert outcome.stop_reason == StopReason.COMPLETED
     assert outcome.step > 0
     np.testing.assert_allclose(outcome.network.offset, curved_rows(60).mean(axis=0))
 
@@ -225,17 +230,24 @@ def test_a_fit_that_an_observer_ends_reports_the_first_split_alone():
 
 
 def test_an_interrupt_while_concluding_is_forgiven_once():
-    outcome = Outcome(None, 0, np.empty((0, 2)), np.empty(0), "done")
+    outcome = Outcome(
+        network=None,
+        step=0,
+        curve=np.empty((0, 2)),
+        losses=np.empty(0),
+        stop_reason=StopReason.COMPLETED,
+    )
     calls = []
 
     def conclude(outcome):
-        calls.append(outcome.ending)
+        calls.append(outcome.stop_reason)
         if len(calls) == 1:
             raise KeyboardInterrupt
         return "state"
 
     outcome, state = concluded(outcome, conclude, ALONE)
-    assert (outcome.ending, state, calls) == ("interrupted", "state", ["done", "interrupted"])
+    assert (outcome.stop_reason, state) == (StopReason.INTERRUPTED, "state")
+    assert calls == [StopReason.COMPLETED, StopReason.INTERRUPTED]
     calls.clear()
     with pytest.raises(KeyboardInterrupt):
         concluded(outcome, conclude, ALONE)
@@ -271,12 +283,12 @@ def test_runs_that_are_made_together_are_those_that_are_made_alone(noise):
 def test_what_ends_one_run_ends_those_beside_it():
     runs = runs_over_splits(3, early_stopping=True, n_iter_no_change=1, tol=10.0)
     train(runs, rngs(3))
-    assert [run.ending for run in runs] == ["early"] * 3
+    assert [run.stop_reason for run in runs] == [StopReason.EARLY] * 3
     assert len({run.step for run in runs}) == 1
     runs = runs_over_splits(3)
-    runs[1].ending = "exact"
+    runs[1].stop_reason = StopReason.EXACT
     train(runs, rngs(3))
-    assert [run.ending for run in runs] == ["exact"] * 3
+    assert [run.stop_reason for run in runs] == [StopReason.EXACT] * 3
     assert [run.step for run in runs] == [0] * 3
 
 
@@ -291,9 +303,9 @@ def test_a_run_of_automatic_length_ends_where_its_error_has_risen_for_long():
         split = Split(np.arange(60), np.arange(60, 80))
         run = Run(noise, split, start(noise.select(split.training)), plan)
         train([run], rngs(1))
-        ends[name] = run.ending, run.step
-    assert ends["auto"][0] == "early"
+        ends[name] = run.stop_reason, run.step
+    assert ends["auto"][0] == StopReason.EARLY
     assert ends["auto"][1] < 300
-    assert ends["asked for"] == ("done", 600)
+    assert ends["asked for"] == (StopReason.COMPLETED, 600)
     curved = trained(max_steps=None)
-    assert (curved.ending, curved.step) == ("done", 600)
+    assert (curved.stop_reason, curved.step) == (StopReason.COMPLETED, 600)

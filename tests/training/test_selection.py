@@ -1,5 +1,6 @@
 """The choice between runs, and what breaks a fit off."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy.stats import ttest_rel
 from skae._data.splits import Split, all_rows
 from skae._data.table import Table
 from skae._runtime.workers import ALONE, WorkerLostError, Workers
-from skae._training.run import Observer, Outcome, choose, clearly_lower, run_fit
+from skae._training.run import Observer, Outcome, StopReason, choose, clearly_lower, run_fit
 
 
 class FakePlan(SimpleNamespace):
@@ -21,17 +22,27 @@ class FakePlan(SimpleNamespace):
         return FakePlan(**vars(self) | changes)
 
 
-def fake_run(*errors, ending="done", name="trained", error=None, groups=None):
+def fake_run(*errors, stop_reason=StopReason.COMPLETED, name="trained", error=None, groups=None):
     """A run that was evaluated at steps 0, 10, ..., with these errors of the held-out rows."""
     return SimpleNamespace(
         network=name,
         steps=[10 * i for i in range(len(errors))],
         errors=[np.asarray(row, dtype=float) for row in errors],
         losses=np.arange(10.0 * (len(errors) - 1)),
-        ending=ending,
+        stop_reason=stop_reason,
         error=error,
         groups=groups,
     )
+
+
+def kept(outcome):
+    """The kept network and its step."""
+    return outcome.network, outcome.step
+
+
+def end(outcome):
+    """What ended the fit, and the error of a lost worker."""
+    return outcome.stop_reason, outcome.error
 
 
 ROWS = np.linspace(1, 2, 50)
@@ -119,18 +130,21 @@ def test_splits_that_disagree_are_heard_together():
         together.curve, [[0, 1.5], [10, 1.5], [20, 1.5 * (0.81 + 1.21) / 2]], rtol=1e-12
     )
     # without PCA step 0 is a network as any other
-    assert Outcome.of([WORSE], against_pca=False)[:2] == ("trained", 0)
+    assert kept(Outcome.of([WORSE], against_pca=False)) == ("trained", 0)
 
 
 def test_an_outcome_has_the_losses_of_the_first_run_and_the_end_of_the_last():
     gone = WorkerLostError("gone")
-    last = fake_run(ROWS, ROWS, ending="lost", error=gone)
+    last = fake_run(ROWS, ROWS, stop_reason=StopReason.WORKER_LOST, error=gone)
     outcome = Outcome.of([BETTER, last], against_pca=True)
-    assert (outcome.ending, outcome.error) == ("lost", gone)
+    assert (outcome.stop_reason, outcome.error) == (StopReason.WORKER_LOST, gone)
     np.testing.assert_array_equal(outcome.losses, BETTER.losses)
-    diverged = fake_run(ROWS, ROWS, ending="diverged")
-    assert Outcome.of([diverged, BETTER], against_pca=True).ending == "diverged"
-    assert Outcome.of([fake_run(ROWS, ending="exact")], against_pca=True).ending == "exact"
+    diverged = fake_run(ROWS, ROWS, stop_reason=StopReason.DIVERGED)
+    assert Outcome.of([diverged, BETTER], against_pca=True).stop_reason == StopReason.DIVERGED
+    assert (
+        Outcome.of([fake_run(ROWS, stop_reason=StopReason.EXACT)], against_pca=True).stop_reason
+        == StopReason.EXACT
+    )
 
 
 def test_the_choice_is_of_python_numbers():
@@ -142,16 +156,16 @@ def test_the_choice_is_of_python_numbers():
 def test_an_interrupt_is_kept_once_and_where_no_other_worker_waits():
     several, done = Workers(None, range(2), 4), Outcome.of([BETTER], against_pca=True)
     interrupt, gone = KeyboardInterrupt(), WorkerLostError("gone")
-    assert done.broken_off(interrupt, ALONE)[-2:] == ("interrupted", interrupt)
+    assert end(done.aborted(interrupt, ALONE)) == (StopReason.INTERRUPTED, interrupt)
     for workers in (ALONE, several):
-        assert done.broken_off(gone, workers)[-2:] == ("lost", gone)
-    assert done.broken_off(gone, several)[:2] == done[:2]
+        assert end(done.aborted(gone, workers)) == (StopReason.WORKER_LOST, gone)
+    assert kept(done.aborted(gone, several)) == kept(done)
     with pytest.raises(KeyboardInterrupt):
-        done.broken_off(interrupt, several)
-    interrupted = done._replace(ending="interrupted")
+        done.aborted(interrupt, several)
+    interrupted = replace(done, stop_reason=StopReason.INTERRUPTED)
     for error in (interrupt, gone):
         with pytest.raises(type(error)):
-            interrupted.broken_off(error, ALONE)
+            interrupted.aborted(error, ALONE)
 
 
 @pytest.fixture
@@ -190,7 +204,7 @@ def test_one_split_is_one_run(made):
     to_come, asked = made
     to_come[:] = [BETTER]
     outcome, _ = fit_over(1)
-    assert outcome[:2] == ("trained", 20)
+    assert kept(outcome) == ("trained", 20)
     ((_, plan, *_),) = asked
     assert (plan.stop, plan.n_training) == (1000, 11)
 
@@ -199,7 +213,7 @@ def test_several_splits_choose_the_length_of_a_last_run_on_all_rows(made):
     to_come, asked = made
     to_come[:] = [BETTER, BETTER, BETTER, fake_run([], [], name="last")]
     outcome, splits = fit_over(3)
-    assert (outcome.network, outcome.step, outcome.ending) == ("last", 20, "done")
+    assert (*kept(outcome), outcome.stop_reason) == ("last", 20, StopReason.COMPLETED)
     assert [plan.stop for _, plan, *_ in asked] == [1000, 20, 20, 20]
     assert [plan.n_training for _, plan, *_ in asked] == [11, 11, 11, 12]
     for (split, *_), expected in zip(asked, [*splits, all_rows(12)], strict=True):
@@ -231,36 +245,37 @@ def test_where_the_splits_keep_pca_there_is_no_last_run(made):
     assert len(asked) == 2
 
 
-@pytest.mark.parametrize("ending", ["interrupted", "lost"])
+@pytest.mark.parametrize("reason", [StopReason.INTERRUPTED, StopReason.WORKER_LOST])
 @pytest.mark.parametrize("n_made", [1, 2])
-def test_a_run_that_is_broken_off_leaves_the_first_split(made, ending, n_made):
+def test_a_run_that_is_broken_off_leaves_the_first_split(made, reason, n_made):
     to_come, _ = made
-    gone = WorkerLostError("gone") if ending == "lost" else None
-    broken = fake_run(ROWS, 0 * ROWS, ending=ending, name="broken", error=gone)
+    gone = WorkerLostError("gone") if reason == StopReason.WORKER_LOST else None
+    broken = fake_run(ROWS, 0 * ROWS, stop_reason=reason, name="broken", error=gone)
     to_come[:] = [BETTER] * n_made + [broken]
     outcome, _ = fit_over(2)
-    assert outcome[:2] == ("trained", 20)
-    assert (outcome.ending, outcome.error) == (ending, gone)
+    assert kept(outcome) == ("trained", 20)
+    assert end(outcome) == (reason, gone)
 
 
-@pytest.mark.parametrize("ending", ["diverged", "early"])
-def test_a_last_run_that_ends_before_its_time_leaves_the_first_split(made, ending):
+@pytest.mark.parametrize("reason", [StopReason.DIVERGED, StopReason.EARLY])
+def test_a_last_run_that_ends_before_its_time_leaves_the_first_split(made, reason):
     to_come, _ = made
-    to_come[:] = [BETTER, BETTER, fake_run([], [], ending=ending, name="last")]
+    to_come[:] = [BETTER, BETTER, fake_run([], [], stop_reason=reason, name="last")]
     outcome, _ = fit_over(2)
-    assert (outcome.network, outcome.step, outcome.ending) == ("trained", 20, ending)
+    assert (*kept(outcome), outcome.stop_reason) == ("trained", 20, reason)
     np.testing.assert_array_equal(outcome.curve, choose([BETTER], against_pca=True)[1])
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), WorkerLostError("gone")], ids=repr)
 def test_an_exception_between_two_runs_leaves_the_first_and_before_it_nothing(made, error):
     to_come, _ = made
-    ending = "lost" if isinstance(error, WorkerLostError) else "interrupted"
+    is_lost = isinstance(error, WorkerLostError)
+    reason = StopReason.WORKER_LOST if is_lost else StopReason.INTERRUPTED
     for n_made in (1, 2):
         to_come[:] = [BETTER] * n_made + [error]
         outcome, _ = fit_over(2)
-        assert outcome[:2] == ("trained", 20)
-        assert (outcome.ending, outcome.error) == (ending, error)
+        assert kept(outcome) == ("trained", 20)
+        assert end(outcome) == (reason, error)
     to_come[:] = [error]
     with pytest.raises(type(error)):
         fit_over(2)
