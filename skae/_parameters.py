@@ -1,11 +1,13 @@
 """The parameters of the autoencoder: what each may be, and what they may not be together."""
 
+from dataclasses import fields
 from numbers import Integral, Real
 
 import numpy as np
 
 from ._networks.activations import ACTIVATIONS
 from ._sklearn_compat import Interval, RealNotInt, StrOptions, named_parameters
+from ._training.config import TrainingConfig
 from ._training.optimizers import SCHEDULES
 
 
@@ -151,10 +153,11 @@ def layer_sizes(hidden_layer_sizes):
     return tuple(map(int, sizes))
 
 
-def settings(estimator):
-    """Return the parameters with Python's numbers: small ones of NumPy overflow."""
-    values = ((name, getattr(estimator, name)) for name in CONSTRAINTS)
-    return {name: v.item() if isinstance(v, np.generic) else v for name, v in values}
+def training_config(estimator):
+    """Return the configuration of training that the parameters of an estimator describe."""
+    values = {field.name: getattr(estimator, field.name) for field in fields(TrainingConfig)}
+    is_numpy = {name: isinstance(value, np.generic) for name, value in values.items()}
+    return TrainingConfig(**{n: v.item() if is_numpy[n] else v for n, v in values.items()})
 
 
 def activations(estimator):

@@ -1,6 +1,7 @@
 """The stories of fit and partial_fit, which the autoencoders share."""
 
 from copy import copy
+from dataclasses import replace
 from functools import partial
 
 import joblib
@@ -37,7 +38,7 @@ from .._parameters import (
     is_share,
     layer_sizes,
     refuse_given,
-    settings,
+    training_config,
 )
 from .._runtime.workers import WorkerLostError, current_workers
 from .._training.callbacks import Progress, print_line
@@ -95,7 +96,8 @@ class TrainingMixin:
                 rows, architecture, objective, splits[0], axes, seed, target, asks_to_stop
             )
         start = self._start(table, architecture, seed, warm, target)
-        plan = plan_fit(objective, rows, architecture, splits, settings(self), against_pca, axes)
+        config = training_config(self)
+        plan = plan_fit(objective, rows, architecture, splits, config, against_pca, axes)
 
         columns["mean_"], columns["_n_observed_"] = table.mean_and_count()
         columns |= {"n_samples_seen_": table.n_rows, "_starts_at_pca_": against_pca}
@@ -214,13 +216,12 @@ class TrainingMixin:
 
         network = stream.resumed(self._start(table, architecture, seed, not starts)(table))
         error = objective.row_errors(network.with_params_in(np.float32), table).mean()
-        plan = plan_stream(objective, table, architecture, settings(self), stream.step)
+        plan = plan_stream(objective, table, architecture, training_config(self), stream.step)
         rng, state = np.random.default_rng([seed, stream.n_steps]), stream.state(network, plan)
         run = Run(table, all_rows(table.n_rows), network, plan)
         train([run], [rng], state=state)
-        if (
-            run.stop_reason != StopReason.DIVERGED or is_new
-        ):  # such rows taught nothing, and would spoil the code
+        # a batch on which training diverged is ignored: it would change the whitening
+        if run.stop_reason != StopReason.DIVERGED or is_new:
             if run.stop_reason == StopReason.WORKER_LOST:
                 table, new = table.alone(), new.alone()
             kept = rows_to_keep(table, network.code_size, self.batch_size) if starts else None
@@ -383,13 +384,14 @@ class TrainingMixin:
             return self._start(table, sized, seed, warm=False, target=target)(training)
 
         def plan(size, share):
-            sized, params = architecture._replace(n_components=size), settings(self)
-            options = (sized, [split], params, self.init == "pca", axes)
-            plan = plan_fit(objective, table, *options)
+            sized, config = architecture._replace(n_components=size), training_config(self)
+            against_pca = self.init == "pca"
+            plan = plan_fit(objective, table, sized, [split], config, against_pca, axes)
             if share == 1:
                 return plan
-            params |= {"max_iter": "auto", "max_steps": max(1, round(share * plan.stop))}
-            return plan_fit(objective, table, *options)
+            n_steps = max(1, round(share * plan.stop))
+            config = replace(config, max_iter="auto", max_steps=n_steps)
+            return plan_fit(objective, table, sized, [split], config, against_pca, axes)
 
         tell = partial(print_line, self)
         sizing = Sizing(table, start, plan, split, seed, tell, asks_to_stop)

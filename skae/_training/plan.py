@@ -1,8 +1,9 @@
 """The plan of a run: its length and pace, what is minimised, and how it is judged."""
 
+from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import optree
@@ -10,6 +11,7 @@ from sklearn import get_config
 
 from .._data.corruption import Corruption
 from .._networks.network import with_inputs
+from .config import TrainingConfig
 from .loop import TrainState
 from .optimizers import SCHEDULES, Adam, Rates, warm_up
 
@@ -47,8 +49,9 @@ _RESIDENT_UNIT = 2**12
 _STACK, _MOST_STACKED_WEIGHTS = 3, 2**24
 
 
-class Plan(NamedTuple):
-    """How a run trains, how long it is, and how it is judged.
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a run trains, how long it is, and how it is validated.
 
     Attributes
     ----------
@@ -64,8 +67,8 @@ class Plan(NamedTuple):
         Number of steps between two evaluations of the held-out rows.
     stop : int
         Number of steps to make.
-    settings : dict
-        The estimator's parameters.
+    config : TrainingConfig
+        Parameters of the estimator.
     against_pca : bool
         Whether the start is PCA, which is kept unless another step is better beyond chance.
     frees_pca : bool
@@ -89,19 +92,19 @@ class Plan(NamedTuple):
     rates: Rates
     evaluate_every: int
     stop: int
-    settings: dict
+    config: TrainingConfig
     against_pca: bool = False
     frees_pca: bool = False
     patience: int | None = None
     n_stacked: int = 1
     n_resident: int | None = None
     axes: np.ndarray | None = None
-    optimizer: Any = Adam()
+    optimizer: Any = field(default_factory=Adam)
 
     @property
     def corruption(self):
         """What is done to the inputs of training."""
-        return Corruption(self.settings["corruption"], self.settings["noise"])
+        return Corruption(self.config.corruption, self.config.noise)
 
     @property
     def steps_per_epoch(self):
@@ -146,13 +149,13 @@ class Plan(NamedTuple):
         The penalty is shared by the training rows and `n_before` rows of the stream before them.
         """
         params = optree.tree_map(np.float32, params)
-        l2 = min(self.settings["alpha"] / (n_before + self.n_training), _LARGEST)
+        l2 = min(self.config.alpha / (n_before + self.n_training), _LARGEST)
         # the linear path bears none, so that a large alpha leads to a linear autoencoder
         penalty = optree.tree_map_with_path(lambda path, _: l2 * ("coefs" in path), params)
         return TrainState(params, self.optimizer.init(params, penalty))
 
 
-def plan_fit(objective, table, architecture, splits, settings, against_pca, axes=None):
+def plan_fit(objective, table, architecture, splits, config, against_pca, axes=None):
     """Plan runs over splits of the rows of a table; see `Plan` for the other arguments.
 
     The axes are used if the table may be held in the runtime.
@@ -166,9 +169,9 @@ def plan_fit(objective, table, architecture, splits, settings, against_pca, axes
     fit_in = _STACK * architecture.n_weights(table.n_features) <= _MOST_STACKED_WEIGHTS
     is_stacked = table.workers.strategy is None and len(splits) >= _STACK and fit_in
     n_stacked = _STACK if is_stacked else 1
-    n_rows = batch_rows(settings["batch_size"], n_training, table.n_rows)
+    n_rows = batch_rows(config.batch_size, n_training, table.n_rows)
     steps_per_epoch = -(-n_training // n_rows)
-    max_iter, max_steps = settings["max_iter"], settings["max_steps"]
+    max_iter, max_steps = config.max_iter, config.max_steps
     auto = np.clip(_AUTO_EPOCHS * steps_per_epoch, objective.min_steps, _AUTO_MAX_STEPS)
     n_steps = int(max_steps or auto) if max_iter == "auto" else int(max_iter) * steps_per_epoch
     n_steps = min(n_steps, int(max_steps or n_steps))
@@ -179,49 +182,66 @@ def plan_fit(objective, table, architecture, splits, settings, against_pca, axes
             f"steps, {steps_per_epoch} in an epoch; at most {_MOST_STEPS:.0e} can be made."
         )
     n_resident = None
-    is_clean = not (settings["noise"] or table.is_incomplete)
+    is_clean = not (config.noise or table.is_incomplete)
     if axes is not None and is_clean:
         n_resident = _resident_rows(table, _BATCH_UNIT, n_stacked)
         axes = None if n_resident is None else np.float32(axes)
     elif table.n_rows >= _LONG_TABLE and n_steps > steps_per_epoch and is_clean:
         n_resident = _resident_rows(table, _RESIDENT_UNIT)
     shape = chunk_shape(table, architecture, n_rows, n_stacked, n_resident is not None)
-    every = _steps_between(settings, n_steps, steps_per_epoch, len(splits[0].held_out) / n_rows)
-    rates = _rates(settings, SCHEDULES[settings["learning_rate"]], n_steps)
+    n_held_out = len(splits[0].held_out) / n_rows
+    every = _steps_between(config, n_steps, steps_per_epoch, n_held_out)
     # an imputer keeps automatic bounds, for what it fills should be possible
     is_free = isinstance(architecture.bounds, str) and not architecture.is_imputer
-    judged = (against_pca, against_pca and is_free)
-    plan = Plan(objective, shape, n_training, rates, every, n_steps, settings, *judged)
     is_auto = max_iter == "auto" and max_steps is None
-    patience = ceil(_AUTO_PATIENCE * plan.n_evaluations) if is_auto else None
-    return plan._replace(patience=patience, n_stacked=n_stacked, n_resident=n_resident, axes=axes)
+    return Plan(
+        objective=objective,
+        shape=shape,
+        n_training=n_training,
+        rates=_rates(config, SCHEDULES[config.learning_rate], n_steps),
+        evaluate_every=every,
+        stop=n_steps,
+        config=config,
+        against_pca=against_pca,
+        frees_pca=against_pca and is_free,
+        patience=ceil(_AUTO_PATIENCE * -(-n_steps // every)) if is_auto else None,
+        n_stacked=n_stacked,
+        n_resident=n_resident,
+        axes=axes,
+    )
 
 
-def _steps_between(settings, n_steps, steps_per_epoch, n_held_out):
+def _steps_between(config, n_steps, steps_per_epoch, n_held_out):
     """Return the number of steps between two evaluations of so many batches of held-out rows.
 
     There are about forty evaluations, after every few epochs, or after each. A long epoch has
     several, so that progress is seen and snapshots are taken, where they cost a tenth at most.
     """
     n_epochs = max(1, round(n_steps / steps_per_epoch / _EVALUATIONS))
-    if settings["early_stopping"]:
+    if config.early_stopping:
         n_epochs = min(n_epochs, _MAX_EPOCHS_BETWEEN)
     fewest = max(_MIN_STEPS_BETWEEN, n_steps / _EVALUATIONS, 10 * _FORWARD * n_held_out)
     n_parts = max(1, int(steps_per_epoch / fewest))
     return steps_per_epoch * n_epochs if n_epochs > 1 else -(-steps_per_epoch // n_parts)
 
 
-def plan_stream(objective, table, architecture, settings, step):
+def plan_stream(objective, table, architecture, config, step):
     """Plan one pass of partial_fit over a table, after `step` steps of the stream."""
-    n_rows = batch_rows(settings["batch_size"], table.n_rows)
-    shape = chunk_shape(table, architecture, n_rows)
+    n_rows = batch_rows(config.batch_size, table.n_rows)
     n_steps = -(-table.n_rows // n_rows)
-    rates = _rates(settings, partial(warm_up, step=step), n_steps)
-    return Plan(objective, shape, table.n_rows, rates, n_steps, n_steps, settings)
+    return Plan(
+        objective=objective,
+        shape=chunk_shape(table, architecture, n_rows),
+        n_training=table.n_rows,
+        rates=_rates(config, partial(warm_up, step=step), n_steps),
+        evaluate_every=n_steps,
+        stop=n_steps,
+        config=config,
+    )
 
 
-def _rates(settings, schedule, n_steps):
-    return Rates(schedule, n_steps, min(settings["learning_rate_init"], _LARGEST))
+def _rates(config, schedule, n_steps):
+    return Rates(schedule, n_steps, min(config.learning_rate_init, _LARGEST))
 
 
 def _resident_rows(table, unit, n_stacked=1):

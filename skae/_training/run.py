@@ -130,7 +130,7 @@ class Run:
             self.network, self.state = network, self._latest.to_numpy()
             return True
         error = errors.mean()
-        is_gain = error < self._lowest - self.plan.settings["tol"] * self.unit
+        is_gain = error < self._lowest - self.plan.config.tol * self.unit
         self._stale = 0 if is_gain else self._stale + 1
         if error < self._lowest:
             self.network, self._lowest = network, error
@@ -138,8 +138,8 @@ class Run:
 
     def has_lost_patience(self):
         """Whether the last evaluations improved too little; never without held-out rows."""
-        settings = self.plan.settings
-        return settings["early_stopping"] and self._stale >= settings["n_iter_no_change"]
+        config = self.plan.config
+        return config.early_stopping and self._stale >= config.n_iter_no_change
 
 
 class Observer:
@@ -459,7 +459,7 @@ def run_fit(table, start, plan, splits, seed, observer):
     def make(splits, plan, number):
         observer.print(f"{len(splits)} x {len(splits[0].training)} rows to train on")
         starts = [start(table.select(split.training)) for split in splits]
-        plan = plan._replace(n_training=len(splits[0].training))
+        plan = replace(plan, n_training=len(splits[0].training))
         both = zip(splits, starts, strict=True)
         runs = [Run(table, split, first, plan) for split, first in both]
         rngs = [np.random.default_rng([seed, number + i]) for i in range(len(runs))]
@@ -480,11 +480,11 @@ def run_fit(table, start, plan, splits, seed, observer):
             if reason.is_abort:
                 return replace(observer.outcome, stop_reason=reason, error=error)
             runs += latest
-            plan = plan._replace(stop=runs[0].steps[-1])  # the others run as long as the first
+            plan = replace(plan, stop=runs[0].steps[-1])  # the others run as long as the first
         together = Outcome.of(runs, plan.against_pca)
         if len(runs) == 1 or together.network is None:
             return together
-        (last,) = make([all_rows(table.n_rows)], plan._replace(stop=together.step), len(runs))
+        (last,) = make([all_rows(table.n_rows)], replace(plan, stop=together.step), len(runs))
         if last.stop_reason == StopReason.COMPLETED:
             return replace(together, network=last.network)
         return replace(observer.outcome, stop_reason=last.stop_reason, error=last.error)

@@ -11,6 +11,7 @@ from skae._data.splits import Split, all_rows
 from skae._data.table import Table
 from skae._initialization.initial_network import Architecture, start_at_pca, start_at_random
 from skae._networks.network import Autoencoder, forward
+from skae._parameters import training_config
 from skae._training.losses import Reconstruction
 from skae._training.plan import Plan, batch_rows, chunk_shape, plan_fit, plan_stream
 
@@ -20,15 +21,15 @@ OBJECTIVE = Reconstruction(ARCHITECTURE.activations)
 
 def planned(n_training=1000, against_pca=True, n_held_out=0, **params):
     """The plan of a fit: ten steps in an epoch."""
-    settings = AutoencoderTransformer(**{"batch_size": 100} | params).get_params()
+    config = training_config(AutoencoderTransformer(**{"batch_size": 100} | params))
     table = Table(np.empty((n_training, 7)))
     splits = [Split(np.arange(n_training), np.arange(n_held_out))]
-    return plan_fit(OBJECTIVE, table, ARCHITECTURE, splits, settings, against_pca=against_pca)
+    return plan_fit(OBJECTIVE, table, ARCHITECTURE, splits, config, against_pca=against_pca)
 
 
 def planned_stream(n_rows=1000, step=0, **params):
-    settings = AutoencoderTransformer(**{"batch_size": 100} | params).get_params()
-    return plan_stream(OBJECTIVE, Table(np.empty((n_rows, 7))), ARCHITECTURE, settings, step)
+    config = training_config(AutoencoderTransformer(**{"batch_size": 100} | params))
+    return plan_stream(OBJECTIVE, Table(np.empty((n_rows, 7))), ARCHITECTURE, config, step)
 
 
 def network():
@@ -107,21 +108,21 @@ def test_a_long_table_is_resident_where_it_is_read_again_and_fits(
     n_rows, params, budget, is_resident
 ):
     table = Table(np.broadcast_to(np.float32(0), (n_rows, 7)))
-    settings = AutoencoderTransformer(batch_size=100, **params).get_params()
+    config = training_config(AutoencoderTransformer(batch_size=100, **params))
     with config_context(working_memory=budget):
-        plan = plan_fit(OBJECTIVE, table, ARCHITECTURE, [all_rows(n_rows)], settings, True)
+        plan = plan_fit(OBJECTIVE, table, ARCHITECTURE, [all_rows(n_rows)], config, True)
     assert plan.n_resident == (40_960 if is_resident else None)
     several = table._replace(workers=table.workers._replace(strategy="a strategy"))
-    plan = plan_fit(OBJECTIVE, several, ARCHITECTURE, [all_rows(n_rows)], settings, True)
+    plan = plan_fit(OBJECTIVE, several, ARCHITECTURE, [all_rows(n_rows)], config, True)
     assert plan.n_resident is None
 
 
 @pytest.mark.parametrize("budget", [0, 1])
 def test_encoders_train_along_given_axes_where_the_table_may_be_resident(budget):
     axes = np.linalg.qr(np.random.default_rng(0).normal(size=(7, 5)))[0].T
-    table, settings = Table(np.zeros((100, 7))), AutoencoderTransformer().get_params()
+    table, config = Table(np.zeros((100, 7))), training_config(AutoencoderTransformer())
     with config_context(working_memory=budget):
-        plan = plan_fit(OBJECTIVE, table, ARCHITECTURE, [all_rows(100)], settings, True, axes)
+        plan = plan_fit(OBJECTIVE, table, ARCHITECTURE, [all_rows(100)], config, True, axes)
     assert plan.n_resident == (128 if budget else None)
     params = start_at_pca(axes[:2], np.ones(2), [7, 4, 2], np.random.default_rng(0))
     inner = plan.inner_params(params)
@@ -148,19 +149,27 @@ def test_folds_of_a_cross_validation_share_a_shape():
 
 @pytest.mark.parametrize(("n_hidden", "n_stacked"), [(4, 3), (300_000, 3), (400_000, 1)])
 def test_runs_over_several_splits_are_made_together_as_far_as_memory_goes(n_hidden, n_stacked):
-    table, settings = Table(np.empty((50, 7))), AutoencoderTransformer().get_params()
+    table, config = Table(np.empty((50, 7))), training_config(AutoencoderTransformer())
     architecture = ARCHITECTURE._replace(hidden_layer_sizes=(n_hidden,))
     splits = 5 * [Split(np.arange(45), np.arange(45, 50))]
-    assert plan_fit(OBJECTIVE, table, architecture, splits, settings, True).n_stacked == n_stacked
+    assert plan_fit(OBJECTIVE, table, architecture, splits, config, True).n_stacked == n_stacked
     workers = table.workers._replace(strategy="a strategy")
     table = table._replace(workers=workers)
-    assert plan_fit(OBJECTIVE, table, architecture, splits, settings, True).n_stacked == 1
+    assert plan_fit(OBJECTIVE, table, architecture, splits, config, True).n_stacked == 1
 
 
 @given(st.integers(0, 3000), st.integers(1, 500), st.integers(1, 128))
 def test_chunks_end_wherever_held_out_rows_are_evaluated(stop, evaluate_every, most):
     rates = np.ones(3000, dtype=np.float32)
-    plan = Plan(None, (most, 4, 7), 1000, rates, evaluate_every, stop, {})
+    plan = Plan(
+        objective=None,
+        shape=(most, 4, 7),
+        n_training=1000,
+        rates=rates,
+        evaluate_every=evaluate_every,
+        stop=stop,
+        config=training_config(AutoencoderTransformer()),
+    )
     lengths = list(plan.chunk_lengths())
     assert sum(lengths) == stop
     assert all(1 <= length <= most for length in lengths)

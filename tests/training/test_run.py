@@ -9,6 +9,7 @@ from skae import AutoencoderTransformer
 from skae._data.splits import Split, all_rows, random_splits
 from skae._data.table import Table
 from skae._initialization.initial_network import Architecture, first_network
+from skae._parameters import training_config
 from skae._runtime.workers import ALONE, WorkerLostError
 from skae._training import loop
 from skae._training.losses import Reconstruction
@@ -45,7 +46,7 @@ def planned(n_training, **params):
         Table(np.empty((n_training, 5))),
         ARCHITECTURE,
         [all_rows(n_training)],
-        AutoencoderTransformer(**params).get_params(),
+        training_config(AutoencoderTransformer(**params)),
         against_pca=True,
     )
 

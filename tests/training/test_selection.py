@@ -1,6 +1,6 @@
 """The choice between runs, and what breaks a fit off."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,11 +15,14 @@ from skae._runtime.workers import ALONE, WorkerLostError, Workers
 from skae._training.run import Observer, Outcome, StopReason, choose, clearly_lower, run_fit
 
 
-class FakePlan(SimpleNamespace):
-    """A plan of as much as the making of several runs asks for."""
+@dataclass
+class FakePlan:
+    """The parts of a plan that the selection among several runs needs."""
 
-    def _replace(self, **changes):
-        return FakePlan(**vars(self) | changes)
+    stop: int
+    n_training: int | None
+    against_pca: bool
+    n_stacked: int
 
 
 def fake_run(*errors, stop_reason=StopReason.COMPLETED, name="trained", error=None, groups=None):

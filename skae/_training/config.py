@@ -1,0 +1,25 @@
+"""Configuration of training and of the selection of a network."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Parameters of an estimator that say how its network is trained and selected.
+
+    The fields have the names, the values and the meaning of the parameters of
+    :class:`~skae.AutoencoderTransformer`. Numbers are Python's: NumPy's small ones overflow.
+    """
+
+    learning_rate: Literal["linear", "cosine", "constant"]
+    learning_rate_init: float
+    batch_size: int
+    max_iter: int | Literal["auto"]
+    max_steps: int | None
+    alpha: float
+    corruption: Literal["gaussian", "masking", "swap", "missing"]
+    noise: float
+    early_stopping: bool
+    n_iter_no_change: int
+    tol: float
