@@ -56,10 +56,10 @@ class TrainingMixin:
     """
 
     @np.errstate(under="ignore")  # what is so small counts as zero
-    def _fit(self, X, y, asks_to_stop=None, *, X_val=None, y_val=None, groups=None):
+    def _fit(self, X, y, should_stop=None, *, X_val=None, y_val=None, groups=None):
         """Train, and return the fitted estimator.
 
-        Where `asks_to_stop` is given, and returns True at an evaluation, training ends there.
+        Training stops at an evaluation where `should_stop` returns True.
         """
         given = {"X_val": X_val, "y_val": y_val, "groups": groups}
         check_given(self, **given)
@@ -93,7 +93,7 @@ class TrainingMixin:
         objective = self._objective(architecture, target)
         if not warm and is_share(self):
             architecture, columns["components_curve_"] = self._sized(
-                rows, architecture, objective, splits[0], axes, seed, target, asks_to_stop
+                rows, architecture, objective, splits[0], axes, seed, target, should_stop
             )
         start = self._start(table, architecture, seed, warm, target)
         config = training_config(self)
@@ -110,12 +110,12 @@ class TrainingMixin:
         # with several splits, there is a run on all rows
         n_runs = len(stacks(splits, plan.n_stacked)) + (len(splits) > 1)
         n_tasks = n_runs * plan.n_evaluations
-        progress = Progress(self, table.X, y, n_tasks, conclude, asks_to_stop)
+        progress = Progress(self, table.X, y, n_tasks, conclude, should_stop)
         outcome = run_fit(rows, start, plan, splits, seed, progress)
         outcome, state = concluded(outcome, conclude, table.workers)
         self._adopt(state)
-        progress.print(self._kept_text(outcome, plan, table), at_least=1)
-        progress.end_fit()
+        progress.log(self._kept_text(outcome, plan, table), at_least=1)
+        progress.on_fit_end()
         _report(self, outcome.stop_reason, outcome.error)
         return self
 
@@ -199,7 +199,7 @@ class TrainingMixin:
         return self
 
     @np.errstate(under="ignore")
-    def _partial_fit(self, X, y=None, asks_to_stop=None):
+    def _partial_fit(self, X, y=None, should_stop=None):
         """Go on training with the next rows of a stream, and return the estimator."""
         if is_collection(X):
             return self._fit_collection("_partial_fit", X, None)
@@ -373,7 +373,7 @@ class TrainingMixin:
         """The fitted network, with all that is trained."""
         return self._network
 
-    def _sized(self, table, architecture, objective, split, axes, seed, target, asks_to_stop):
+    def _sized(self, table, architecture, objective, split, axes, seed, target, should_stop):
         """Return the architecture whose code is the smallest that keeps the share, and the curve.
 
         The last is what `components_curve_` holds.
@@ -393,8 +393,8 @@ class TrainingMixin:
             config = replace(config, max_iter="auto", max_steps=n_steps)
             return plan_fit(objective, table, sized, [split], config, against_pca, axes)
 
-        tell = partial(print_line, self)
-        sizing = Sizing(table, start, plan, split, seed, tell, asks_to_stop)
+        log = partial(print_line, self)
+        sizing = Sizing(table, start, plan, split, seed, log, should_stop)
         largest = min(table.n_features, len(split.training))
         size = sizing.smallest(float(self.n_components), architecture.n_components, largest)
         return architecture._replace(n_components=size), sizing.curve()

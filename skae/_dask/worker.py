@@ -30,7 +30,7 @@ def main(folder):
     sklearn.set_config(working_memory=0)  # rows stay in the file, also where there is one process
     stopped = []  # what it was told at the evaluations
 
-    def asks_to_stop():
+    def should_stop():
         stopped.append(stop.is_set())
         return stopped[-1]
 
@@ -38,7 +38,7 @@ def main(folder):
     before = getattr(estimator, "encoder_", None)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        error = _train(job, folder, asks_to_stop)
+        error = _train(job, folder, should_stop)
     state = {name: value for name, value in vars(estimator).items() if name not in params}
     is_new = getattr(estimator, "encoder_", None) is not before
     not_for_users = (DeprecationWarning, FutureWarning)
@@ -108,7 +108,7 @@ def _scope(tf):
         yield
 
 
-def _train(job, folder, asks_to_stop):
+def _train(job, folder, should_stop):
     """Call the estimator's method on the rows; return what it raises."""
     rows, y = np.empty(job.shape, job.dtype), None
     try:
@@ -120,7 +120,7 @@ def _train(job, folder, asks_to_stop):
             parts = [np.load(path, allow_pickle=True) for path in paths]
             y = np.concatenate([part for part in parts if len(part)] or parts[:1])
         with _scope(tf):
-            getattr(job.estimator, job.method)(Shard(rows), y, asks_to_stop)
+            getattr(job.estimator, job.method)(Shard(rows), y, should_stop)
     except (Exception, KeyboardInterrupt) as error:  # the latter if it has nothing to keep yet
         return error
     return None

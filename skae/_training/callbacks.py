@@ -1,51 +1,51 @@
-"""What one sees of a fit as it goes on: lines of text, and scikit-learn's callbacks."""
+"""Progress output and scikit-learn's callbacks."""
 
-from .run import Observer, Outcome
+from .run import Outcome, TrainingCallback
 
 
 def print_line(estimator, text, at_least=1):
-    """Print a line if an estimator is as verbose as that."""
+    """Print a line if `verbose` of an estimator is at least `at_least`."""
     if estimator.verbose >= at_least:
         print(f"[{type(estimator).__name__}] {text}", flush=True)  # noqa: T201
 
 
-class Progress(Observer):
-    """Prints a line at each evaluation of a fit, and lets scikit-learn's callbacks see it.
+class Progress(TrainingCallback):
+    """Prints a line at each evaluation of a fit, and calls scikit-learn's callbacks.
 
-    For callbacks, the interval between two evaluations is a task.
+    The interval between two evaluations is a task of these callbacks.
 
     Parameters
     ----------
     estimator : estimator
-        The one that is fitted.
+        Estimator that is fitted.
     X, y : object
-        What it was given.
+        Arguments of `fit`.
     n_tasks : int
-        How many tasks there will be, at most.
+        Largest possible number of tasks.
     conclude : callable
-        Returns the fitted attributes that an `Outcome` gives.
-    asks_to_stop : callable, optional
+        Returns the fitted attributes of an `Outcome`.
+    should_stop : callable, optional
         Returns whether to stop.
     """
 
-    def __init__(self, estimator, X, y, n_tasks, conclude, asks_to_stop=None):
+    def __init__(self, estimator, X, y, n_tasks, conclude, should_stop=None):
         self.estimator, self.conclude, self.fit, self.task = estimator, conclude, None, None
-        self.asks_to_stop = asks_to_stop or (lambda: False)
+        self.should_stop = should_stop or (lambda: False)
         self.arguments = {"estimator": estimator, "X": X, "y": y}
         if hasattr(estimator, "_init_callback_context"):
             self.fit = estimator._init_callback_context(max_subtasks=n_tasks)
             self.fit.call_on_fit_task_begin(**self.arguments)
 
-    def print(self, text, at_least=2):
-        """Print a line if the estimator is as verbose as that."""
+    def log(self, text, at_least=2):
+        """Print a line if `verbose` is at least `at_least`."""
         print_line(self.estimator, text, at_least)
 
-    def begin(self):
+    def on_interval_begin(self):
         """Begin a task."""
         if self.fit is not None:
             self.task = self.fit.subcontext("epoch").call_on_fit_task_begin(**self.arguments)
 
-    def end(self, run, seconds_left):
+    def on_evaluation(self, run, seconds_left):
         """Print a line and end the task; return whether to stop."""
         n_new, described = run.steps[-1] - run.steps[-2], run.plan.objective.described
         text = f"step {run.step}/{run.plan.stop}, epoch {run.step / run.plan.steps_per_epoch:.4g}"
@@ -54,11 +54,11 @@ class Progress(Observer):
             text += f", held-out {described(run.errors[-1].mean(), run.unit)}"
         if seconds_left is not None:
             text += f", {seconds_left:.0f} s left"
-        self.print(text, at_least=1)
-        return self.close(run) or self.asks_to_stop()
+        self.log(text, at_least=1)
+        return self.on_run_end(run) or self.should_stop()
 
-    def close(self, run):
-        """End the task, if one is begun."""
+    def on_run_end(self, run):
+        """End the task, if one has begun."""
         task, self.task = self.task, None
         if task is None:
             return False
@@ -67,7 +67,7 @@ class Progress(Observer):
             **self.arguments, reconstruction_attributes=lambda: self.conclude(outcome)
         )
 
-    def end_fit(self):
-        """End the fit, whose attributes the estimator has by now."""
+    def on_fit_end(self):
+        """End the fit; the estimator has its fitted attributes."""
         if self.fit is not None:
             self.fit.call_on_fit_task_end(**self.arguments, reconstruction_attributes=dict)

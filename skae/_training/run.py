@@ -142,34 +142,34 @@ class Run:
         return config.early_stopping and self._stale >= config.n_iter_no_change
 
 
-class Observer:
-    """Hears of a fit as it goes on; this one does nothing.
+class TrainingCallback:
+    """Methods that a fit calls; here they do nothing.
 
     Attributes
     ----------
     outcome : Outcome or None
-        What the fit comes to if the present run comes to nothing; None during the first.
+        Result of the fit if the present run is discarded; None during the first run.
     """
 
     outcome = None
 
-    def print(self, text):
-        """Hear what is going on."""
+    def log(self, text):
+        """Report a line of text."""
 
-    def begin(self):
-        """Hear that training goes on until the next evaluation."""
+    def on_interval_begin(self):
+        """Note that training starts, or continues after an evaluation."""
 
-    def end(self, run, seconds_left):
-        """Note that the validation rows were evaluated; return True to end the run.
+    def on_evaluation(self, run, seconds_left):
+        """Note that the validation rows were evaluated; return True to stop the run.
 
-        The seconds that the run will still take are None where they are not known yet.
+        `seconds_left` estimates the remaining time of the run; None if there is no estimate yet.
         """
 
-    def close(self, run):
-        """Hear that the run is over, perhaps between two evaluations."""
+    def on_run_end(self, run):
+        """Note that a run ended, which may be between two evaluations."""
 
 
-def train(runs, rngs, observer=None, state=None):
+def train(runs, rngs, callback=None, state=None):
     """Train the networks of some runs together, and remember the best snapshot of each.
 
     A step of all is one step of the loop, whose arrays are stacked; so the splits of a small table
@@ -181,8 +181,8 @@ def train(runs, rngs, observer=None, state=None):
         Runs that are paced alike.
     rngs : list of numpy.random.Generator
         For each, shuffles the minibatches and makes the noise.
-    observer : Observer, optional
-        Hears of each evaluation of the first.
+    callback : TrainingCallback, optional
+        Called at the evaluations of the first run.
     state : TrainState, optional
         What to go on from, where one run follows another.
     """
@@ -202,13 +202,13 @@ def train(runs, rngs, observer=None, state=None):
         workers=workers,
         n_stacked=len(runs) if len(runs) > 1 else None,
     )
-    observer, error = observer or Observer(), None
+    callback, error = callback or TrainingCallback(), None
     # NumPy fills rows in a thread of its own, beside the threads of the compiled step: more of them
     # would get in each other's way
     is_filled = any(table.filling is not None for table in tables)
     try:
         with one_blas_thread() if is_filled else nullcontext():
-            stop_reason = _advance(runs, chunks, observer)
+            stop_reason = _advance(runs, chunks, callback)
     except KeyboardInterrupt:
         if workers.n_workers > 1:  # the others cannot know, and wait
             raise
@@ -222,7 +222,7 @@ def train(runs, rngs, observer=None, state=None):
         if stop_reason.is_abort and run.step > run.steps[-1] and not others_hold_some:
             run.held_out = held_out.alone()
             run.evaluate()
-    observer.close(runs[0])
+    callback.on_run_end(runs[0])
 
 
 def _stacked(nests, axis=0):
@@ -260,11 +260,11 @@ def _stacked_batches(tables, plan, rngs):
         yield _stacked(batches, axis=1), n_steps
 
 
-def _advance(runs, chunks, observer):
+def _advance(runs, chunks, callback):
     """Train until a reason to stop occurs, and return the reason."""
     began, first, plan = None, runs[0], runs[0].plan
     indices = [...] if len(runs) == 1 else range(len(runs))
-    observer.begin()
+    callback.on_interval_begin()
     for state, losses in chunks:
         pairs = zip(runs, indices, strict=True)
         if not all(run.add(state, losses, index) for run, index in pairs):
@@ -275,12 +275,12 @@ def _advance(runs, chunks, observer):
             continue
         if not all(run.evaluate() for run in runs):
             return StopReason.DIVERGED
-        stop = observer.end(first, _seconds_left(first.step, plan.stop, *began))
+        stop = callback.on_evaluation(first, _seconds_left(first.step, plan.stop, *began))
         stops = first.training.workers.all_gather_object(bool(stop))
         if any(stops) or first.has_lost_patience() or _error_rises(runs):
             return StopReason.EARLY
         if first.step < plan.stop:
-            observer.begin()
+            callback.on_interval_begin()
     return StopReason.COMPLETED
 
 
@@ -428,7 +428,7 @@ def stacks(splits, size):
     return [splits[first:end] for first, end in pairwise(firsts)]
 
 
-def run_fit(table, start, plan, splits, seed, observer):
+def run_fit(table, start, plan, splits, seed, callback):
     """Make the runs of a fit.
 
     With one split, a run over it. With several, a run over each; their joint errors choose between
@@ -448,8 +448,8 @@ def run_fit(table, start, plan, splits, seed, observer):
         See `splits`.
     seed : int
         For the order of minibatches, and noise.
-    observer : Observer
-        Hears of each evaluation.
+    callback : TrainingCallback
+        Called at each evaluation.
 
     Returns
     -------
@@ -457,13 +457,13 @@ def run_fit(table, start, plan, splits, seed, observer):
     """
 
     def make(splits, plan, number):
-        observer.print(f"{len(splits)} x {len(splits[0].training)} rows to train on")
+        callback.log(f"{len(splits)} x {len(splits[0].training)} rows to train on")
         starts = [start(table.select(split.training)) for split in splits]
         plan = replace(plan, n_training=len(splits[0].training))
         both = zip(splits, starts, strict=True)
         runs = [Run(table, split, first, plan) for split, first in both]
         rngs = [np.random.default_rng([seed, number + i]) for i in range(len(runs))]
-        train(runs, rngs, observer)
+        train(runs, rngs, callback)
         return runs
 
     runs = []
@@ -471,14 +471,14 @@ def run_fit(table, start, plan, splits, seed, observer):
         for group in stacks(splits, plan.n_stacked):
             latest = make(group, plan, len(runs))
             if not runs:
-                observer.outcome = Outcome.of(latest[:1], plan.against_pca)
-                if observer.outcome.network is None and table.shards is not None:
+                callback.outcome = Outcome.of(latest[:1], plan.against_pca)
+                if callback.outcome.network is None and table.shards is not None:
                     # if a worker is lost, so are its rows: no PCA of all could be made then
                     pca = plan.kept_start(latest[0].start)
-                    observer.outcome = replace(observer.outcome, network=pca)
+                    callback.outcome = replace(callback.outcome, network=pca)
             reason, error = latest[0].stop_reason, latest[0].error
             if reason.is_abort:
-                return replace(observer.outcome, stop_reason=reason, error=error)
+                return replace(callback.outcome, stop_reason=reason, error=error)
             runs += latest
             plan = replace(plan, stop=runs[0].steps[-1])  # the others run as long as the first
         together = Outcome.of(runs, plan.against_pca)
@@ -487,11 +487,11 @@ def run_fit(table, start, plan, splits, seed, observer):
         (last,) = make([all_rows(table.n_rows)], replace(plan, stop=together.step), len(runs))
         if last.stop_reason == StopReason.COMPLETED:
             return replace(together, network=last.network)
-        return replace(observer.outcome, stop_reason=last.stop_reason, error=last.error)
+        return replace(callback.outcome, stop_reason=last.stop_reason, error=last.error)
     except (KeyboardInterrupt, WorkerLostError) as error:
-        if observer.outcome is None:
+        if callback.outcome is None:
             raise
-        return observer.outcome.aborted(error, table.workers)
+        return callback.outcome.aborted(error, table.workers)
 
 
 def concluded(outcome, conclude, workers):

@@ -7,7 +7,7 @@ import optree
 
 from .._networks.network import squared_norms
 from .losses import Reconstruction
-from .run import Observer, Run, train
+from .run import Run, TrainingCallback, train
 
 # A size below that which was trained as in a fit is tried by so large a part of a fit.
 _SHARE_OF_STEPS = 0.5
@@ -32,9 +32,9 @@ class Sizing:
         Training rows and held-out ones; if none of these has a value, the training rows judge.
     seed : int
         For the order of minibatches, and noise.
-    tell : callable
-        Hears a line of text of each size.
-    asks_to_stop : callable or None
+    log : callable
+        Called with a line of text for each size.
+    should_stop : callable or None
         Asked at each evaluation whether to stop; a KeyboardInterrupt is then raised.
 
     Attributes
@@ -46,10 +46,10 @@ class Sizing:
         not count.
     """
 
-    def __init__(self, table, start, plan, split, seed, tell, asks_to_stop):
-        self.start, self.plan, self.split, self.seed, self.tell = start, plan, split, seed, tell
+    def __init__(self, table, start, plan, split, seed, log, should_stop):
+        self.start, self.plan, self.split, self.seed, self.log = start, plan, split, seed, log
         self.table, self.errors, self._starts = table, {}, {}
-        self._observer = _Observer(asks_to_stop)
+        self._callback = _StopCallback(should_stop)
         self.training, held_out = split.tables(table)
         held_out = with_values(held_out)
         self.judge = held_out if held_out.n_rows else with_values(self.training)
@@ -100,14 +100,14 @@ class Sizing:
         else:
             network = first_components(self._starts[larger], size)
         run = Run(self.table, self.split, network, self.plan(network.code_size, share_of_steps))
-        train([run], [np.random.default_rng([self.seed, _SEED, size])], self._observer)
+        train([run], [np.random.default_rng([self.seed, _SEED, size])], self._callback)
         # one worker may have been asked when another was not yet
-        is_stopped = self._observer.is_stopped
+        is_stopped = self._callback.is_stopped
         if run.stop_reason.is_abort or any(self.table.workers.all_gather_object(is_stopped)):
             raise run.error or KeyboardInterrupt
         errors = Reconstruction(network.activations).row_errors(run.network, self.judge)
         self.errors[size] = error = float(errors.mean())
-        self.tell(f"{size} components keep {1 - error / self.variance:.4f} of held-out variance")
+        self.log(f"{size} components keep {1 - error / self.variance:.4f} of held-out variance")
 
 
 def with_values(table):
@@ -117,14 +117,14 @@ def with_values(table):
     return table.select(np.flatnonzero(table.map(lambda rows: ~np.isnan(rows).all(axis=1))))
 
 
-class _Observer(Observer):
-    """Ends a run that is asked to stop, and remembers that."""
+class _StopCallback(TrainingCallback):
+    """Stops a run if `should_stop` returns True, and stores that."""
 
-    def __init__(self, asks_to_stop):
-        self._asks_to_stop, self.is_stopped = asks_to_stop, False
+    def __init__(self, should_stop):
+        self._should_stop, self.is_stopped = should_stop, False
 
-    def end(self, run, seconds_left):
-        self.is_stopped = self._asks_to_stop is not None and self._asks_to_stop()
+    def on_evaluation(self, run, seconds_left):
+        self.is_stopped = self._should_stop is not None and self._should_stop()
         return self.is_stopped
 
 

@@ -15,10 +15,10 @@ from skae._training import loop
 from skae._training.losses import Reconstruction
 from skae._training.plan import plan_fit
 from skae._training.run import (
-    Observer,
     Outcome,
     Run,
     StopReason,
+    TrainingCallback,
     choose,
     clearly_lower,
     concluded,
@@ -51,29 +51,29 @@ def planned(n_training, **params):
     )
 
 
-class Recorder(Observer):
+class Recorder(TrainingCallback):
     """Writes down what it hears, and asks for an end after some evaluations."""
 
     def __init__(self, stop_after=10**9):
-        self.heard, self.stop_after = [], stop_after
+        self.called, self.stop_after = [], stop_after
 
-    def begin(self):
-        self.heard.append("begin")
+    def on_interval_begin(self):
+        self.called.append("interval begins")
 
-    def end(self, run, seconds_left):
-        self.heard.append("end")
-        return self.heard.count("end") >= self.stop_after
+    def on_evaluation(self, run, seconds_left):
+        self.called.append("evaluation")
+        return self.called.count("evaluation") >= self.stop_after
 
-    def close(self, run):
-        self.heard.append("close")
+    def on_run_end(self, run):
+        self.called.append("run ends")
 
 
-def trained(observer=None, n_samples=200, **params):
+def trained(callback=None, n_samples=200, **params):
     table = Table(curved_rows(n_samples))
     split = random_splits(n_samples, 0.2, 1, np.random.default_rng(0))[0]
     first = start(table.select(split.training))
     run = Run(table, split, first, planned(len(split.training), **params))
-    train([run], [np.random.default_rng(0)], observer)
+    train([run], [np.random.default_rng(0)], callback)
     return run
 
 
@@ -94,14 +94,20 @@ def test_a_run_keeps_the_snapshot_with_the_lowest_held_out_error():
     assert again.mean() == errors.min()
 
 
-def test_an_observer_hears_of_each_evaluation_and_can_end_the_run():
+def test_a_callback_is_called_at_each_evaluation_and_can_end_the_run():
     recorder = Recorder(stop_after=2)
     run = trained(recorder)
     assert run.stop_reason == StopReason.EARLY
-    assert recorder.heard == ["begin", "end", "begin", "end", "close"]
+    assert recorder.called == [
+        "interval begins",
+        "evaluation",
+        "interval begins",
+        "evaluation",
+        "run ends",
+    ]
     recorder = Recorder()
     assert trained(recorder).stop_reason == StopReason.COMPLETED
-    assert recorder.heard[-3:] == ["begin", "end", "close"]
+    assert recorder.called[-3:] == ["interval begins", "evaluation", "run ends"]
 
 
 def test_patience_ends_a_run_that_has_held_out_rows_and_no_other():
@@ -144,7 +150,7 @@ def test_what_aborts_a_run_is_data(monkeypatch, error, reason):
     assert run.stop_reason == reason
     assert (run.error is error) == (reason == StopReason.WORKER_LOST)
     assert run.steps[-1] == run.step > 0
-    assert recorder.heard[-1] == "close"
+    assert recorder.called[-1] == "run ends"
 
 
 # ---- the choice
@@ -199,11 +205,11 @@ def test_all_splits_choose_together_as_far_as_the_shortest_went():
 # ---- the fit
 
 
-def fitted(n_samples=60, observer=None, **params):
+def fitted(n_samples=60, callback=None, **params):
     table = Table(curved_rows(n_samples))
     splits = random_splits(n_samples, 0.2, 40, np.random.default_rng(0))
     plan = planned(len(splits[0].training), **{"max_steps": 120} | params)
-    return run_fit(table, start, plan, splits, 0, observer or Observer())
+    return run_fit(table, start, plan, splits, 0, callback or TrainingCallback())
 
 
 def test_a_fit_over_several_splits_ends_with_a_run_on_all_rows_up_to_the_chosen_step():
@@ -219,12 +225,12 @@ def test_where_pca_is_kept_the_outcome_has_no_network():
     assert outcome.step == 0
 
 
-def test_a_fit_that_an_observer_ends_reports_the_first_split_alone():
-    class Impatient(Observer):
-        def end(self, run, seconds_left):
+def test_a_fit_that_a_callback_ends_reports_the_first_split_alone():
+    class Impatient(TrainingCallback):
+        def on_evaluation(self, run, seconds_left):
             return len(run.errors[-1]) == 0  # in the last run
 
-    outcome = fitted(observer=Impatient())
+    outcome = fitted(callback=Impatient())
     first = outcome.curve[outcome.curve[:, 0] == outcome.step, 1]
     assert first == outcome.curve[:, 1].min()
     assert not np.allclose(outcome.network.offset, curved_rows(60).mean(axis=0))

@@ -12,7 +12,7 @@ from scipy.stats import ttest_rel
 from skae._data.splits import Split, all_rows
 from skae._data.table import Table
 from skae._runtime.workers import ALONE, WorkerLostError, Workers
-from skae._training.run import Observer, Outcome, StopReason, choose, clearly_lower, run_fit
+from skae._training.run import Outcome, StopReason, TrainingCallback, choose, clearly_lower, run_fit
 
 
 @dataclass
@@ -125,7 +125,7 @@ def test_one_group_decides_nothing_and_few_must_agree():
     assert choose(both, against_pca=True)[0] == 10
 
 
-def test_splits_that_disagree_are_heard_together():
+def test_splits_that_disagree_select_together():
     assert Outcome.of([BETTER], against_pca=True).step == 20
     together = Outcome.of([BETTER, WORSE], against_pca=True)
     assert (together.network, together.step) == (None, 0)
@@ -183,7 +183,7 @@ def made(monkeypatch):
         asked.append((split, plan))
         return run
 
-    def train(runs, rngs, observer):
+    def train(runs, rngs, callback):
         asked[-len(runs) :] = [
             (*what, rng.random(), len(runs))
             for what, rng in zip(asked[-len(runs) :], rngs, strict=True)
@@ -198,8 +198,8 @@ def fit_over(n_splits, against_pca=True, n_stacked=1):
     rows = np.arange(12)
     splits = [Split(np.delete(rows, i), rows[i : i + 1]) for i in range(n_splits)]
     plan = FakePlan(stop=1000, n_training=None, against_pca=against_pca, n_stacked=n_stacked)
-    observer = Observer()
-    outcome = run_fit(Table(np.zeros((12, 3))), lambda table: None, plan, splits, 0, observer)
+    callback = TrainingCallback()
+    outcome = run_fit(Table(np.zeros((12, 3))), lambda table: None, plan, splits, 0, callback)
     return outcome, splits
 
 
