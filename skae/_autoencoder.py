@@ -12,6 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from . import _sklearn_compat
 from ._base.inference import Rows, ServingMixin
 from ._base.training import TrainingMixin
+from ._docstrings import with_shared_paragraphs
 from ._parameters import CONSTRAINTS, is_imputer, is_share
 from ._sklearn_compat import CallbackSupportMixin, EstimatorMixin
 from ._training.losses import Imputation, Reconstruction, Supervised
@@ -36,247 +37,216 @@ def _ignores_y(estimator):
     return True
 
 
+@with_shared_paragraphs(
+    automatic_bounds="Automatic bounds are dropped if PCA is kept, so that the result equals PCA.",
+    min_steps="600",
+    tol_unit="as a share of the variance of X, the unit of `score`",
+    random_part="the noise",
+    components='Only with ``init="pca"``.',
+    offset="the mean of the training rows, or zeros with an `output_activation`",
+)
 class AutoencoderTransformer(
     CallbackSupportMixin, EstimatorMixin, TrainingMixin, ServingMixin, BaseEstimator
 ):
     """Autoencoder that starts as PCA and only gets better.
 
-    A transformer in the manner of :class:`~sklearn.decomposition.PCA`: `transform` gives codes of
-    `n_components_` numbers, `inverse_transform` gives rows back. With ``init="pca"`` each half of
-    the network is a linear path beside a branch of hidden layers. With x the centred row, divided
-    by one scalar,
+    A transformer like :class:`~sklearn.decomposition.PCA`: `transform` returns codes of
+    `n_components_` components, and `inverse_transform` returns rows. With ``init="pca"`` the
+    encoder and the decoder are each the sum of a linear path and a branch of hidden layers. With x
+    the centred row, divided by one scalar,
 
-    - code ``z = x A + branch(x)``, where A starts at PCA's components,
+    - code ``z = x A + branch(x)``, where A starts at the components of PCA,
     - row ``x' = z B + c + branch(z)``, where B starts at their transpose,
 
-    and the branches start at zero, so that training starts at PCA. All of it is trained, on the
-    mean squared error of the reconstruction, which is clipped to each feature's `bounds`.
+    and both branches start at zero, so that training starts at PCA. Adam [1]_ trains all weights on
+    the mean squared error of the reconstruction, which is clipped to the `bounds` of each feature.
 
-    `fit` keeps the snapshot with the lowest error on held-out rows, if it beats PCA there
-    beyond chance, and PCA fitted on all rows if not (see Notes).
+    `fit` keeps the network with the lowest error on validation rows if it is significantly better
+    than PCA on them, and otherwise PCA fitted on all rows (see Notes).
 
-    TensorFlow is imported by `fit`, `partial_fit` and `to_keras` alone. Fitted estimators hold
-    NumPy arrays, and everything else is done with NumPy.
+    Only `fit`, `partial_fit` and `to_keras` import TensorFlow. A fitted estimator holds NumPy
+    arrays, and all other methods use NumPy.
 
     Parameters
     ----------
     n_components : int, float or "auto", default=64
-        Size of the code, at most the number of features; a code of that size reduces nothing, and a
-        UserWarning says so. A float in (0, 1) means the smallest size at which the trained network
-        keeps that share of the variance of held-out rows. PCA's size is tried first, and others by
-        bisection, which takes several times as long as a fit; an interrupt meanwhile is raised. For
-        `partial_fit` it is PCA's size. "auto" is for ``corruption="missing"``: size, start and
-        judge are those of :class:`AutoencoderImputer`.
+        Number of components of the code, at most the number of features. With as many components as
+        features nothing is compressed, and a UserWarning is given. A float in (0, 1) selects the
+        smallest number of components with which the trained network keeps that share of the
+        variance of the validation rows: the number of PCA is tried first, and others by bisection,
+        which takes several times as long as one fit. KeyboardInterrupt during this search is
+        raised. In `partial_fit` a float selects the number of PCA. "auto" is for
+        ``corruption="missing"``: number of components, initial network and validation error are
+        then the same as in :class:`AutoencoderImputer`.
 
-    hidden_layer_sizes : int or tuple of int, default=(256,)
-        Sizes of the encoder's hidden layers; the decoder mirrors them. ``()`` with ``init="pca"``
-        is a linear autoencoder.
+    %(hidden_layer_sizes)s
 
-    activation : {"identity", "relu", "tanh", "logistic", "elu", "gelu", "silu"}, default="silu"
-        Activation of the hidden layers.
+    %(activation)s
 
     init : {"pca", "glorot", "normal"}, default="pca"
-        Where training starts. "pca": see above. "glorot" and "normal" give a plain stack of layers
-        without linear path: uniform coefs of variance ``2 / (n_in + n_out)`` [2]_ and zero
-        intercepts, or everything from N(0, 0.05²).
+        Initial network. "pca" is described above. "glorot" and "normal" give a plain stack of
+        layers without a linear path: uniform weights of variance ``2 / (n_in + n_out)`` [2]_ and
+        zero intercepts, or all weights and intercepts from N(0, 0.05²).
 
-    bounds : "auto", None or (low, high), default="auto"
-        Range of the reconstruction. "auto" bounds a feature from below (above) where at least 5
-        training rows, and 1 in 1000, sit exactly on its minimum (maximum), as pixels, counts and
-        one-hot columns do, and no other side. None bounds nothing. Each of a pair is a
-        number, an array of shape (n_features,) or None. The loss sees the clipped rows, its
-        gradient passes through the clip. A given pair holds in every output; automatic bounds are
-        dropped where PCA is kept, so that the result equals PCA's.
+    %(bounds)s
 
     whiten : bool, default=True
-        Give the code its canonical form: over the training rows, zero mean, unit variance and no
-        correlation, ordered by how much of the output they carry through the linear path, with
-        PCA's signs. Directions with less than 1e-10 of the largest variance keep their scale,
-        where PCA scales them to unit variance, too. The reconstruction does not depend on `whiten`.
-        If False and ``init="pca"``, the code is in the units of X, as PCA's.
+        Whether to whiten the code: over the training rows the components have zero mean, unit
+        variance and no correlation. They are ordered by how much of the output they explain through
+        the linear path, and have the signs of PCA. Components with less than 1e-10 of the largest
+        variance keep their scale, while PCA scales them to unit variance. `whiten` does not change
+        the reconstruction. If False and ``init="pca"``, the code is in the units of X, as in PCA.
 
     code_activation : {"identity", "relu", "tanh", ...}, default="identity"
-        Activation of the code, for a plain stack.
+        Activation function of the code, for a plain stack.
 
     output_activation : {"identity", "relu", "tanh", ...}, default="identity"
-        Activation of the output, for a plain stack. With any but "identity" the data are neither
-        centred nor scaled: they should come in the activation's range.
+        Activation function of the output, for a plain stack. With any but "identity" the data are
+        neither centred nor scaled: scale them to the range of the activation function first.
 
-    learning_rate : {"linear", "cosine", "constant"}, default="linear"
-        Schedule: 5 % of the steps to climb to `learning_rate_init`, then a straight line or half a
-        cosine to zero; or `learning_rate_init` all the time.
+    %(learning_rate)s
 
-    learning_rate_init : float, default=7e-3
-        Peak step size of Adam [1]_.
+    %(learning_rate_init)s
 
-    batch_size : int, default=256
-        Rows in a gradient step, at most: the batches of an epoch are equally long, up to a row.
+    %(batch_size)s
 
-    max_iter : int or "auto", default="auto"
-        Number of epochs. "auto" trains for 100 epochs, but for 600 gradient steps at least and
-        2400 at most, or until the held-out error has found no minimum for a quarter of that and is
-        above that of the start; if `max_steps` is given, for that.
+    %(max_iter)s
 
-    max_steps : int or None, default=None
-        Cap on the number of gradient steps, which are 1e9 at most.
+    %(max_steps)s
 
-    alpha : float, default=0.1
-        L2 penalty: this times half the sum of squares of the layers' coefs, divided by the number
-        of training rows (in `partial_fit`, of rows seen), is added to the mean squared error of the
-        scaled data. The linear path bears none, so large values lead to a linear autoencoder.
+    %(alpha_of_error)s
 
     corruption : {"gaussian", "masking", "swap", "missing"}, default="gaussian"
-        What is done to the inputs in training, if `noise` is above zero, so that the network learns
-        to undo it (a denoising autoencoder [3]_): Gaussian noise is added; entries are set to the
-        mean of their column, or to zero with an `output_activation`; entries are replaced by those
-        of the same column in another row of the batch; or entries are hidden and filled as missing
-        values are. The network is judged by the reconstruction of held-out rows as they are, or,
-        with "missing" and ``n_components="auto"``, by that of hidden entries. "missing", "swap" and
-        "masking" may raise the error of rows as they are above PCA's, where `init="pca"` keeps PCA:
-        for the code of such a network, train it with `init="glorot"`.
+        Corruption of the training inputs if `noise` is above zero; the loss compares the output
+        with the uncorrupted rows (denoising autoencoder [3]_). "gaussian" adds Gaussian noise.
+        "masking" sets entries to the mean of their column, or to zero with an `output_activation`.
+        "swap" replaces entries by entries of the same column in other rows of the minibatch.
+        "missing" hides entries and imputes them as missing values. Validation rows are not
+        corrupted, except with "missing" and ``n_components="auto"``, where the validation error is
+        that of hidden entries. "masking", "swap" and "missing" may raise the error of uncorrupted
+        rows above that of PCA, and then ``init="pca"`` keeps PCA. Use ``init="glorot"`` if you want
+        the code of such a network.
 
     noise : float, default=0.0
-        Standard deviation of the Gaussian noise, in units of the root mean square of the centred
-        data; probability that an entry is set or replaced; or largest share of a row's entries that
-        is hidden, where each row's share is drawn from zero to that.
+        Amount of `corruption`, in a unit that depends on its kind:
+
+        - "gaussian": standard deviation of the noise, as a multiple of the root mean square of the
+          centred data;
+        - "masking" and "swap": probability that an entry is replaced;
+        - "missing": largest share of the entries of a row that is hidden. The share of each row is
+          drawn uniformly between zero and this number.
 
     target_weight : float, default=0.0
-        Above zero, the code learns to tell y too: this times the loss of a linear head on the code
-        is added to the mean squared error of the scaled data [5]_. The loss is the cross-entropy of
-        classes, or the squared error of numbers in units of their variance. The head starts at a
-        regularised linear model on the first code, and is dropped after `fit`: `transform` takes no
-        y. The held-out errors, and with them `validation_curve_` and `reconstruction_err_`, are of
-        that sum, in the units of X. Not for `partial_fit`.
+        Weight of a loss that trains the code to predict y [5]_: if it is above zero,
+        `target_weight` times the loss of a linear model on the code is added to the mean squared
+        error of the scaled data. This loss is the cross-entropy of classes, or the squared error of
+        numbers divided by their variance. The linear model starts at a regularised fit to the first
+        code, and is dropped after `fit`: `transform` takes no y. The validation error, and with it
+        `validation_curve_` and `reconstruction_err_`, is that sum in the units of X. Not for
+        `partial_fit`.
 
-    validation_fraction : float, default=0.1
-        Share of the rows to hold out for choosing the snapshot, 65 536 rows at most. 0 holds none
-        out and keeps the last network, whatever it is worth. Ignored if `fit` is given X_val.
+    %(validation_fraction)s
 
-    early_stopping : bool, default=False
-        Stop when the held-out error has not improved by `tol` for `n_iter_no_change` evaluations.
-        There is one after each epoch, or every few epochs (10 at most) so that there are about 40;
-        a long epoch has several, which take a tenth of its time at most.
+    %(early_stopping)s
 
-    n_iter_no_change : int, default=10
-        See `early_stopping`.
+    %(n_iter_no_change)s
 
-    tol : float, default=1e-4
-        See `early_stopping`; in units of the variance, that is of `score`.
+    %(tol)s
 
     warm_start : bool, default=False
-        Start `fit` from the fitted network if there is one. PCA is then not considered: the
-        network that came in is the one to beat on the held-out rows. Parameters of training may
-        change; automatic bounds move out to rows that exceed them.
+        Whether `fit` starts from the fitted network, if there is one. The trained network is then
+        compared with that network on the validation rows, and not with PCA. Parameters of training
+        may change between two fits. Automatic bounds are widened to include the new rows.
 
-    random_state : int, RandomState instance or None, default=None
-        For the hidden layers, the held-out rows, the order of minibatches and the noise. An int
-        makes `fit` reproducible to the bit on the same machine with as many threads.
+    %(random_state)s
 
-    verbose : int, default=0
-        1 prints a line at each evaluation, and at the end whether a step or PCA is kept; 2 or more
-        also prints, of each run, the number of its training rows.
+    %(verbose)s
 
     Attributes
     ----------
-    components_ : ndarray of shape (n_components_, n_features_in_)
-        Linear path of the encoder: ``(X - offset_) @ components_.T`` is its share of the code. Only
-        with ``init="pca"``.
+    %(components_)s
     encoder_, decoder_ : dict
-        Weights: "coefs" and "intercepts", lists with one array per layer, and "linear". The encoder
-        takes rows minus `offset_`, the decoder gives them.
-    mean_ : ndarray of shape (n_features_in_,)
-        Mean of the observed values of each column.
-    offset_ : ndarray of shape (n_features_in_,)
-        What the network subtracts from each row: the mean of the rows it was trained on, or zero
-        (see `output_activation`).
-    scale_ : float
-        The unit of training: the root mean square of those centred rows, or one.
-    bounds_ : ndarray of shape (2, n_features_in_)
-        Lower and upper bounds of the reconstruction, infinite where it is unclipped.
-    filling_ : dict
-        Probabilistic PCA, which fills missing values with their mean given the rest of the row: a
-        row is "mean" + "scale" * ("loadings" @ z + e), where z is standard normal and e has the
-        variance "noise_variance" in each column.
-    activations_ : tuple of str
-        Hidden, code and output activation.
-    n_components_ : int
-        Size of the code.
+        Weights: "coefs" and "intercepts" are lists with one array for each layer, and "linear" is
+        the linear path. The input of the encoder is the rows minus `offset_`; the output of the
+        decoder is rows.
+    %(mean_)s
+    %(offset_)s
+    %(scale_)s
+    %(bounds_)s
+    %(filling_)s
+    %(activations_)s
+    %(n_components_)s
     components_curve_ : ndarray of shape (n_sizes, 2)
-        Sizes of the code that were tried, and mean squared error on the held-out rows of the first
-        split. Only with `n_components` in (0, 1).
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, if X had string names.
-    n_samples_seen_ : int
-        Number of rows in `fit` and the `partial_fit` calls after it.
+        Numbers of components that were tried, and mean squared errors on the validation rows of the
+        first split. Only with `n_components` in (0, 1).
+    %(n_features_in_)s
+    %(feature_names_in_)s
+    %(n_samples_seen_)s
     loss_curve_ : ndarray of shape (n_steps_,)
-        Mean squared error of the minibatch of each gradient step, before the step. Where
-        several splits were trained, that of the first.
+        Mean squared error of the minibatch of each gradient step, before the step. If several
+        splits were trained, those of the first split.
     validation_curve_ : ndarray of shape (n_evaluations, 2)
-        Gradient steps made, and mean squared error on the held-out rows then. The first row is
-        PCA's. `partial_fit` adds the error on each batch before training on it.
-    n_steps_ : int
-        Number of gradient steps of a run, and of the `partial_fit` calls after it.
-    n_iter_ : int
-        Number of epochs of a run, at least one: where PCA is exact none follows it. Each call of
-        `partial_fit` adds one.
-    best_step_ : int
-        Step of the snapshot that was kept; 0 is the start.
+        Number of gradient steps, and mean squared error on the validation rows after them. The
+        first row is the error of the initial network. `partial_fit` appends the error on each batch
+        before it trains on the batch.
+    %(n_steps_)s
+    %(n_iter_)s
+    %(best_step_)s
     reconstruction_err_ : float
-        Mean squared error of that snapshot on held-out rows; if there were none, on
-        the training rows.
+        Mean squared error of the kept network on the validation rows, or on the training rows if
+        there are no validation rows.
 
     See Also
     --------
-    sklearn.decomposition.PCA : Linear, and fitted in a fraction of the time.
-    sklearn.neural_network.MLPRegressor : Fits a plain stack too, with ``fit(X, X)``.
+    sklearn.decomposition.PCA : Linear, and much faster to fit.
+    sklearn.neural_network.MLPRegressor : Can also fit a plain stack, with ``fit(X, X)``.
 
     Notes
     -----
-    **Threads.** Training uses the cores that TensorFlow finds, or as many threads as
-    OMP_NUM_THREADS says when the first `fit` of a process imports TensorFlow; the workers of joblib
-    and Dask have it set.
+    **Threads.** Training uses all cores that TensorFlow finds, or as many threads as
+    OMP_NUM_THREADS says when the first `fit` of a process imports TensorFlow. joblib and Dask set
+    this variable in their workers.
 
-    **Missing values** are NaN, None, pandas.NA, polars' null or masked entries, and every method
-    takes them. Rows are completed before they are encoded, by probabilistic PCA: fitted by EM [4]_
-    if values are missing in training, for sizes and steps that best restore entries which are
-    hidden from it; otherwise made of the PCA that training starts from, of at most 64 components
-    and half as many as training rows, with PCA's `noise_variance_`. The loss and the scores are
-    over the observed values, scaled to all columns, and `reconstruct` gives complete rows. A column
-    without any value counts as one of zeros, and a row without any as the mean. To fill gaps is
-    :class:`AutoencoderImputer`'s work.
+    **Missing values** are NaN, None, pandas.NA, null of polars or masked entries, and every method
+    accepts them. Probabilistic PCA imputes them before a row is encoded. If the training rows have
+    missing values, it is fitted by EM [4]_, with the number of components and of EM steps that best
+    restores entries which are hidden from it. Otherwise it is the PCA that training starts from, of
+    at most 64 components and at most half as many components as training rows, with the
+    `noise_variance_` of PCA. Losses and scores are computed over the observed values and scaled to
+    all columns; `reconstruct` returns complete rows. A column without any value is imputed with
+    zeros, and a row without any value with the mean. Use :class:`AutoencoderImputer` to impute.
 
-    **Several machines.** A Dask array or frame is fitted by the workers of the current
-    `distributed.Client`, where its partitions lie. In the scope of a `tf.distribute` strategy `fit`
-    and `partial_fit` train data-parallel: every worker is given the same parameters, and all rows,
-    of which it reads its part of a minibatch, or a :class:`Shard` of its own; all end with the same
-    bits. A ConnectionError says that a worker was lost; what was learnt until then is kept.
+    **Several machines.** The workers of the current `distributed.Client` fit a Dask array or frame,
+    each on the partitions that it holds. In the scope of a `tf.distribute` strategy, `fit` and
+    `partial_fit` train data-parallel: every worker is called with the same parameters, and either
+    with all rows, of which it reads its part of each minibatch, or with a :class:`Shard` of its own
+    rows. All workers end with the same bits. A ConnectionError says that a worker was lost; the
+    best network until then is kept.
 
-    **PCA or the trained network?** With few held-out rows the lower error may be luck. So, with
-    ``init="pca"``, the network is kept only if a one-sided paired t-test over the held-out rows
-    finds its errors lower than PCA's at the 5 % level, and the test hears at least 100 rows (or
-    all, if there are fewer): where `validation_fraction` gives less, several splits are trained,
-    each holding out others. The errors of all splits choose the step, and a last run on all rows is
-    made up to there. Where PCA is kept, the result is that of PCA on all rows, clipped if a pair of
-    bounds was given.
+    **PCA or the trained network?** With few validation rows, a lower error may be due to chance.
+    With ``init="pca"``, the trained network is therefore kept only if a one-sided paired t-test on
+    the validation rows finds its errors lower than those of PCA at the 5 % level. The test uses at
+    least 100 rows, or all rows if there are fewer: if `validation_fraction` gives fewer, several
+    splits with other validation rows are trained. The errors of all splits select the step, and a
+    last run trains on all rows up to that step. If PCA is kept, the result is PCA of all rows,
+    clipped if a pair of bounds was given.
 
-    **Dependent rows.** If each row is much nearer to the next one than to those a few places
-    further, as in windows of a time series, whole blocks of rows are held out, and the rows beside
-    them are left out as far as the dependence reaches. Pass `groups` to `fit` where several rows
-    belong together otherwise. The t-test then compares blocks or groups, at the 1 % level. Five of
-    them are held out, if there are as many.
+    **Dependent rows.** If each row is much closer to the next row than to rows a few places
+    further, as in windows of a time series, whole blocks of rows become validation rows, and the
+    rows beside them are not trained on, as far as the dependence reaches. Pass `groups` to `fit` if
+    rows belong together for another reason. The t-test then compares blocks or groups, at the 1 %
+    level. There are at least five of them in validation, if the table has as many.
 
     **Memory.** Rows are read in blocks, and X is not copied. Training on 32768 rows or more keeps
-    them in the runtime as float32, which is quicker, if they fit into scikit-learn's
-    `working_memory` (1024 MiB) and there is no noise; otherwise, or with
-    ``sklearn.set_config(working_memory=0)``, it reads them from X in chunks of 16 MB.
+    them in the TensorFlow runtime as float32, which is faster, if they fit into the
+    `working_memory` of scikit-learn (1024 MiB) and there is no noise. Otherwise, or with
+    ``sklearn.set_config(working_memory=0)``, they are read from X in chunks of 16 MB.
 
     **Wide tables.** With ``init="pca"``, no noise, and at most 2000 rows that are fewer than the
-    columns, training happens in the space that the rows span, at a cost that does not depend on
-    the number of columns. With bounds only the encoder's does, which saves about a third, and needs
-    the rows to fit into `working_memory`. The result is folded into the weights. With as many
-    `n_components` as training rows, PCA is exact on them and is kept.
+    columns, the network is trained in the row space, at a cost that does not depend on the number
+    of columns. With bounds only the encoder is, which saves about a third of the time, if the rows
+    fit into `working_memory`. The weights are then transformed to the columns of X. With as many
+    components as training rows PCA is exact on them and is kept.
 
     References
     ----------
@@ -382,6 +352,7 @@ class AutoencoderTransformer(
         def set_params(self, **params: Any) -> Self: ...
         def set_callbacks(self, *callbacks: object) -> Self: ...
 
+    @with_shared_paragraphs(rows="{array-like, sparse matrix}")
     @_sklearn_compat.validating_parameters
     def fit(
         self,
@@ -399,19 +370,14 @@ class AutoencoderTransformer(
         X : {array-like, sparse matrix, Dask collection} of shape (n_samples, n_features) or Shard
             Training data.
         y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
-            What the code should tell, with `target_weight` above zero; otherwise ignored. The type
-            of the column decides: floats are numbers, of which NaN stands for unlabelled.
-            Integers, booleans, strings and categories are classes, in one column, of which -1 and
-            missing values of nullable columns stand for unlabelled.
-        X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
-            Validation rows, which replace those that `validation_fraction` holds out: all of X is
-            trained on, and X_val chooses what is kept. In a `Pipeline`, it is transformed as X is
-            with ``Pipeline(..., transform_input=["X_val"])``.
+            Target that the code is trained to predict if `target_weight` is above zero; otherwise
+            ignored. The type of the column decides: floats are numbers, and NaN marks unlabelled
+            rows. Integers, booleans, strings and categories are classes, in one column; -1 and
+            missing values of nullable columns mark unlabelled rows.
+        %(X_val)s
         y_val : array-like of shape (n_val,) or (n_val, n_targets), default=None
-            The y of X_val, which is required with `target_weight` above zero; otherwise ignored.
-        groups : array-like of shape (n_samples,), default=None
-            Group of each row, as for scikit-learn's group splitters: any hashable value, such as
-            the name of a patient. The rows of a group are held out together. Not with X_val.
+            Target of X_val. Required if `target_weight` is above zero; otherwise ignored.
+        %(groups)s
 
         Returns
         -------
@@ -428,25 +394,26 @@ class AutoencoderTransformer(
 
     @_sklearn_compat.validating_parameters
     def partial_fit(self, X: Rows, y: object = None) -> Self:
-        """Go on training with one pass over the rows of X, the next batch of a stream.
+        """Continue training with one pass over X, the next batch of a stream.
 
-        The first call on a new estimator starts it at the PCA of its batch; after `fit`, the stream
-        goes on from the fitted network. As long as the rows are few, they do not determine where
-        training starts: they are kept in the estimator, and the next call starts again at the PCA
-        of all of them, as if they came together. That ends with ``8 * (n_components_ + 1)``
-        distinct rows if all columns vary, or, from `batch_size` rows on, with
-        ``2 * (n_components_ + 1)`` distinct rows. Rows with missing values count in part. From
-        `batch_size` rows on, only distinct rows are kept, at most `batch_size` of them. No rows are
-        held out: each batch judges the network before it trains it, and `validation_curve_`
-        records that. The canonical code is that of all rows seen, each encoded by the network of
-        its time; after the start it is only made white again, with as little rotation as possible.
-        Automatic bounds move out to rows that exceed them. A batch on which training diverges is
-        left out, with a warning.
+        The first call on a new estimator starts at PCA of its batch. After `fit`, the stream
+        continues from the fitted network. Few rows do not determine the initial network: the
+        estimator stores them, and the next call starts again at PCA of all stored rows, as if they
+        came in one batch. This ends with ``8 * (n_components_ + 1)`` distinct rows if all columns
+        vary, or, from `batch_size` rows on, with ``2 * (n_components_ + 1)`` distinct rows. Rows
+        with missing values count in part. From `batch_size` rows on, only distinct rows are stored,
+        at most `batch_size` of them.
+
+        No rows are held out for validation: the error on each batch is computed before the network
+        is trained on it, and `validation_curve_` records it. The code is whitened over all rows
+        seen, each encoded by the network at its call; later calls rotate the code as little as
+        possible. `alpha` is divided by the number of rows seen. Automatic bounds are widened to
+        include new rows. A batch on which training diverges is ignored, with a warning.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The next rows, as few as one.
+            Next rows of the stream, at least one.
         y : Ignored
             Not used, present for API consistency by convention.
 

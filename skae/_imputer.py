@@ -17,6 +17,7 @@ from ._base.composition import fit_part
 from ._dask.collections import is_collection, lazily, of_partitions, with_whole_rows
 from ._data.inputs import has_missing, with_nan
 from ._data.table import Table
+from ._docstrings import with_shared_paragraphs
 from ._initialization.bounds import given_bounds
 from ._sklearn_compat import BaseImputer, EstimatorMixin, Interval, MissingValues
 
@@ -27,99 +28,92 @@ _SHARED += ("learning_rate_init", "max_iter", "max_steps", "alpha", "validation_
 _SHARED += ("random_state", "verbose")
 
 
+@with_shared_paragraphs(
+    automatic_bounds="Automatic bounds also hold if probabilistic PCA is kept: no negative number "
+    "is imputed in a column of counts.",
+    min_steps="600",
+    random_part="the hidden entries",
+)
 class AutoencoderImputer(EstimatorMixin, BaseImputer):
     """Imputer that starts as probabilistic PCA, fitted by EM, and only gets better.
 
-    Probabilistic PCA fills missing values with their mean given what else is there in the row. An
-    autoencoder that starts exactly there is trained to restore entries that are hidden on purpose,
-    a share of each row that is drawn anew for each batch [1]_. What is hidden of held-out rows
-    decides whether it is kept, and from which step; otherwise probabilistic PCA is.
+    Probabilistic PCA imputes missing values with their conditional mean given the observed values
+    of the row. An autoencoder that starts exactly there is trained to restore entries that are
+    hidden on purpose: for each minibatch, a random share of the entries of each row [1]_. Hidden
+    entries of validation rows decide which step is kept, and whether the network is kept or
+    probabilistic PCA.
 
-    The columns should be in comparable units: standardise them first, as for PCA.
-    :class:`~sklearn.preprocessing.StandardScaler` passes missing values on.
+    The columns should have comparable units: standardise them first, as for PCA.
+    :class:`~sklearn.preprocessing.StandardScaler` keeps missing values.
 
     Parameters
     ----------
     n_components : int, float or "auto", default="auto"
-        Size of the code. "auto" is the number of features up to 128, so that what is there passes
-        through; beyond that, the size of the probabilistic PCA that best restores hidden entries.
+        Number of components of the code. "auto" is the number of features up to 128, so that
+        observed values pass through; with more features, the number of components of the
+        probabilistic PCA that best restores hidden entries.
 
     missing_values : int, float, np.nan or pandas.NA, default=np.nan
-        What stands for a missing value, a finite number or NaN. With np.nan, None, pandas.NA and
-        polars' null do too. A number also stands for itself rounded to the precision of X or to
-        float32. Masked entries are missing always.
+        Placeholder of missing values, a finite number or NaN. With np.nan, None, pandas.NA and null
+        of polars are missing values too. A number also stands for itself rounded to the precision
+        of X or to float32. Masked entries are always missing.
 
-    hidden_layer_sizes : int or tuple of int, default=(256,)
-        As in :class:`AutoencoderTransformer`.
+    %(hidden_layer_sizes)s
 
-    activation : {"identity", "relu", "tanh", "logistic", "elu", "gelu", "silu"}, default="silu"
-        As in :class:`AutoencoderTransformer`.
+    %(activation)s
 
-    bounds : "auto", None or (low, high), default="auto"
-        As in :class:`AutoencoderTransformer`, but automatic bounds hold too where probabilistic PCA
-        is kept: no negative number is filled into a column of counts.
+    %(bounds)s
 
     noise : float, default=0.5
-        Largest share of a row's entries that is hidden; each row's share is drawn from zero to
-        that.
+        Largest share of the entries of a row that training hides. The share of each row is drawn
+        uniformly between zero and this number.
 
-    learning_rate_init : float, default=7e-3
-        As in :class:`AutoencoderTransformer`.
+    %(learning_rate_init)s
 
-    batch_size : int, default=256
-        As in :class:`AutoencoderTransformer`.
+    %(batch_size)s
 
-    max_iter : int or "auto", default="auto"
-        As in :class:`AutoencoderTransformer`.
+    %(max_iter)s
 
-    max_steps : int or None, default=None
-        As in :class:`AutoencoderTransformer`.
+    %(max_steps)s
 
-    alpha : float, default=0.1
-        As in :class:`AutoencoderTransformer`.
+    %(alpha_of_error)s
 
-    validation_fraction : float, default=0.1
-        As in :class:`AutoencoderTransformer`.
+    %(validation_fraction)s
 
     add_indicator : bool, default=False
-        Whether to append columns that say what was missing, see
+        Whether to append columns that show which values were missing, see
         :class:`~sklearn.impute.MissingIndicator`.
 
     keep_empty_features : bool, default=False
-        Whether to keep columns that had no value in `fit`, where zeros are filled in. Otherwise
-        `transform` drops them, `fit` warns, and a table without any value is refused.
+        Whether to keep columns without any value in `fit`, and impute zeros in them. Otherwise
+        `transform` drops them, `fit` warns, and `fit` refuses a table without any value.
 
-    random_state : int, RandomState instance or None, default=None
-        For the network's start, the held-out rows, the batches and what is hidden.
+    %(random_state)s
 
-    verbose : int, default=0
-        1 prints a line at each evaluation, and at the end whether a step or PCA is kept; 2 or more
-        also prints, of each run, the number of its training rows.
+    %(verbose)s
 
     Attributes
     ----------
     autoencoder_ : AutoencoderTransformer or None
-        The fitted network of the columns that had a value in `fit`; its `transform` encodes rows
-        with missing values, which are NaN there. None if no column had a value.
+        Fitted network of the columns with values in `fit`. Its `transform` encodes rows whose
+        missing values are NaN. None if no column has a value.
     indicator_ : MissingIndicator or None
-        What appends the columns of `add_indicator`.
+        Transformer that appends the columns of `add_indicator`.
     n_iter_ : int
-        Number of epochs of training; 0 if no column had a value.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, if X had string names.
+        Number of epochs of training; 0 if no column has a value.
+    %(n_features_in_)s
+    %(feature_names_in_)s
 
     See Also
     --------
-    sklearn.impute.IterativeImputer : A regression for each column.
-    sklearn.impute.KNNImputer : Means over neighbours, which it must keep.
+    sklearn.impute.IterativeImputer : Fits a regression for each column.
+    sklearn.impute.KNNImputer : Means over neighbours; stores the training rows.
 
     Notes
     -----
-    `transform` needs the weights alone, and fills rows that it has not seen at NumPy's speed; one
-    without any value gets about the mean of each column. Probabilistic PCA has as many components,
-    and EM as many steps, as restore hidden entries best: often many, and few.
+    `transform` uses only the weights and NumPy, also for new rows. A row without any value gets
+    about the mean of each column. Probabilistic PCA has the number of components and of EM steps
+    that best restore hidden entries: often many components and few steps.
 
     References
     ----------
@@ -186,6 +180,7 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         self.random_state = random_state
         self.verbose = verbose
 
+    @with_shared_paragraphs(rows="array-like")
     @_sklearn_compat.validating_parameters
     def fit(
         self,
@@ -196,24 +191,19 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         y_val: object = None,
         groups: ArrayLike | None = None,
     ) -> Self:
-        """Learn to restore entries that are hidden on purpose.
+        """Fit probabilistic PCA, and train the network to restore hidden entries.
 
         Parameters
         ----------
         X : {array-like, Dask collection} of shape (n_samples, n_features)
-            Rows, with or without missing values. The partitions of a Dask array or frame are read
-            twice, and fitted as by :class:`AutoencoderTransformer`.
+            Rows, with or without missing values. A Dask array or frame is fitted by its workers,
+            as in :class:`AutoencoderTransformer`, and its partitions are computed twice.
         y : Ignored
             Not used, present for API consistency by convention.
-        X_val : array-like of shape (n_val, n_features), default=None
-            Validation rows, which replace those that `validation_fraction` holds out: all of X is
-            trained on, and X_val chooses what is kept. In a `Pipeline`, it is transformed as X is
-            with ``Pipeline(..., transform_input=["X_val"])``.
+        %(X_val)s
         y_val : Ignored
             Not used, present for API consistency by convention.
-        groups : array-like of shape (n_samples,), default=None
-            Group of each row, as for scikit-learn's group splitters: any hashable value, such as
-            the name of a patient. The rows of a group are held out together. Not with X_val.
+        %(groups)s
 
         Returns
         -------

@@ -15,6 +15,7 @@ from ._base.composition import fit_part
 from ._base.inference import Rows
 from ._dask.collections import is_collection, lazily
 from ._data.table import Shard
+from ._docstrings import with_shared_paragraphs
 from ._sklearn_compat import EstimatorMixin, Interval
 from ._variational_autoencoder import VariationalAutoencoder
 
@@ -30,100 +31,90 @@ _LEAST = -1e300
 _TIED = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-4}
 
 
+@with_shared_paragraphs(
+    automatic_bounds="Automatic bounds are dropped if probabilistic PCA is kept.",
+    min_steps="1200",
+    random_part="the draws of the code",
+)
 class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
-    """Detector of outliers: rows that a variational autoencoder finds less likely than others.
+    """Outlier detector: rows with a low likelihood under a variational autoencoder are outliers.
 
-    A :class:`VariationalAutoencoder` learns how the rows come about, and `score_samples` is the
-    log-likelihood that it gives them. Rows below `offset_`, the quantile of the training rows that
-    `contamination` says, are outliers. `score_features` says which features make a row unlikely.
+    A :class:`VariationalAutoencoder` is fitted to the rows, and `score_samples` returns its
+    log-likelihood of each row. Rows below `offset_` are outliers; `offset_` is the quantile
+    `contamination` of the scores of the training rows. `score_features` returns the contribution of
+    each feature to the score.
 
-    The columns should be in comparable units: standardise them first, as for PCA.
+    The columns should have comparable units: standardise them first, as for PCA.
 
     Parameters
     ----------
     n_components : int, default=16
-        Size of the code, at most the number of features.
+        Number of components of the code, at most the number of features.
 
     contamination : float, default=0.05
-        Share of the training rows that are outliers, above 0 and below 0.5. As many are below the
-        threshold, and training leaves that share of each batch out, rounded up, its least likely
-        rows, so that the network does not learn to explain them. Equal rows get the same label:
-        where rows at the threshold are equal, the share of outliers is the nearest to this one that
-        is possible.
+        Share of the training rows that are outliers, above 0 and below 0.5. This share of the
+        training rows is below the threshold. Each gradient step leaves out this share of the rows
+        of its minibatch, rounded up, which are the least likely rows, so that the network does not
+        learn from them. Equal rows get the same label: if rows at the threshold are equal, the
+        share of outliers is the possible share that is closest to this one.
 
-    likelihood : {"gaussian", "bernoulli"}, default="gaussian"
-        "bernoulli" is for features that are 0 or 1.
+    %(likelihood)s
 
-    noise_variance : {"scalar", "feature"}, default="scalar"
-        Whether the Gaussian noise has one variance for all features, or one for each.
+    %(noise_variance)s
 
-    n_draws : int, default=20
-        Draws of the code by which each row is judged. More give steadier scores, in proportionally
-        more time.
+    %(n_draws)s
 
-    hidden_layer_sizes : int or tuple of int, default=(256,)
-        As in :class:`AutoencoderTransformer`.
+    %(hidden_layer_sizes)s
 
-    activation : {"identity", "relu", "tanh", "logistic", "elu", "gelu", "silu"}, default="silu"
-        As in :class:`AutoencoderTransformer`.
+    %(activation)s
 
-    bounds : "auto", None or (low, high), default="auto"
-        As in :class:`VariationalAutoencoder`.
+    %(bounds)s
 
-    learning_rate_init : float, default=7e-3
-        As in :class:`AutoencoderTransformer`.
+    %(learning_rate_init)s
 
-    batch_size : int, default=256
-        As in :class:`AutoencoderTransformer`.
+    %(batch_size)s
 
-    max_iter : int or "auto", default="auto"
-        As in :class:`VariationalAutoencoder`.
+    %(max_iter)s
 
-    max_steps : int or None, default=None
-        As in :class:`AutoencoderTransformer`.
+    %(max_steps)s
 
-    alpha : float, default=1.0
-        As in :class:`VariationalAutoencoder`.
+    %(alpha_of_likelihood)s
 
-    validation_fraction : float, default=0.1
-        As in :class:`AutoencoderTransformer`.
+    %(validation_fraction)s
 
-    random_state : int, RandomState instance or None, default=None
-        For the hidden layers, the held-out rows, the order of minibatches and the draws.
+    %(random_state)s
 
-    verbose : int, default=0
-        1 prints a line at each evaluation, and at the end whether a step or PCA is kept; 2 or more
-        also prints, of each run, the number of its training rows.
+    %(verbose)s
 
     Attributes
     ----------
     offset_ : float
-        The threshold, halfway between the scores of two training rows: ``decision_function`` is
+        Threshold, halfway between the scores of two training rows: ``decision_function`` is
         ``score_samples`` minus this.
     autoencoder_ : VariationalAutoencoder
-        The fitted model of the rows, which draws new ones and has the curves of training.
+        Fitted model of the rows. It draws new rows and has the curves of training.
     n_iter_ : int
         Number of epochs of training.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, if X had string names.
+    %(n_features_in_)s
+    %(feature_names_in_)s
 
     See Also
     --------
-    sklearn.ensemble.IsolationForest : Faster, and needs no units; splits by one column at a time.
-    sklearn.neighbors.LocalOutlierFactor : Compares neighbours, which it must keep.
+    sklearn.ensemble.IsolationForest : Faster, and independent of units; splits one column at a
+        time.
+    sklearn.neighbors.LocalOutlierFactor : Compares neighbours, and stores the training rows.
 
     Notes
     -----
-    No likelihood is unusual by itself, so the threshold is a quantile. One row in twenty is a
-    convention for where the share of outliers is not known: training without that share of rows
-    costs hardly any likelihood where there are none. On few rows the network overfits, so that more
-    than the share `contamination` of new rows is below the threshold.
+    No value of the log-likelihood separates outliers by itself, so the threshold is a quantile. The
+    default share of 0.05 is a convention for data with an unknown share of outliers: if there are
+    none, training without 5 % of the rows hardly lowers the likelihood. On few rows the network
+    overfits, so that more than the share `contamination` of new rows is below the threshold.
 
-    Missing values are taken, and a row is judged by what is there. Add noise of the width of a unit
-    to columns of whole numbers, as the notes of :class:`VariationalAutoencoder` say. What is not
-    here, such as new rows and streams, is in `autoencoder_`; `fit` alone sets the threshold.
+    Missing values are accepted, and the score of a row is computed over its observed values. Add
+    uniform noise of width one unit to columns of integers, see the notes of
+    :class:`VariationalAutoencoder`. Methods that this class does not have, such as `sample` and
+    `partial_fit`, are in `autoencoder_`; only `fit` sets the threshold.
 
     Examples
     --------
@@ -179,6 +170,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
+    @with_shared_paragraphs(rows="{array-like, sparse matrix}")
     @_sklearn_compat.validating_parameters
     def fit(
         self,
@@ -189,7 +181,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         y_val: object = None,
         groups: ArrayLike | None = None,
     ) -> Self:
-        """Learn how likely rows are, and from where on they are outliers.
+        """Fit the density model and the threshold.
 
         Parameters
         ----------
@@ -197,15 +189,10 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
             Training data, with or without outliers; in [0, 1] for a Bernoulli likelihood.
         y : Ignored
             Not used, present for API consistency by convention.
-        X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
-            Validation rows, which replace those that `validation_fraction` holds out: all of X is
-            trained on, and X_val chooses what is kept. In a `Pipeline`, it is transformed as X is
-            with ``Pipeline(..., transform_input=["X_val"])``.
+        %(X_val)s
         y_val : Ignored
             Not used, present for API consistency by convention.
-        groups : array-like of shape (n_samples,), default=None
-            Group of each row, as for scikit-learn's group splitters: any hashable value, such as
-            the name of a patient. The rows of a group are held out together. Not with X_val.
+        %(groups)s
 
         Returns
         -------
@@ -252,7 +239,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            In nats, float64, low for unusual rows.
+            Scores in nats, float64; low for unusual rows.
         """
         return self._part.score_samples(X)
 
@@ -267,7 +254,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         Returns
         -------
         scores : ndarray of shape (n_samples, n_features_in_)
-            In nats, zero where something is missing.
+            In nats, zero for missing values.
         """
         return self._part.score_features(X)
 
@@ -287,7 +274,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Rows) -> NDArray[Any]:
-        """Say which rows are outliers.
+        """Predict whether each row is an outlier.
 
         Parameters
         ----------

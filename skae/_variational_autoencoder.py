@@ -14,6 +14,7 @@ from . import _sklearn_compat
 from ._base.inference import Rows, ServingMixin
 from ._base.training import TrainingMixin
 from ._dask.collections import is_collection, lazily, of_partitions
+from ._docstrings import with_shared_paragraphs
 from ._initialization.initial_network import first_network
 from ._networks.network import clip
 from ._networks.variational import Variational, at_probabilistic_pca
@@ -31,134 +32,131 @@ _SHARED += ("batch_size", "max_iter", "max_steps", "alpha", "validation_fraction
 _SHARED += ("early_stopping", "n_iter_no_change", "tol", "warm_start", "random_state", "verbose")
 
 
+@with_shared_paragraphs(
+    automatic_bounds="Automatic bounds are dropped if probabilistic PCA is kept. `sample` clips "
+    "its rows after it has added the noise.",
+    min_steps="1200",
+    tol_unit="in nats per feature",
+    random_part="the draws of the code",
+    components="",
+    offset="the mean of the training rows, or zeros with a Bernoulli likelihood",
+)
 class VariationalAutoencoder(
     CallbackSupportMixin, EstimatorMixin, TrainingMixin, ServingMixin, BaseEstimator
 ):
-    """Variational autoencoder that starts as probabilistic PCA and only gets more likely.
+    """Variational autoencoder that starts as probabilistic PCA and only gets better.
 
-    A model of how rows come about, as :class:`~sklearn.decomposition.PCA` is by its `score`: a code
-    z is drawn from a standard normal distribution, a network makes the mean of a row of it, and
-    noise is added. `score_samples` says how likely rows are, so that unusual ones score low,
-    `sample` draws new ones, and `transform` gives the mean of the code given a row.
+    A model of the distribution of rows: a code z is drawn from a standard normal distribution, a
+    network computes the mean of a row from it, and noise is added. `score_samples` returns the
+    log-likelihood of rows by importance weighting [4]_, which is low for unusual rows, `sample`
+    draws new rows, and `transform` returns the posterior mean of the code given a row.
 
     Training starts exactly at probabilistic PCA [1]_, whose likelihood is that of `PCA.score` for
-    up to ``min(n_samples - 2, n_features - 1)`` components, and raises a lower bound of the
-    likelihood of the training rows [2]_. The snapshot with the highest bound on held-out rows is
-    kept, if it beats probabilistic PCA there beyond chance, and probabilistic PCA fitted on all
-    rows if not.
+    up to ``min(n_samples - 2, n_features - 1)`` components, and maximises a lower bound of the
+    log-likelihood of the training rows [2]_. `fit` keeps the network with the highest bound on
+    validation rows if it is significantly better than probabilistic PCA on them, and otherwise
+    probabilistic PCA fitted on all rows.
 
     Parameters
     ----------
     n_components : int, default=16
-        Size of the code, at most the number of features.
+        Number of components of the code, at most the number of features.
 
-    likelihood : {"gaussian", "bernoulli"}, default="gaussian"
-        How rows differ from their mean: by Gaussian noise, or as coins do whose probabilities are
-        the mean, for features that are 0 or 1. Values between are taken as probabilities
-        themselves.
+    %(likelihood)s
 
-    noise_variance : {"scalar", "feature"}, default="scalar"
-        Whether the Gaussian noise has one variance for all features, as in PCA, or one for each, as
-        in :class:`~sklearn.decomposition.FactorAnalysis`, which start at PCA's. The latter is more
-        likely wherever features differ in how well the others tell them.
+    %(noise_variance)s
 
     beta : float, default=1.0
-        Weight of the divergence of the posterior from the prior; with one, what is maximised is a
-        bound of the likelihood. Larger values keep less in the code [3]_.
+        Weight of the divergence of the posterior from the prior. With one, training maximises a
+        lower bound of the log-likelihood. Larger values keep less information in the code [3]_.
 
     contamination : float, default=0.0
-        Share of the rows that may be outliers, below 0.5: that share of the rows of each batch,
-        rounded up, is left out of the step, the least likely rows first. At least one row is left.
+        Share of the rows that may be outliers, below 0.5. Each gradient step leaves out this share
+        of the rows of its minibatch, rounded up, which are the least likely rows. At least one row
+        is left.
 
-    n_draws : int, default=20
-        Draws of the code by which `score_samples` judges each row [4]_. More give a higher and
-        tighter bound, in proportionally more time.
+    %(n_draws)s
 
-    hidden_layer_sizes : int or tuple of int, default=(256,)
-        As in :class:`AutoencoderTransformer`.
+    %(hidden_layer_sizes)s
 
-    activation : {"identity", "relu", "tanh", "logistic", "elu", "gelu", "silu"}, default="silu"
-        As in :class:`AutoencoderTransformer`.
+    %(activation)s
 
-    bounds : "auto", None or (low, high), default="auto"
-        As in :class:`AutoencoderTransformer`, for the mean of a row. `sample` clips its rows to
-        `bounds_`, noise included.
+    %(bounds)s
 
-    learning_rate : {"linear", "cosine", "constant"}, default="linear"
-        As in :class:`AutoencoderTransformer`.
+    %(learning_rate)s
 
-    learning_rate_init : float, default=7e-3
-        As in :class:`AutoencoderTransformer`.
+    %(learning_rate_init)s
 
-    batch_size : int, default=256
-        As in :class:`AutoencoderTransformer`.
+    %(batch_size)s
 
-    max_iter : int or "auto", default="auto"
-        As in :class:`AutoencoderTransformer`, but "auto" makes at least 1200 steps: the noise
-        variance has far to go.
+    %(max_iter)s
 
-    max_steps : int or None, default=None
-        As in :class:`AutoencoderTransformer`.
+    %(max_steps)s
 
-    alpha : float, default=1.0
-        L2 penalty: this times half the sum of squares of the layers' coefs, divided by the number
-        of training rows, is subtracted from the bound per feature. A Bernoulli likelihood of many
-        rows wants less, such as 0.05.
+    %(alpha_of_likelihood)s
 
-    validation_fraction : float, default=0.1
-        As in :class:`AutoencoderTransformer`.
+    %(validation_fraction)s
 
-    early_stopping : bool, default=False
-        As in :class:`AutoencoderTransformer`.
+    %(early_stopping)s
 
-    n_iter_no_change : int, default=10
-        See `early_stopping`.
+    %(n_iter_no_change)s
 
-    tol : float, default=1e-4
-        See `early_stopping`; in nats per feature.
+    %(tol)s
 
     warm_start : bool, default=False
-        As in :class:`AutoencoderTransformer`.
+        Whether `fit` starts from the fitted network, if there is one. The trained network is then
+        compared with that network on the validation rows, and not with probabilistic PCA.
+        Parameters of training may change between two fits. Automatic bounds are widened to include
+        the new rows.
 
-    random_state : int, RandomState instance or None, default=None
-        For the hidden layers, the held-out rows, the order of minibatches and the draws. An int
-        makes `fit` reproducible to the bit on the same machine with as many threads.
+    %(random_state)s
 
-    verbose : int, default=0
-        1 prints a line at each evaluation, and at the end whether a step or PCA is kept; 2 or more
-        also prints, of each run, the number of its training rows.
+    %(verbose)s
 
     Attributes
     ----------
     encoder_, decoder_ : dict
-        Weights: "coefs" and "intercepts", lists with one array per layer, and "linear". The
-        encoder's last layer gives the means of the code, and then the logarithms of its variances.
+        Weights: "coefs" and "intercepts" are lists with one array for each layer, and "linear" is
+        the linear path. The output of the encoder is the means of the code, and then the logarithms
+        of its variances.
     noise_variance_ : float or ndarray of shape (n_features_in_,)
-        Variance of the Gaussian noise, in the units of X, squared.
+        Variance of the Gaussian noise, in the squared units of X.
     lower_bound_ : float
-        Mean bound of the log-likelihood of a held-out row, in nats, with one draw; if there were
-        none, of a training row.
+        Mean lower bound of the log-likelihood of a validation row, in nats, with one draw of the
+        code; of a training row if there are no validation rows.
     loss_curve_ : ndarray of shape (n_steps_,)
-        Negated bound of the minibatch of each gradient step, in nats per row.
+        Negated lower bound of the minibatch of each gradient step, in nats per row.
     validation_curve_ : ndarray of shape (n_evaluations, 2)
-        Gradient steps made, and negated bound on the held-out rows then.
-    mean_, offset_, scale_, bounds_, filling_, activations_, components_, n_components_, \
-n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step_
-        As in :class:`AutoencoderTransformer`.
+        Number of gradient steps, and negated lower bound on the validation rows after them.
+    %(components_)s
+    %(mean_)s
+    %(offset_)s
+    %(scale_)s
+    %(bounds_)s
+    %(filling_)s
+    %(activations_)s
+    %(n_components_)s
+    %(n_features_in_)s
+    %(feature_names_in_)s
+    %(n_samples_seen_)s
+    %(n_steps_)s
+    %(n_iter_)s
+    %(best_step_)s
 
     See Also
     --------
-    AutoencoderTransformer : Lower error, a canonical code, and no density.
+    AutoencoderTransformer : Lower error and a whitened code, but no density.
     sklearn.decomposition.FactorAnalysis : Linear, with a noise variance for each feature.
-    sklearn.neighbors.KernelDensity : Another density, which must keep the training rows.
+    sklearn.neighbors.KernelDensity : Another density estimator, which stores the training rows.
 
     Notes
     -----
-    Densities are in the units of X: a likelihood can exceed one, and its logarithm be positive. Of
-    columns that are whole numbers, or have many rows on one value, add noise of the width of a unit
-    first, for otherwise the noise variance shrinks towards zero. Missing values are handled as in
-    :class:`AutoencoderTransformer`; a row's score is over its observed values. The code of a row
-    without any value has the prior's mean and variance, zero and one, and its score is zero.
+    Densities are in the units of X: a density can exceed one, and its logarithm can be positive. If
+    columns hold integers, or many rows have the same value, add uniform noise of width one unit
+    first; otherwise the noise variance converges to zero. Missing values are imputed as in
+    :class:`AutoencoderTransformer`, and the score of a row is computed over its observed values.
+    The code of a row without any value has the mean and the variance of the prior, zero and one,
+    and its score is zero.
 
     References
     ----------
@@ -253,6 +251,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
 
     # ---- fitting
 
+    @with_shared_paragraphs(rows="{array-like, sparse matrix}")
     @_sklearn_compat.validating_parameters
     def fit(
         self,
@@ -271,15 +270,10 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
             Training data; in [0, 1] for a Bernoulli likelihood.
         y : Ignored
             Not used, present for API consistency by convention.
-        X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
-            Validation rows, which replace those that `validation_fraction` holds out: all of X is
-            trained on, and X_val chooses what is kept. In a `Pipeline`, it is transformed as X is
-            with ``Pipeline(..., transform_input=["X_val"])``.
+        %(X_val)s
         y_val : Ignored
             Not used, present for API consistency by convention.
-        groups : array-like of shape (n_samples,), default=None
-            Group of each row, as for scikit-learn's group splitters: any hashable value, such as
-            the name of a patient. The rows of a group are held out together. Not with X_val.
+        %(groups)s
 
         Returns
         -------
@@ -296,17 +290,17 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
 
     @_sklearn_compat.validating_parameters
     def partial_fit(self, X: Rows, y: object = None) -> Self:
-        """Go on training with one pass over the rows of X, the next batch of a stream.
+        """Continue training with one pass over X, the next batch of a stream.
 
-        The first call on a new estimator starts it at the probabilistic PCA of its batch; after
-        `fit`, the stream goes on from the fitted network. As long as the rows are few they are
-        kept, and the next call starts again from all of them. See
-        :meth:`AutoencoderTransformer.partial_fit`.
+        The first call on a new estimator starts at probabilistic PCA of its batch. After `fit`, the
+        stream continues from the fitted network. Few rows do not determine the initial network: the
+        estimator stores them, and the next call starts again at probabilistic PCA of all stored
+        rows. See :meth:`AutoencoderTransformer.partial_fit` for details.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The next rows, as few as one.
+            Next rows of the stream, at least one.
         y : Ignored
             Not used, present for API consistency by convention.
 
@@ -400,10 +394,10 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         return network.rescaled(self.scale_).astype(table.dtype), table
 
     def score_samples(self, X: Rows) -> NDArray[Any]:
-        """Log-likelihood of each row, so that unusual rows score low.
+        """Compute the log-likelihood of each row, which is low for unusual rows.
 
-        A lower bound, weighted by importance over `n_draws` draws, the same for all rows. Where
-        probabilistic PCA was kept without bounds, and nothing is missing, it is exact.
+        It is a lower bound from importance weighting with `n_draws` draws, the same for all rows.
+        It is exact if probabilistic PCA was kept without bounds and no value is missing.
 
         Parameters
         ----------
@@ -413,7 +407,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            In nats, float64; minus infinity where numbers overflow.
+            Scores in nats, float64; minus infinity where numbers overflow.
         """
         if is_collection(X):
             check_is_fitted(self)
@@ -424,10 +418,10 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         return table.map(lambda rows: network.log_likelihoods(rows, draws), network.width)
 
     def score_features(self, X: Rows) -> NDArray[Any]:
-        """Log-likelihood of each entry given the mean code of its row.
+        """Compute the log-likelihood of each entry given the mean code of its row.
 
-        Where a row scores low, the lowest of these say which features do not fit the others; what
-        they leave of its score is that its code is unusual.
+        In a row with a low score, the entries with the lowest values do not fit the others. The
+        remainder of the score of the row is due to its latent code.
 
         Parameters
         ----------
@@ -437,8 +431,8 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         Returns
         -------
         scores : ndarray of shape (n_samples, n_features_in_)
-            In nats, zero where something is missing, and minus infinity where numbers overflow;
-            float32 for float32 rows, else float64.
+            In nats, zero for missing values, and minus infinity where numbers overflow; float32 for
+            float32 rows, else float64.
         """
         if is_collection(X):
             check_is_fitted(self)
@@ -447,7 +441,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         return table.map(network.entry_log_likelihoods, network.width)
 
     def score(self, X: Rows, y: object = None) -> float:
-        """Mean log-likelihood of the rows, comparable with that of `PCA.score`.
+        """Compute the mean log-likelihood of the rows, which is comparable with `PCA.score`.
 
         Parameters
         ----------
@@ -473,7 +467,7 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         return scores.sum(), len(scores)
 
     def posterior_variance(self, X: Rows) -> NDArray[Any]:
-        """Variance of the code of each row, whose mean `transform` gives.
+        """Compute the posterior variance of the code of each row; `transform` returns the mean.
 
         Parameters
         ----------
@@ -483,9 +477,9 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
         Returns
         -------
         variances : ndarray of shape (n_samples, n_components_)
-            One where a row says nothing of a component, and less otherwise; float32 for float32
-            rows, else float64. Missing values are filled first, so that the variance of a row with
-            some missing values is too small. That of a row without any value is one.
+            One if the row does not depend on the component, and less otherwise; float32 for float32
+            rows, else float64. Missing values are imputed first, so that the variance of a row with
+            some missing values is too small. The variance of a row without any value is one.
         """
         if is_collection(X):
             check_is_fitted(self)
@@ -505,19 +499,20 @@ n_features_in_, feature_names_in_, n_samples_seen_, n_steps_, n_iter_, best_step
     ) -> NDArray[Any]:
         """Draw new rows.
 
-        ``inverse_transform`` of standard normal codes gives their means, without noise.
+        ``inverse_transform`` of standard normal codes gives the means of new rows, without noise.
 
         Parameters
         ----------
         n_samples : int, default=1
             Number of rows.
         random_state : int, RandomState instance or None, default=None
-            For the draws.
+            Determines the draws. Pass an int to get the same rows from every call.
 
         Returns
         -------
         rows : ndarray of shape (n_samples, n_features_in_)
-            Their means with Gaussian noise, within `bounds_`, or zeros and ones.
+            Rows with Gaussian noise, clipped to `bounds_`; zeros and ones for a Bernoulli
+            likelihood.
         """
         check_is_fitted(self)
         rng, dtype = check_random_state(random_state), self.offset_.dtype

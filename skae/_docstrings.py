@@ -1,0 +1,232 @@
+"""Paragraphs that the docstrings of several estimators share.
+
+Each paragraph stands once, in `_PARAGRAPHS`, and ``help()`` of every class shows it in full.
+"""
+
+import re
+from collections.abc import Callable
+from textwrap import fill
+from typing import TypeVar
+
+_WIDTH = 100
+_PLACEHOLDER = re.compile(r"^( *)%\((\w+)\)s$", re.MULTILINE)
+_VALUE = re.compile(r"%\((\w+)\)s")
+
+_Documented = TypeVar("_Documented", bound=Callable[..., object])
+
+# For each name, the line of the name and the type, and the text.
+_PARAGRAPHS = {
+    # parameters of the estimators
+    "hidden_layer_sizes": (
+        "hidden_layer_sizes : int or tuple of int, default=(256,)",
+        """Sizes of the hidden layers of the encoder. The decoder has the same layers in reverse
+        order. ``()`` gives a network without hidden layers.""",
+    ),
+    "activation": (
+        'activation : {"identity", "relu", "tanh", "logistic", "elu", "gelu", "silu"}, '
+        'default="silu"',
+        "Activation function of the hidden layers.",
+    ),
+    "bounds": (
+        'bounds : "auto", None or (low, high), default="auto"',
+        """Range of each feature in the reconstruction. "auto" sets a lower (upper) bound for a
+        feature if at least 5 training rows, and at least 1 in 1000, are equal to its minimum
+        (maximum), as in pixels, counts and one-hot columns. None sets no bounds. In a pair, `low`
+        and `high` are each a number, an array of shape (n_features,) or None. The loss is computed
+        on the clipped rows, and its gradient passes through the clip unchanged. A given pair holds
+        in every output. %(automatic_bounds)s""",
+    ),
+    "learning_rate": (
+        'learning_rate : {"linear", "cosine", "constant"}, default="linear"',
+        """Schedule of the learning rate. "linear" and "cosine" increase it to `learning_rate_init`
+        in the first 5 % of the steps, and then decrease it to zero along a straight line or half a
+        cosine. "constant" uses `learning_rate_init` in every step.""",
+    ),
+    "learning_rate_init": (
+        "learning_rate_init : float, default=7e-3",
+        "Largest learning rate of the Adam optimiser.",
+    ),
+    "batch_size": (
+        "batch_size : int, default=256",
+        """Largest number of rows in a minibatch. The sizes of the minibatches of an epoch differ by
+        one row at most.""",
+    ),
+    "max_iter": (
+        'max_iter : int or "auto", default="auto"',
+        """Number of epochs. "auto" makes `max_steps` gradient steps if that is given. Otherwise it
+        trains for 100 epochs, but for at least %(min_steps)s and at most 2400 gradient steps, and
+        it stops earlier if the validation error has not decreased for a quarter of these steps and
+        is above the validation error of the initial network.""",
+    ),
+    "max_steps": (
+        "max_steps : int or None, default=None",
+        "Largest number of gradient steps. At most 1e9 steps are made.",
+    ),
+    "alpha_of_error": (
+        "alpha : float, default=0.1",
+        """Strength of the L2 penalty: `alpha` / 2 times the sum of the squared weights of the
+        hidden layers' branches, divided by the number of training rows, is added to the mean
+        squared error of the scaled data. The linear path has no penalty, so that large values lead
+        to a linear autoencoder.""",
+    ),
+    "alpha_of_likelihood": (
+        "alpha : float, default=1.0",
+        """Strength of the L2 penalty: `alpha` / 2 times the sum of the squared weights of the
+        hidden layers' branches, divided by the number of training rows, is subtracted from the
+        lower bound of the log-likelihood per feature. A Bernoulli likelihood of many rows needs a
+        smaller value, such as 0.05.""",
+    ),
+    "n_draws": (
+        "n_draws : int, default=20",
+        """Number of codes that are drawn for each row to compute its score. More draws give a
+        higher and tighter lower bound of the log-likelihood, in proportionally more time.""",
+    ),
+    "likelihood": (
+        'likelihood : {"gaussian", "bernoulli"}, default="gaussian"',
+        """Distribution of a row given its code: Gaussian, or independent Bernoulli distributions
+        for features that are 0 or 1. With "bernoulli", values between 0 and 1 are taken as
+        probabilities.""",
+    ),
+    "noise_variance": (
+        'noise_variance : {"scalar", "feature"}, default="scalar"',
+        """Whether the Gaussian noise has one variance for all features, as in PCA, or one variance
+        for each feature, as in :class:`~sklearn.decomposition.FactorAnalysis`. "feature" gives a
+        higher likelihood if some features are easier to predict from the others.""",
+    ),
+    "validation_fraction": (
+        "validation_fraction : float, default=0.1",
+        """Fraction of the rows that are held out as validation rows, at most 65 536 rows. The
+        network with the lowest validation error is kept. 0 holds out no rows, and the last network
+        is kept. Ignored if `fit` gets X_val.""",
+    ),
+    "early_stopping": (
+        "early_stopping : bool, default=False",
+        """Whether to stop training when the validation error has not decreased by at least `tol`
+        in `n_iter_no_change` evaluations. It is evaluated after every epoch, or every few epochs
+        (10 at most) so that there are about 40 evaluations. In long epochs it is evaluated several
+        times, which takes at most a tenth of the time of the epoch.""",
+    ),
+    "n_iter_no_change": (
+        "n_iter_no_change : int, default=10",
+        "Number of evaluations without a decrease after which `early_stopping` stops training.",
+    ),
+    "tol": (
+        "tol : float, default=1e-4",
+        "Smallest decrease of the validation error that `early_stopping` counts, %(tol_unit)s.",
+    ),
+    "random_state": (
+        "random_state : int, RandomState instance or None, default=None",
+        """Determines the initial hidden layers, the validation rows, the order of the rows in
+        training, and %(random_part)s. Pass an int to get the same bits from every `fit` on the same
+        machine with the same number of threads.""",
+    ),
+    "verbose": (
+        "verbose : int, default=0",
+        """1 prints a line at each evaluation, and at the end whether PCA or the network of a step
+        is kept. 2 or more also prints the number of training rows of each run.""",
+    ),
+    # parameters of fit
+    "X_val": (
+        "X_val : %(rows)s of shape (n_val, n_features), default=None",
+        """Validation rows instead of the fraction `validation_fraction` of X: all rows of X are
+        training rows, and the network with the lowest error on X_val is kept. In a `Pipeline`,
+        ``Pipeline(..., transform_input=["X_val"])`` transforms X_val as X.""",
+    ),
+    "groups": (
+        "groups : array-like of shape (n_samples,), default=None",
+        """Group of each row, as for the group splitters of scikit-learn: any hashable value, such
+        as the name of a patient. All rows of a group are validation rows, or none is. Cannot be
+        combined with X_val.""",
+    ),
+    # fitted attributes
+    "components_": (
+        "components_ : ndarray of shape (n_components_, n_features_in_)",
+        """Linear path of the encoder: ``(X - offset_) @ components_.T`` is its part of the code.
+        %(components)s""",
+    ),
+    "mean_": (
+        "mean_ : ndarray of shape (n_features_in_,)",
+        "Mean of the observed values of each column.",
+    ),
+    "offset_": (
+        "offset_ : ndarray of shape (n_features_in_,)",
+        "Vector that the network subtracts from each row: %(offset)s.",
+    ),
+    "scale_": (
+        "scale_ : float",
+        "Scale of the data in training: the root mean square of the rows minus `offset_`, or one.",
+    ),
+    "bounds_": (
+        "bounds_ : ndarray of shape (2, n_features_in_)",
+        "Lower and upper bounds of the reconstruction, infinite where there is none.",
+    ),
+    "filling_": (
+        "filling_ : dict",
+        """Probabilistic PCA that imputes missing values with their conditional mean given the
+        observed values of the row. Its rows are ``mean + scale * (loadings @ z + e)``, where z is
+        standard normal and e has the variance "noise_variance" in each column.""",
+    ),
+    "activations_": (
+        "activations_ : tuple of str",
+        "Activation functions of the hidden layers, the code and the output.",
+    ),
+    "n_components_": ("n_components_ : int", "Number of components of the code."),
+    "n_features_in_": ("n_features_in_ : int", "Number of features."),
+    "feature_names_in_": (
+        "feature_names_in_ : ndarray of shape (n_features_in_,)",
+        "Names of the features, if all column names of X are strings.",
+    ),
+    "n_samples_seen_": (
+        "n_samples_seen_ : int",
+        "Number of rows in `fit` and in the calls of `partial_fit` after it.",
+    ),
+    "n_steps_": (
+        "n_steps_ : int",
+        "Number of gradient steps of a run, and of the calls of `partial_fit` after it.",
+    ),
+    "n_iter_": (
+        "n_iter_ : int",
+        """Number of epochs of a run, at least one even if PCA is exact and no epoch follows. Each
+        call of `partial_fit` adds one.""",
+    ),
+    "best_step_": (
+        "best_step_ : int",
+        "Step after which the kept network was evaluated. 0 is the initial network.",
+    ),
+}
+
+
+def with_shared_paragraphs(**values: str) -> Callable[[_Documented], _Documented]:
+    """Return a decorator that inserts paragraphs into a docstring.
+
+    A line ``%(name)s`` of the docstring becomes the paragraph of that name, after the pattern of
+    the docstrings of imbalanced-learn.
+
+    Parameters
+    ----------
+    **values : str
+        Texts for the placeholders ``%(name)s`` within the paragraphs.
+    """
+
+    def paragraph(match: re.Match[str]) -> str:
+        indent = match[1]
+        header, text = (
+            _VALUE.sub(lambda value: values[value[1]], part) for part in _PARAGRAPHS[match[2]]
+        )
+        prefix = indent + "    "
+        options = {"break_long_words": False, "break_on_hyphens": False}
+        body = fill(
+            " ".join(text.split()),
+            _WIDTH,
+            initial_indent=prefix,
+            subsequent_indent=prefix,
+            **options,
+        )
+        return f"{indent}{header}\n{body}"
+
+    def decorate(documented: _Documented) -> _Documented:
+        if documented.__doc__ is not None:  # which python -OO removes
+            documented.__doc__ = _PLACEHOLDER.sub(paragraph, documented.__doc__)
+        return documented
+
+    return decorate
