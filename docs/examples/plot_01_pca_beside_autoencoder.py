@@ -1,17 +1,17 @@
 """
-PCA beside the autoencoder
-==========================
+Comparison of PCA and the autoencoder
+=====================================
 
-Both keep 8 numbers of each 8 x 8 image of scikit-learn's digits. The autoencoder starts at PCA's
-solution and is trained from there, so that it can only win on the held-out rows that choose the
-network; on test rows, which neither has seen, its error is well below PCA's here. The price is
-time: seconds instead of milliseconds. The last part shows a table where there is nothing to be
-gained, and where `fit` therefore returns PCA.
+Both encode the 8 x 8 images of scikit-learn's digits in 8 components. Training of the autoencoder
+starts at PCA, and the network is kept only if it is better than PCA on validation rows. On test
+rows, which were not used in any fit, the error of the autoencoder is well below PCA's. The fit
+takes seconds instead of milliseconds. The last section uses a table without nonlinear structure,
+for which `fit` returns PCA.
 """
 
 # %%
-# The data, and two transformers with the same methods
-# ----------------------------------------------------
+# Two transformers with the same methods
+# --------------------------------------
 import time
 
 import matplotlib.pyplot as plt
@@ -37,35 +37,35 @@ for name, estimator in {"PCA": pca, "autoencoder": ae}.items():
     print(f"{name:12} test error {error:5.2f}   fitted in {seconds:.3f} s")
 
 # %%
-# The time of the autoencoder contains the import of TensorFlow, if this is the first fit of the
-# process, and the compilation of the training loop.
+# The time of the autoencoder includes the compilation of the training loop. If this is the first
+# fit of the process, it also includes the import of TensorFlow.
 #
-# Test digits, and what is left of them
-# -------------------------------------
-# The errors, reconstruction minus original, have the same colour scale for both.
+# Reconstructed test digits
+# -------------------------
+# The errors are the reconstruction minus the original. Both estimators have the same colour scale.
 fig, ax = plt.subplots(figsize=(6.2, 4.6), layout="constrained")
 ReconstructionDisplay.from_estimator(ae, X_test, other=pca, n_samples=7, image_shape=(8, 8), ax=ax)
-fig.suptitle("Test digits kept in 8 numbers: autoencoder and PCA")
+fig.suptitle("Test digits reconstructed from 8 components: autoencoder and PCA")
 plt.show()
 
 # %%
 # Training starts at PCA
 # ----------------------
-# The first held-out error is that of PCA, fitted on the other rows. The network with the lowest
-# held-out error is kept.
+# The first validation error is that of PCA, fitted on the training rows. The network with the
+# lowest validation error is kept.
 fig, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
 LossCurveDisplay.from_estimator(ae, ax=ax)
-ax.set_title("Loss of each step, and held-out error beside PCA's")
+ax.set_title("Training loss of each step, and validation error")
 plt.show()
 
 # %%
-# Where nothing is to be gained
+# A table with linear structure
 # -----------------------------
-# A Gaussian table has nothing but linear structure. No network beats PCA there beyond chance, and
-# `best_step_` is 0: what was kept is PCA, fitted on all rows.
+# A Gaussian table has only linear structure. No network is significantly better than PCA on it.
+# `best_step_` is 0: `fit` has returned PCA, fitted on all rows.
 linear = make_low_rank_matrix(500, 20, effective_rank=5, tail_strength=0.3, random_state=0)
 linear_ae = AutoencoderTransformer(n_components=5, random_state=0).fit(linear)
 linear_pca = PCA(n_components=5).fit(linear)
-print("step that was kept:", linear_ae.best_step_)
-print(f"share of the variance, autoencoder: {linear_ae.score(linear):.6f}")
-print(f"share of the variance, PCA:         {linear_pca.explained_variance_ratio_.sum():.6f}")
+print("selected step:", linear_ae.best_step_)
+print(f"explained variance ratio, autoencoder: {linear_ae.score(linear):.6f}")
+print(f"explained variance ratio, PCA:         {linear_pca.explained_variance_ratio_.sum():.6f}")

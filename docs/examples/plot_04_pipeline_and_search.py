@@ -1,20 +1,20 @@
 """
-In a pipeline, and in a search with a progress bar
-==================================================
+Pipeline and grid search with a progress bar
+============================================
 
-`AutoencoderTransformer` is a step like any other: here before a classifier, where a grid search
-chooses between it and PCA, and the size of the code, by cross-validated accuracy on the training
-rows. Small codes of the autoencoder serve the classifier better than PCA's; with 16 numbers there
-is little between them, and the search takes PCA. A callback of scikit-learn (1.9 and newer) shows
-how far the fits are.
+`AutoencoderTransformer` can be a step of a pipeline. Here it comes before a classifier, and a grid
+search selects the transformer (the autoencoder or PCA) and the number of components. The criterion
+is the cross-validated accuracy on the training rows. With few components, the classifier is better
+on codes of the autoencoder. With 16 components, the difference is small, and the search selects
+PCA. A callback of scikit-learn (1.9 or newer) shows the progress of the fits.
 """
 
 # %%
-# The search
-# ----------
-# The step itself is a parameter of the pipeline, so that one grid holds both transformers. PCA
-# whitens its codes, as the autoencoder does, for the classifier converges on such. The progress
-# bar has one line for each level of the search that `max_propagation_depth` admits, here the first.
+# The grid search
+# ---------------
+# The step itself is a parameter of the pipeline, so one grid can contain both transformers. PCA
+# whitens its codes, as the autoencoder does, because the classifier converges faster on whitened
+# codes. With `max_propagation_depth=0`, only the search itself has a progress bar.
 import matplotlib.pyplot as plt
 import pandas as pd
 from sklearn.callback import ProgressBar
@@ -42,15 +42,15 @@ search = GridSearchCV(pipe, grid, cv=3)
 search.set_callbacks(ProgressBar(max_propagation_depth=0)).fit(X_train, y_train)
 
 # %%
-# What was chosen, and its accuracy on rows that had no part in the search:
+# The selected parameters, and the accuracy on the test rows:
 print(search.best_params_)
 print(f"cross-validated accuracy {search.best_score_:.3f}")
 print(f"test accuracy            {search.score(X_test, y_test):.3f}")
 
 # %%
-# Accuracy of both, by size
-# -------------------------
-# Bars are standard deviations over the three folds.
+# Accuracy by number of components
+# --------------------------------
+# Error bars are standard deviations over the three folds.
 table = pd.DataFrame(search.cv_results_)
 table["name"] = table["param_reduce"].map(lambda step: type(step).__name__)
 fig, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
@@ -60,7 +60,7 @@ for name, marker in [("PCA", "s"), ("AutoencoderTransformer", "o")]:
     ax.errorbar(
         size, part["mean_test_score"], part["std_test_score"], marker=marker, capsize=3, label=name
     )
-ax.set(xlabel="numbers in the code", ylabel="cross-validated accuracy", xscale="log")
+ax.set(xlabel="number of components", ylabel="cross-validated accuracy", xscale="log")
 ax.set_xticks(sizes, labels=sizes)
 ax.set_xticks([], minor=True)
 ax.set_title("Digits: LogisticRegression on codes")
@@ -68,9 +68,7 @@ ax.legend(loc="lower right")
 plt.show()
 
 # %%
-# The fitted pipeline has all that the steps have. Its first step also gives rows back from codes,
-# and a progress bar can be given to a single fit, too, where it sees the evaluations of the
-# held-out rows.
+# A single fit can also have a progress bar. It then shows the evaluations on the validation rows.
 ae = AutoencoderTransformer(8, max_iter=20, random_state=0)
 ae.set_callbacks(ProgressBar()).fit(X_train)
-print(f"share of the variance of test rows: {ae.score(X_test):.3f}")
+print(f"explained variance ratio on test rows: {ae.score(X_test):.3f}")

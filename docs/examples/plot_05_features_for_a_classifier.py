@@ -1,20 +1,25 @@
 """
-Features for a classifier that has few labels
-=============================================
+Features for a classifier with few labels
+=========================================
 
-All images of digits are at hand, but only some have labels. Four codes of 8 numbers, learnt from
-all training images, are compared by what a logistic regression makes of them: PCA's, the default
-autoencoder's, one that must put back entries which were swapped with other rows' (no labels), and
-one that must also tell the labels that there are. In codes as small as these, all three of the
-autoencoder's serve the classifier better than PCA's. The labels make the best code where all of
-them are known, and are of no help where few are.
+All images of digits are available, but only some have labels. This example compares four codes with
+8 components, trained on all training images, by the accuracy of a logistic regression on them:
+
+- PCA;
+- the autoencoder with its default parameters;
+- an autoencoder trained to restore entries that were swapped with other rows (no labels);
+- an autoencoder also trained to predict the known labels.
+
+With so few components, all three autoencoders give the classifier better features than PCA. If all
+labels are known, the code trained with labels is the best one. If few labels are known, it is not
+better than the others.
 """
 
 # %%
-# Codes
-# -----
-# -1 stands for an unlabelled row. The settings of noise and weight were chosen on training rows of
-# MNIST, and not for digits.
+# Four codes
+# ----------
+# The label -1 means unlabelled. The values of `noise` and `target_weight` were selected on training
+# rows of MNIST, not on digits.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -48,13 +53,14 @@ taught = AutoencoderTransformer(8, target_weight=0.1, noise=0.5, random_state=0)
 # %%
 # Accuracy by the number of labels
 # --------------------------------
-# The labelled rows are drawn so that each digit has its share. Each number is the mean over two
-# draws, the same for all; the code with labels is fitted anew for each.
+# The labelled rows are a stratified random sample. If only some rows have labels, the accuracy is
+# the mean over two samples, which are the same for all codes. The code with labels is fitted again
+# for each sample.
 shares = [0.02, 0.1, 1.0]
 
 
 def labelled(share, seed):
-    """Return the numbers of the rows that have labels."""
+    """Return the indices of the labelled rows."""
     rows = np.arange(len(y_train))
     if share == 1:
         return rows
@@ -62,7 +68,7 @@ def labelled(share, seed):
 
 
 def accuracy(code, rows):
-    """Test accuracy of a logistic regression that learns from some labels."""
+    """Return the test accuracy of a logistic regression trained on the labelled rows."""
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     classifier.fit(code.transform(X_train[rows]), y_train[rows])
     return classifier.score(code.transform(X_test), y_test)
@@ -94,6 +100,6 @@ for (name, scores), marker in zip(curves.items(), "sovD", strict=True):
 ax.set(xlabel="labelled training rows", ylabel="test accuracy", xscale="log")
 ax.set_xticks(n_labels, labels=n_labels)
 ax.set_xticks([], minor=True)
-ax.set_title("Digits: LogisticRegression on codes of 8 numbers")
+ax.set_title("Digits: LogisticRegression on 8 components")
 ax.legend()
 plt.show()

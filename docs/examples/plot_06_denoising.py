@@ -2,18 +2,19 @@
 Denoising
 =========
 
-A denoising autoencoder learns from clean rows that are given to it with noise, and must return the
-clean ones. `noise` is the noise's standard deviation in units of the root mean square of the
-centred data. Trained for the noise that comes, it removes more of it than PCA with the number of
-components that is best for it, and more than the same autoencoder without `noise`, which has only
-learnt to return what it is given.
+A denoising autoencoder is trained on clean rows. Noise is added to its input, and the target is the
+clean row. `noise` is the standard deviation of this noise divided by the root mean square of the
+centred data. If the noise in training has the same standard deviation as the noise of the test
+rows, the autoencoder removes more of it than PCA with the best number of components. It also
+removes more than the same autoencoder without `noise`, which was only trained to reproduce its
+input.
 """
 
 # %%
-# Training for a noise of known size
-# ----------------------------------
+# Training for noise of known standard deviation
+# ----------------------------------------------
 # Gaussian noise with a standard deviation of 3 is added to pixels from 0 to 16. The number of
-# components of PCA is chosen on training rows.
+# components of PCA is selected on the training rows.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -30,7 +31,7 @@ level = 3.0
 
 
 def cleaned(estimator, rows):
-    """Return what an estimator keeps of rows."""
+    """Return the reconstruction of rows by an estimator."""
     return estimator.inverse_transform(estimator.transform(rows))
 
 
@@ -43,13 +44,13 @@ denoiser = AutoencoderTransformer(16, noise=level / root_mean_square, random_sta
 plain = AutoencoderTransformer(16, random_state=0).fit(X_train)
 
 # %%
-# On test rows
-# ------------
+# Denoised test rows
+# ------------------
 noisy = X_test + rng.normal(scale=level, size=X_test.shape)
 panels = {
     "clean": X_test,
     "noisy": noisy,
-    f"PCA, {pca.n_components} numbers": cleaned(pca, noisy),
+    f"PCA, {pca.n_components} components": cleaned(pca, noisy),
     "not trained for noise": cleaned(plain, noisy),
     "trained for noise": cleaned(denoiser, noisy),
 }
@@ -61,14 +62,14 @@ for row, (name, images) in zip(axes, panels.items(), strict=True):
         ax.imshow(image.reshape(8, 8), cmap="gray", vmin=0, vmax=16)
         ax.set(xticks=[], yticks=[])
     row[0].set_ylabel(f"{name}\nMSE {error:.1f}", rotation=0, ha="right", va="center")
-fig.suptitle("Noisy test digits, and what is made of them")
+fig.suptitle("Noisy test digits and their reconstructions")
 plt.show()
 
 # %%
 # Other levels of noise
 # ---------------------
-# How do the same fitted estimators do where the noise is weaker or stronger than expected? On
-# nearly clean rows training for noise costs a little.
+# The next figure shows the errors of the same fitted estimators if the noise is weaker or stronger
+# than in training. On nearly clean rows, training with noise gives a slightly larger error.
 levels = np.array([0, 0.5, 1, 2, 3, 4, 6])
 fig, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
 estimators = {"PCA": pca, "not trained for noise": plain, "trained for noise": denoiser}

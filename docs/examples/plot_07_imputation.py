@@ -1,20 +1,22 @@
 """
-Filling in missing values
-=========================
+Imputing missing values
+=======================
 
-`AutoencoderImputer` starts at probabilistic PCA and learns to restore entries that are hidden from
-it on purpose. On the correlated measurements of breast_cancer, and on digits, it is compared with
-scikit-learn's imputers on new rows, by entries that were hidden and are known. What it saves is
-error, and time where new rows are filled; what it costs is time to fit. Where columns tell little
-about each other, it is no better than the linear methods.
+The initial model of `AutoencoderImputer` is probabilistic PCA. The network is then trained to
+restore hidden entries: observed values that are set to missing on purpose. This example compares it
+with scikit-learn's imputers on new rows of breast_cancer, whose measurements are correlated, and of
+digits. The measure is the error on hidden entries, whose true values are known. The autoencoder has
+a lower error and imputes new rows faster, but its fit takes longer. If the columns are only weakly
+dependent, it is not better than the linear methods.
 """
 
 # %%
 # A table of measurements
 # -----------------------
-# A fifth of the entries is hidden at random from standardised columns. Errors are root mean
-# squared ones, over what was hidden of the test rows. NumPy gets one thread: these imputers solve
-# many small systems, which is quicker so, above all where other processes run.
+# The columns are standardised, and a fifth of the entries is hidden at random. Errors are root mean
+# square errors over the hidden entries of the test rows. NumPy uses one thread: these imputers
+# solve many small linear systems, which is faster with one thread, especially if other processes
+# run.
 import time
 
 import matplotlib.pyplot as plt
@@ -69,10 +71,10 @@ ax.set_title("breast_cancer: a fifth of the entries hidden")
 plt.show()
 
 # %%
-# Pictures with holes
-# -------------------
-# The imputer learns from digits with a third of the pixels hidden, and fills test digits (orange:
-# hidden). A KNNImputer, which must keep the training rows, stands beside it.
+# Images with hidden pixels
+# -------------------------
+# The imputer is fitted on digits with a third of the pixels hidden, and imputes test digits (hidden
+# pixels are orange). A KNNImputer is shown for comparison. It has to store the training rows.
 X, y = load_digits(return_X_y=True)
 X_train, X_test = train_test_split(X, random_state=0, stratify=y)
 X_train_gaps = np.where(rng.random(X_train.shape) < 1 / 3, np.nan, X_train)
@@ -88,7 +90,7 @@ fig.suptitle("Digits with a third of the pixels hidden")
 plt.show()
 
 # %%
-# The errors beside the pictures are of these rows alone. Of all test rows:
+# The errors in the figure are for the rows in the figure. The errors for all test rows are:
 for name, estimator in {"AutoencoderImputer": imputer, "KNNImputer": neighbours}.items():
     missing = np.isnan(X_test_gaps)
     error = root_mean_squared_error(X_test[missing], estimator.transform(X_test_gaps)[missing])

@@ -1,19 +1,21 @@
 """
-Unusual rows, and which features make them so
-=============================================
+Outliers and the features that cause them
+=========================================
 
-`OutlierDetector` finds rows that are unlikely, and `ContributionDisplay` says which features make
-them so. In some test rows of breast_cancer one measurement is turned to the other side of its mean:
-a value that is usual by itself, but not beside the others. IsolationForest, which splits by one
-column at a time, does no better than chance. The likelihood of PCA finds nearly as many, but does
-not name a feature.
+`OutlierDetector` finds rows with a low likelihood, and `ContributionDisplay` shows which features
+contribute to it. In some test rows of breast_cancer, the sign of one standardised measurement is
+changed. The new value is common for this feature, but not in combination with the other values of
+the row. IsolationForest, which splits by one column at a time, is not better than chance. The
+likelihood of PCA is nearly as good as `OutlierDetector`, but does not give contributions of
+features.
 """
 
 # %%
 # Fifteen wrong entries
 # ---------------------
-# Training rows are as they are. Test rows are standardised as training rows; of 15 of them, one
-# entry at more than a standard deviation from the mean gets the other sign.
+# Training and test rows are standardised with the means and variances of the training rows. In 15
+# test rows, the sign of one entry is changed. Each of these entries is more than one standard
+# deviation away from the mean.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_breast_cancer
@@ -39,8 +41,8 @@ test[rows, columns] *= -1
 is_wrong = np.isin(np.arange(len(test)), rows)
 
 # %%
-# Who finds them?
-# ---------------
+# Detection by four methods
+# -------------------------
 detector = OutlierDetector(16, random_state=0).fit(train)
 others = {
     "PCA's likelihood": PCA(16, random_state=0),
@@ -59,11 +61,11 @@ print(
 )
 
 # %%
-# The threshold is that below which one training row in twenty lies. Test rows are new to the
-# network, so that more of the others are flagged than that.
+# One training row in twenty is below the threshold. The network was not trained on the test rows.
+# The fraction of test rows below the threshold is therefore larger, even without the wrong rows.
 fig, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
 decision = detector.decision_function(test)
-low = -400  # further ones are drawn there
+low = -400  # lower values are shown there
 bins = np.linspace(low, decision.max(), 41)
 labels = {"as measured": ~is_wrong, "one entry wrong": is_wrong}
 for (name, chosen), color in zip(labels.items(), ["C0", "C1"], strict=True):
@@ -75,10 +77,11 @@ ax.legend(loc="upper left")
 plt.show()
 
 # %%
-# Why are they unusual?
-# ---------------------
-# Bars show by how much each entry is less likely than is usual for its feature. Where two
-# measurements contradict each other, as a symmetry and another symmetry, both are less likely.
+# Contributions of the features
+# -----------------------------
+# The score of each entry is its contribution to the log-likelihood of the row. Bars show how far
+# this score is below the median of its feature. If two measurements contradict each other, such as
+# two measures of symmetry, both entries have low scores.
 fig, ax = plt.subplots(figsize=(6.4, 5), layout="constrained")
 shown = rows[:4]
 display = ContributionDisplay.from_estimator(
@@ -86,15 +89,16 @@ display = ContributionDisplay.from_estimator(
 )
 for axes, j in zip(display.axes_[:, 0], columns, strict=False):
     axes.set_title(f"wrong: {data.feature_names[j]}", loc="right", fontsize="small", weight="bold")
-fig.suptitle("What makes four rows unlikely")
+fig.suptitle("Contributions of features to four outliers")
 plt.show()
 
 # %%
-# The place of the wrong entry among the 30 of its row, from the one that contributes most:
+# The 30 entries of each row are ranked by their contribution, largest first. The ranks of the wrong
+# entries are:
 entries = detector.score_features(test)
 order = (entries - np.median(entries, axis=0))[rows].argsort(axis=1)
 places = 1 + np.argmax(order == columns[:, None], axis=1)
-print("places:", *np.sort(places))
+print("ranks:", *np.sort(places))
 print(
     f"first in {(places == 1).sum()} of {len(rows)} rows, in the first three in "
     f"{(places <= 3).sum()}"

@@ -2,16 +2,18 @@
 Large tables: memmaps and Dask
 ==============================
 
-A table need not fit into memory. A memmap is read chunk by chunk while the chunk before is trained
-on, and a stream of batches goes through `partial_fit`. Of a Dask collection, `transform` is lazy.
-The table here is small, so that this page is quickly built; nothing changes for one that is larger
-than memory. Beside it stands IncrementalPCA, which is as frugal, faster, and linear.
+A table does not need to fit into memory. A memmap is read in chunks: the next chunk is read while
+the network trains on the current one. `partial_fit` trains on batches, one call per batch. For a
+Dask collection, `transform` is lazy. The table in this example is small, so that the page is built
+quickly. The same code works for a table larger than memory. IncrementalPCA is shown for comparison:
+it needs as little memory, it is faster, and it is linear.
 """
 
 # %%
 # A table on disk
 # ---------------
-# 200,000 rows of 40 numbers, which depend on two: written block by block, and opened as a memmap.
+# The table has 200,000 rows and 40 columns, which are functions of two latent variables plus noise.
+# It is written in blocks and opened as a memmap.
 import tempfile
 import time
 import warnings
@@ -47,37 +49,38 @@ train, test = X[:-block], X[-block:]
 # %%
 # Fit to the memmap
 # -----------------
-# `max_steps` caps the work whatever the number of rows: with batches of 256 these steps see less
-# than the whole table, drawn at random.
+# `max_steps` limits the work for any number of rows. With batches of 256 rows, these 600 steps use
+# only a part of the rows, drawn at random.
 start = time.perf_counter()
 ae = AutoencoderTransformer(2, max_steps=600, random_state=0).fit(train)
 print(
-    f"autoencoder:    {time.perf_counter() - start:4.1f} s, keeps {ae.score(test):.3f} "
-    "of the variance of test rows"
+    f"autoencoder:    {time.perf_counter() - start:4.1f} s, "
+    f"explained variance ratio on test rows {ae.score(test):.3f}"
 )
 start = time.perf_counter()
 pca = IncrementalPCA(2, batch_size=block).fit(train)
 residual = test - pca.inverse_transform(pca.transform(test))
 print(
-    f"IncrementalPCA: {time.perf_counter() - start:4.1f} s, keeps "
+    f"IncrementalPCA: {time.perf_counter() - start:4.1f} s, explained variance ratio on test rows "
     f"{1 - np.sum(residual**2) / np.sum((test - pca.mean_) ** 2):.3f}"
 )
 
 # %%
-# A stream
-# --------
-# Each call makes gradient steps on its batch, and `transform` may be called at any time.
+# Incremental training
+# --------------------
+# Each call of `partial_fit` makes gradient steps on its batch. `transform` is available after each
+# call.
 stream = AutoencoderTransformer(2, random_state=0)
 for start in range(0, len(train), block):
     stream.partial_fit(train[start : start + block])
     if start // block % 3 == 2:
-        print(f"{stream.n_samples_seen_:6d} rows seen, test rows keep {stream.score(test):.3f}")
+        print(f"{stream.n_samples_seen_:6d} rows, score on test rows {stream.score(test):.3f}")
 
 # %%
 # Dask
 # ----
-# The codes of a Dask array are a Dask array: nothing is computed before it is asked for, and
-# then in threads, block by block. Here they go from disk to disk.
+# The codes of a Dask array are a Dask array. They are computed only when the result is needed, in
+# threads, block by block. Here the rows are read from disk, and the codes are written to disk.
 table = da.from_array(X, chunks=(block, n_columns))
 codes = ae.transform(table)
 print(codes)
@@ -86,8 +89,8 @@ da.store(codes, target)
 print("standard deviations of the codes:", np.round(codes.std(axis=0).compute(), 2))
 
 # %%
-# `fit` of a Dask collection is for a cluster: with a `distributed.Client` it happens where the
-# partitions lie. Without one, the collection is computed in this process, and a warning says so:
+# With a `distributed.Client`, `fit` of a Dask collection trains on the workers that hold the
+# partitions. Without a client, the collection is computed in this process, with a warning:
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     AutoencoderTransformer(2, max_steps=20, random_state=0).fit(table[: 2 * block])
@@ -95,11 +98,11 @@ for warning in caught:
     print(f"{warning.category.__name__}: {warning.message}")
 
 # %%
-# What the codes hold
-# -------------------
-# Each hexagon of the plane of codes has the mean of the first of the two numbers that the rows were
-# made of. The autoencoder unrolls them into a sheet; PCA lays rows with different numbers upon
-# each other, where means tend towards zero.
+# Codes and latent variables
+# --------------------------
+# The colour of each hexagon is the mean of the first latent variable over the rows whose codes are in
+# this hexagon. The codes of the autoencoder change smoothly with the latent variable. In the plane
+# of PCA, rows with different values of the latent variable overlap, and their mean is near zero.
 fig, axes = plt.subplots(1, 2, figsize=(6.4, 3.2), layout="constrained")
 planes = {"autoencoder": np.asarray(target), "IncrementalPCA": pca.transform(X)}
 for ax, (name, plane) in zip(axes, planes.items(), strict=True):
@@ -107,7 +110,7 @@ for ax, (name, plane) in zip(axes, planes.items(), strict=True):
         *plane.T, C=origin[:, 0], gridsize=40, cmap="cividis", vmin=-1, vmax=1, mincnt=3
     )
     ax.set(title=name, xlabel="component 0", ylabel="component 1")
-fig.colorbar(drawn, ax=axes, label="first of the two numbers")
+fig.colorbar(drawn, ax=axes, label="first latent variable")
 fig.suptitle(f"Codes of {n_rows} rows")
 plt.show()
 

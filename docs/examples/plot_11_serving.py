@@ -1,17 +1,18 @@
 """
-Serving: ONNX, and plain NumPy
-==============================
+Serving with ONNX or only NumPy
+===============================
 
-A fitted autoencoder is a few arrays. `transform` needs no TensorFlow, ONNX carries a whole pipeline
-to other languages, and where there is nothing but NumPy, the encoder is a dozen lines. All three
-give the same codes here. For single rows ONNX Runtime and the dozen lines take less time than
-scikit-learn's checks of its input; for many rows at once the matrix products decide.
+The fitted state of an autoencoder is a few arrays. This example encodes rows in three ways: with
+`transform`, which does not need TensorFlow; with an ONNX graph, which makes a whole pipeline
+available in other languages; and with a dozen lines of code that need only NumPy. All three give
+the same codes. For single rows, `transform` takes longest, because scikit-learn validates the
+input. For many rows, the matrix products take most of the time.
 """
 
 # %%
 # A pipeline as an ONNX graph
 # ---------------------------
-# `import skae.onnx` teaches skl2onnx the autoencoder (``pip install "skae[onnx]"``).
+# `import skae.onnx` registers the autoencoder with skl2onnx (``pip install "skae[onnx]"``).
 import json
 import runpy
 import subprocess
@@ -49,10 +50,10 @@ print(
 )
 
 # %%
-# A server that has only NumPy
-# ----------------------------
-# The weights go into one file, and a program that answers rows with codes, as lines of JSON, into
-# another. It is for the default activation, silu, and any number of layers.
+# A server that needs only NumPy
+# ------------------------------
+# One file contains the weights, and another one the program. It reads rows and returns codes, as
+# lines of JSON. The program is for the default activation, silu, and for any number of layers.
 program = """
 import json, sys
 import numpy as np
@@ -95,12 +96,12 @@ with tempfile.TemporaryDirectory() as folder:
 codes = np.concatenate(answers)
 np.testing.assert_allclose(codes, ae.transform(X_test), rtol=1e-4, atol=1e-4)
 print(f"codes of shape {codes.shape} agree")
-print(f"of sklearn, skae and tensorflow the server imported: {imported}")
+print(f"imported by the server, of sklearn, skae and tensorflow: {imported}")
 
 # %%
-# How long they take
-# ------------------
-# The quickest of 20 calls, with one thread for each, on the machine that built this page.
+# Time per row
+# ------------
+# The times are the minimum of 20 calls with one thread, on the machine that built this page.
 options = SessionOptions()
 options.intra_op_num_threads = 1
 session = InferenceSession(to_onnx(ae, X_train[:1]).SerializeToString(), options)
@@ -125,7 +126,7 @@ for (name, way), marker in zip(ways.items(), "osv", strict=True):
     print(f"{name:13}", *(f"{1e6 * s:7.0f} µs" for s in seconds))
     ax.plot(sizes, 1e6 * np.array(seconds) / sizes, marker=marker, label=name)
 limits.restore_original_limits()
-ax.set(xlabel="rows in a call", ylabel="microseconds per row", xscale="log", yscale="log")
-ax.set_title("Time to encode digits in 8 numbers")
+ax.set(xlabel="rows per call", ylabel="microseconds per row", xscale="log", yscale="log")
+ax.set_title("Time to encode digits in 8 components")
 ax.legend()
 plt.show()

@@ -2,16 +2,17 @@
 Codes of digits in two dimensions
 =================================
 
-Two numbers are enough to draw each image as a point. PCA, the autoencoder with its defaults, and
-one that was also told the labels of the training images put test digits into the plane. The
-defaults keep much more of the images than PCA and part some digits from others; with labels most of
-them stand apart. Two numbers cannot hold it all. Where a picture of neighbourhoods is all that is
-wanted, TSNE draws a clearer one, but has no way back from a point to an image.
+With two components, each image is a point in a plane. Three estimators encode test digits: PCA, the
+autoencoder with its default parameters, and an autoencoder also trained to predict the labels of
+the training images. The default autoencoder explains much more of the variance than PCA and
+separates some of the digits. With labels, most of the digits are separated. Two components do not
+explain all of the variance. If you only need a plot of neighbouring images, TSNE gives a clearer
+one, but it cannot compute an image from a point.
 """
 
 # %%
-# Three planes
-# ------------
+# Codes of three estimators
+# -------------------------
 import base64
 import io
 
@@ -51,18 +52,19 @@ for ax, (name, estimator) in zip(axes, planes.items(), strict=True):
     neighbours = KNeighborsClassifier(5).fit(estimator.transform(X_train), y_train)
     kept = r2_score(X_test, estimator.inverse_transform(codes), multioutput="variance_weighted")
     print(
-        f"{name:12} share of the variance {kept:.2f}, "
+        f"{name:12} explained variance ratio {kept:.2f}, "
         f"accuracy of 5 neighbours {neighbours.score(codes, y_test):.2f}"
     )
 axes[1].set_ylabel("")
 axes[2].set_ylabel("")
-fig.suptitle("Test digits in two numbers; a digit stands at the median of its points")
+fig.suptitle("Test digits in two components; labels are at the medians of the classes")
 plt.show()
 
 # %%
-# And back: the plane decoded
-# ---------------------------
-# The decoder makes an image of any point. These are of a grid over the defaults' plane.
+# Decoding a grid of points
+# -------------------------
+# The decoder computes an image from any point. The figure shows the images of a grid of points, for
+# the autoencoder with default parameters.
 steps = np.linspace(-1.8, 1.8, 10)
 points = np.stack(np.meshgrid(steps, steps[::-1]), axis=-1).reshape(-1, 2)
 images = planes["defaults"].inverse_transform(points).reshape(10, 10, 8, 8)
@@ -70,17 +72,17 @@ tiles = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1))).transpose(0, 2, 1, 3).r
 fig, ax = plt.subplots(figsize=(4.6, 4.4), layout="constrained")
 ax.imshow(tiles, cmap="gray", extent=(-2, 2, -2, 2))
 ax.set(xlabel="component 0", ylabel="component 1")
-ax.set_title("Images that the decoder makes of points")
+ax.set_title("Decoded images of a grid of points")
 plt.show()
 
 
 # %%
-# Point at a digit
-# ----------------
-# The plane with labels again, of 150 test digits, as a drawing in the page: it shows the image of
-# the digit under the pointer, without JavaScript, for each carries its image of 8 x 8 pixels.
+# An interactive figure
+# ---------------------
+# The figure shows the codes of 150 test digits, trained with labels. Move the pointer to a digit to
+# show its image. The figure is an SVG that contains all images, and needs no JavaScript.
 class Hoverable:
-    """Digits at their codes, as SVG, and the image of the one under the pointer."""
+    """SVG of digits at their codes, with the image of the digit under the pointer."""
 
     def __init__(self, codes, images, labels):
         low, high = codes.min(axis=0), codes.max(axis=0)
@@ -102,7 +104,7 @@ class Hoverable:
             )
         return (
             '<svg class="skae-codes" viewBox="0 0 560 400" width="560" role="img" '
-            'aria-label="Test digits at their codes of two numbers">'
+            'aria-label="Test digits at the positions of their two-dimensional codes">'
             "<style>.skae-codes {max-width: 100%} "
             ".skae-codes text {font: bold 14px sans-serif; cursor: default} "
             ".skae-codes image {visibility: hidden; image-rendering: pixelated} "
