@@ -100,7 +100,7 @@ for warning in caught:
 # %%
 # Codes and latent variables
 # --------------------------
-# The colour of each hexagon is the mean of the first latent variable over the rows whose codes are in
+# The colour of each hexagon is the mean of the first latent variable over the rows with codes in
 # this hexagon. The codes of the autoencoder change smoothly with the latent variable. In the plane
 # of PCA, rows with different values of the latent variable overlap, and their mean is near zero.
 fig, axes = plt.subplots(1, 2, figsize=(6.4, 3.2), layout="constrained")
