@@ -7,7 +7,8 @@ All images of digits are available, but only some have labels. This example comp
 
 - PCA;
 - the autoencoder with its default parameters;
-- an autoencoder trained to restore entries that were swapped with other rows (no labels);
+- an autoencoder trained to restore entries that were replaced with values of other rows (no
+  labels);
 - an autoencoder also trained to predict the known labels.
 
 With so few components, all three autoencoders give the classifier better features than PCA. If all
