@@ -13,7 +13,7 @@ All images of digits are available, but only some have labels. This example comp
 
 With so few components, all three autoencoders give the classifier better features than PCA. If all
 labels are known, the code trained with labels is the best one. If few labels are known, it is not
-better than the others.
+better than the other autoencoders.
 """
 
 # %%
