@@ -1,5 +1,5 @@
-"""Tables of rows: input checks, minibatches, corruption, targets, training and validation rows.
+"""Rows of X: input checks, minibatches, corruption, targets, and validation splits.
 
-May import `_runtime` and the layers below it, see pyproject.toml.
-Start with `Table` in `table`.
+This package may import `_runtime` and the layers below it, see pyproject.toml. Its main class is
+`Table` in `table`.
 """

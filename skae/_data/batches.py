@@ -1,4 +1,4 @@
-"""Minibatches: the arrays of a gradient step, and which rows each batch has."""
+"""Minibatches of training: their arrays and the order of their rows."""
 
 from itertools import islice
 from typing import Any, NamedTuple
@@ -7,22 +7,25 @@ import numpy as np
 
 
 class Batch(NamedTuple):
-    """The rows of a gradient step; in a chunk of steps, each array has a leading axis of them.
+    """The arrays of one gradient step, or of a chunk of steps.
+
+    In a chunk, each array has an additional first axis, the steps.
 
     Attributes
     ----------
     inputs : ndarray of shape (n_rows, n_features), float32
-        What the network is given: the targets, with noise if there is any.
+        Input of the network: the targets, corrupted if corruption is used.
     targets : ndarray of shape (n_rows, n_features), float32
-        What it should give back, centred and scaled. Where the table is resident in the runtime,
-        this and the inputs are the indices of its rows, of shape (n_rows,).
+        Rows that the network should reconstruct, centred and scaled. If the table is stored on the
+        device, `inputs` and `targets` are the indices of its rows, of shape (n_rows,).
     weights : ndarray of shape (n_rows,) or (n_rows, n_features), float32
-        Weight of each row in the loss. They sum to one; those of padding are zero. Where entries
-        are missing or hidden, one for each entry, on average the row's.
+        Weight of each row in the loss. The weights sum to one, and padding has weight zero. With
+        missing values, or if corruption selects entries, each entry has a weight. The average
+        weight of the entries of a row is about the weight of the row.
     y : ndarray of shape (n_rows, ...) or tuple
-        The rows' y; an empty tuple where the table has none.
+        Targets y of the rows; an empty tuple if the table has no y.
     draws : ndarray of shape (n_rows, n_draws), float32, or tuple
-        Standard normal numbers; an empty tuple where none are asked for.
+        Standard normal numbers; an empty tuple if `n_draws` is 0.
     """
 
     inputs: Any
@@ -33,28 +36,29 @@ class Batch(NamedTuple):
 
 
 def shuffled_batches(counts, shard, batch_size, rng):
-    """Yield batches of shuffled rows without end; those of an epoch are equally long.
+    """Yield batches of shuffled rows without end; all batches of an epoch have the same size.
 
-    Up to one row for each shard: a short last batch would count as much as the others, and be
-    noisier. A batch of fewer rows than shards may be empty.
+    The sizes differ by at most one row for each shard. A short last batch would have the same
+    weight as the others, and a noisier gradient. If a batch has fewer rows than there are shards,
+    the part of a shard may be empty.
 
     Parameters
     ----------
     counts : sequence of int
-        Number of rows of each shard, of which each batch has an equal part.
+        Number of rows of each shard. All batches have about the same number of rows of a shard.
     shard : int
-        Whose part of the batches to give.
+        Index of the shard whose rows are yielded.
     batch_size : int
-        Number of rows of a batch, of all shards, at most.
+        Maximum number of rows of a batch, over all shards.
     rng : numpy.random.Generator
-        Shuffles the shard.
+        Random numbers for the order of the rows.
 
     Yields
     ------
     rows : ndarray of int
-        Indices into the rows of all shards, of those of this one.
+        Rows of this shard in the batch, as indices into the rows of all shards.
     length : int
-        Number of rows of the whole batch.
+        Number of rows of the batch, over all shards.
     """
     n_batches, first = int(-(-sum(counts) // batch_size)), int(sum(counts[:shard]))
     ends = np.arange(n_batches + 1)[:, None] * np.asarray(counts) // n_batches
@@ -66,10 +70,10 @@ def shuffled_batches(counts, shard, batch_size, rng):
 
 
 def chunks(batches, lengths, shape, padding):
-    """Yield chunks of batches: how many, the indices of their rows, and the rows' weights.
+    """Yield chunks of batches: the number of steps, the row indices, and the row weights.
 
-    Each is padded to the first two numbers of a shape, with weights of zero: a batch with its first
-    row, and an empty one with the row `padding`.
+    Indices and weights are padded to `shape[:2]`. Padding has weight zero. A batch is padded with
+    its first row, and an empty batch with the row `padding`.
     """
     for n_steps in lengths:
         weights = np.zeros(shape[:2], dtype=np.float32)

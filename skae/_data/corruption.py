@@ -1,29 +1,30 @@
-"""What training does to the rows that the network is shown, and should give back clean.
+"""Input corruption for denoising training.
 
-Missing values are filled here too: they are what nature has corrupted.
+Missing values are imputed here too.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-# What other entries count in the loss beside those that are hidden, set or replaced, which teach
-# (Vincent et al., JMLR 11, 2010, section 3.5: emphasis); they keep the network close to its input.
+# Loss weight of uncorrupted entries, relative to a corrupted entry (Vincent et al., JMLR 11, 2010,
+# section 3.5: emphasis). Uncorrupted entries keep the output of the network close to its input.
 _WEIGHT_OF_OTHERS = 0.3
 
 
 class Corruption(NamedTuple):
-    """A way to corrupt rows.
+    """Corruption of rows.
 
     Attributes
     ----------
     kind : {"gaussian", "masking", "swap", "missing"}
-        Gaussian noise is added; entries are set to zero; entries are replaced by those of the same
-        column in another row; entries are hidden and filled as missing values are.
+        "gaussian" adds noise to all entries; "masking" sets entries to zero; "swap" replaces
+        entries by the entries of the same column in another row; "missing" hides entries and
+        imputes them like missing values.
     noise : float
-        Standard deviation of the noise; the probability that an entry is set or replaced; the
-        largest share of a row's entries that is hidden. Each row's share is drawn between zero and
-        that.
+        For "gaussian", the standard deviation of the noise. For "masking" and "swap", the
+        probability that an entry is corrupted. For "missing", the maximum fraction of hidden
+        entries in a row; the fraction of each row is drawn uniformly from 0 to this value.
     """
 
     kind: str = "gaussian"
@@ -36,7 +37,7 @@ class Corruption(NamedTuple):
 
     @property
     def mixes_rows(self):
-        """Whether a row gets entries of other rows of its batch."""
+        """Whether entries are replaced by entries of other rows of the batch."""
         return self.kind == "swap" and self.noise > 0
 
     def __call__(self, rows, weights, shape, share, rng, filling, seen_share):
@@ -45,27 +46,27 @@ class Corruption(NamedTuple):
         Parameters
         ----------
         rows : ndarray of shape (n_steps, n_rows, n_features), float32
-            This worker's share of each batch; all of it where rows are mixed. The rows of a batch
-            come first, and padding after them.
+            Standardised rows, with NaN for missing values. They are this worker's share of each
+            batch, or the whole batch if `mixes_rows`. Padding comes after the rows.
         weights : ndarray of shape (n_steps, n_rows), float32
             Weight of each row; zero for padding.
         shape : tuple of int
-            Shape of the chunk of all workers, for which random numbers are drawn.
+            Shape of the chunk over all workers. Random numbers are drawn in this shape.
         share : slice
-            The rows that are this worker's.
+            Rows of each batch that this worker has.
         rng : numpy.random.Generator
-            Draws them.
+            Random numbers.
         filling : Filling or None
-            Fills what is missing or hidden; None where neither is.
+            Imputes missing and hidden values; None if there are none.
         seen_share : float
-            Share of the table's entries that are there.
+            Fraction of the entries of the table that are observed.
 
         Returns
         -------
         inputs, targets : ndarray of shape (n_steps, n_rows, n_features), float32
-            The same array if there is no corruption.
+            The same array if nothing is corrupted or imputed.
         weights : ndarray of shape (n_steps, n_rows) or (n_steps, n_rows, n_features), float32
-            Of each entry where some are missing, hidden, set or replaced.
+            Weight of each entry if some are missing, hidden, set or replaced; else of each row.
         """
         inputs = targets = rows
         if filling is None and not self.noise:
@@ -83,7 +84,7 @@ class Corruption(NamedTuple):
             inputs = np.where(chosen, _other_rows(inputs, weights, rng), inputs)
         elif self.kind == "gaussian" and self.noise:
             noise = rng.standard_normal(shape, dtype=np.float32)[:, share]
-            noise *= np.float32(min(self.noise, 1e30))  # more would overflow all the same
+            noise *= np.float32(min(self.noise, 1e30))  # larger values would overflow too
             inputs = noise + inputs
         if self.kind == "gaussian" and filling is None:  # all entries are corrupted
             return inputs, targets, weights
@@ -93,7 +94,7 @@ class Corruption(NamedTuple):
         return inputs, targets, weights[..., None] * counts
 
     def _chosen(self, shape, rng):
-        """Draw the entries that are hidden, set or replaced."""
+        """Draw a mask of the entries that are hidden, set or replaced."""
         if self.kind == "gaussian" or not self.noise:
             return np.zeros((*shape[:2], 1), dtype=bool)
         share = self.noise
@@ -103,19 +104,19 @@ class Corruption(NamedTuple):
 
     @property
     def _chosen_share(self):
-        """Share of the entries that are hidden, set or replaced, in the mean."""
+        """Expected fraction of entries that are hidden, set or replaced."""
         if self.kind == "gaussian":
             return 0.0
         return self.noise / (2 if self.kind == "missing" else 1)
 
     @property
     def _weight_of_others(self):
-        """What they count in the loss."""
+        """Loss weight of uncorrupted entries."""
         return 1.0 if self.kind == "gaussian" or not self.noise else _WEIGHT_OF_OTHERS
 
 
 def _other_rows(rows, weights, rng):
-    """Return another row of the batch for each row; padding, of weight zero, is never given."""
+    """Return another row of the batch for each row; padding (weight zero) is never returned."""
     n_steps, n_rows = weights.shape
     n_real = np.maximum(1, (weights > 0).sum(axis=1, keepdims=True))
     shifts = 1 + rng.integers(np.maximum(1, n_real - 1))

@@ -1,24 +1,27 @@
-"""Dependence between rows that are near each other in a table, as in a time series."""
+"""Detection of dependence between neighbouring rows, as in a time series."""
 
 import numpy as np
 
-# The distances of this many rows to others are compared: fewer in wide tables.
+# The distances of at most _MOST_ROWS rows to other rows are compared. In wide tables fewer rows are
+# compared, so that they have at most _MOST_NUMBERS entries, but at least _FEWEST_ROWS.
 _MOST_ROWS, _FEWEST_ROWS, _MOST_NUMBERS, _SEED = 300, 16, 2**20, 29
-# A row is compared with the next one and with those at these lags. Rows of one class, in a table
-# sorted by class, are as near to the second as to the first.
+# A row is compared with the next row (lag 1) and with the rows at these lags. In a table that is
+# sorted by class, the rows of a class have the same distance at all lags.
 _LAGS = (2, 3, 4, 6, 8)
-# Rows depend on each other if this share of them is nearer to the next row than to one of these,
-# at a median of the squared distance that is at most this share.
+# The next row is compared with the row at the lag with the largest median squared distance. Rows
+# depend on each other if at least the fraction _NEARER of them is nearer to the next row, and the
+# median squared distance to the next row is at most _RATIO times the median at that lag.
 _NEARER, _RATIO = 0.75, 0.5
-# That share must also be this many standard errors above the half that independent rows have.
+# The fraction must also be this many standard errors above 0.5, its value for independent rows.
 _STANDARD_ERRORS = 4
-# The dependence ends where the median squared distance at this many lags in turn, of a geometric
-# series of this many, differs by at most this share from that between random rows.
+# The reach of the dependence is the first of _LAGS_IN_TURN consecutive lags at which the median
+# squared distance differs from that of random pairs of rows by at most the fraction _TOLERANCE. The
+# lags are a geometric series of at most _MOST_LAGS numbers.
 _LAGS_IN_TURN, _MOST_LAGS, _TOLERANCE = 3, 40, 0.25
 
 
 def dependence_reach(table):
-    """Return how many rows the dependence between rows of a table reaches.
+    """Return the reach of the dependence between the rows of a table, as a number of rows.
 
     Parameters
     ----------
@@ -28,8 +31,8 @@ def dependence_reach(table):
     Returns
     -------
     reach : int
-        Zero if the rows are independent, at least within a class where they are sorted by class.
-        At most a quarter of the rows.
+        Zero if the rows are independent, or independent within each class in a table sorted by
+        class. At most a quarter of the number of rows.
     """
     n_rows = min(_MOST_ROWS, max(_FEWEST_ROWS, _MOST_NUMBERS // table.n_features))
     rng, margin = np.random.default_rng(_SEED), _LAGS[-1]
@@ -52,9 +55,9 @@ def dependence_reach(table):
 
 
 def _reach(table, first, rows, unit, typical):
-    """Return the first lag from which on distances are those between random rows.
+    """Return the first lag at which distances are the same as between random rows.
 
-    A periodic series has no such lag: the longest is returned.
+    If there is no such lag, as in a periodic series, the largest lag is returned.
     """
     longest, n_in_turn = table.n_rows // 4, 0
     lags = np.unique(np.geomspace(1, longest, _MOST_LAGS).astype(int))
@@ -69,15 +72,17 @@ def _reach(table, first, rows, unit, typical):
 
 
 def _take(table, rows):
-    """Read rows in any order, wherever they are stored."""
+    """Read rows, given by indices in any order, from any worker."""
     indices, inverse = np.unique(rows, return_inverse=True)
     return table.collect(indices)[inverse]
 
 
 def _squared_distances(rows, others, unit=None):
-    """Return the mean squared difference of rows over the columns observed in both, and the unit.
+    """Return the mean squared differences of pairs of rows, and the unit of the differences.
 
-    The unit is the largest difference, so that the squares neither overflow nor vanish.
+    The mean is over the columns that are observed in both rows. Differences are divided by the unit
+    before they are squared. It is by default the largest absolute difference, so that the squares
+    neither overflow nor underflow.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         differences = abs(rows.astype(np.float64) - others)

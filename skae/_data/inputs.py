@@ -1,4 +1,4 @@
-"""What users pass as X: missing values of every kind become NaN, dates are refused."""
+"""Conversion of missing values in X to NaN, and rejection of dates."""
 
 import sys
 from datetime import date, time, timedelta
@@ -13,28 +13,28 @@ DATES = (date, time, timedelta, np.datetime64, np.timedelta64)
 
 
 def with_nan(X, missing_value=np.nan):
-    """Return X in a form in which scikit-learn reads every missing value as NaN.
+    """Return X in a form for which scikit-learn reads every missing value as NaN.
 
-    scikit-learn reads None, polars' null and pandas.NA of nullable columns as NaN. It drops the
-    mask of masked arrays, cannot convert pandas.NA in columns of objects, and converts dates to
-    integers.
+    scikit-learn reads None, the null of polars, and pandas.NA in columns of a nullable dtype as
+    NaN. It ignores the mask of masked arrays, cannot convert pandas.NA in columns of dtype object,
+    and converts dates to integers.
 
     Parameters
     ----------
     X : array-like or data frame
-        Rows, not validated yet.
+        Rows before validation.
     missing_value : float, default=np.nan
-        Value that masked entries get.
+        Value of masked entries in the result.
 
     Returns
     -------
     X : array-like or data frame
-        The same object if nothing has to be replaced.
+        The same object if no value has to be replaced.
 
     Raises
     ------
     TypeError
-        If X has dates, times or durations.
+        If X contains dates, times or durations.
     """
     if isinstance(X, list | tuple) and any(isinstance(row, np.ma.MaskedArray) for row in X):
         X = np.ma.stack(X)
@@ -54,15 +54,15 @@ def with_nan(X, missing_value=np.nan):
 
 
 def has_missing(X, estimator_name=None, *, allow_nan=True):
-    """Return whether a validated array or sparse matrix has NaN.
+    """Return whether a validated array or sparse matrix contains NaN.
 
-    It takes one pass over the numbers if their sum is finite, as scikit-learn's own check does. The
-    answer does not depend on scikit-learn's ``assume_finite``.
+    If the sum of the values is finite, one pass is enough, as in scikit-learn's own check. The
+    result does not depend on scikit-learn's option ``assume_finite``.
 
     Raises
     ------
     ValueError
-        If X has infinite numbers, or NaN that is not allowed, in scikit-learn's words.
+        If X contains infinity, or NaN and `allow_nan` is False. The message is scikit-learn's.
     """
     values = X.data if issparse(X) else X
     if values.dtype.kind != "f":
@@ -77,7 +77,7 @@ def has_missing(X, estimator_name=None, *, allow_nan=True):
 
 
 def _filled(X, missing_value):
-    """Return a masked array as an ordinary one."""
+    """Return a masked array as a plain array, with `missing_value` at masked entries."""
     if not np.ma.is_masked(X):
         return np.asarray(X)
     X = X.astype(np.float64) if X.dtype.kind in "biu" else X
@@ -85,7 +85,7 @@ def _filled(X, missing_value):
 
 
 def _types_in_lists(rows):
-    """Return the types of the entries of rows that are lists or arrays."""
+    """Return the types of the entries of rows, which are lists, tuples or arrays."""
     types = set()
     for row in rows:
         if isinstance(row, list | tuple):
@@ -96,22 +96,25 @@ def _types_in_lists(rows):
 
 
 def _need_care(types):
-    """Whether some of these types of entries are dates or stand for missing values."""
+    """Whether one of the types is a date type or a type of missing values."""
     return any(_is_date(kind) or _is_missing_value(kind) for kind in types)
 
 
 def _is_date(kind):
-    """Whether a type is that of dates, times or durations."""
+    """Whether a type is a type of dates, times or durations."""
     return issubclass(kind, DATES) or kind.__name__ == "Period"
 
 
 def _is_missing_value(kind):
-    """Whether a type is that of pandas.NA or of numpy.ma.masked."""
+    """Whether a type is the type of pandas.NA or of numpy.ma.masked."""
     return kind.__name__ == "NAType" or issubclass(kind, np.ma.core.MaskedConstant)
 
 
 def _as_objects(rows):
-    """Return lists as an array of objects; scikit-learn refuses lists that are not equally long."""
+    """Return lists as an array of objects.
+
+    Lists of unequal lengths are returned unchanged, and scikit-learn rejects them.
+    """
     try:
         return np.array(rows, dtype=object)
     except ValueError:
@@ -119,7 +122,7 @@ def _as_objects(rows):
 
 
 def _objects_with_nan(X):
-    """Return an array of objects with NaN for other missing values."""
+    """Return an array of objects in which NaN replaces other missing values."""
     types = set(map(type, X.ravel()))
     _refuse_dates(sorted(kind.__name__ for kind in types if _is_date(kind)))
     if not _need_care(types):
@@ -129,13 +132,13 @@ def _objects_with_nan(X):
 
 
 def _is_frame(X, library):
-    """Whether X is a data frame of a library, which is then imported already."""
+    """Whether X is a data frame of a library. The library is not imported."""
     module = sys.modules.get(library)
     return module is not None and isinstance(X, module.DataFrame)
 
 
 def _pandas_with_nan(X):
-    """Return a pandas frame whose columns of objects have NaN for pandas.NA."""
+    """Return a pandas frame in which NaN replaces pandas.NA in columns of dtype object."""
     kinds = [getattr(dtype, "kind", "O") for dtype in X.dtypes]
     _refuse_dates([name for name, kind in zip(X.columns, kinds, strict=True) if kind in "mM"])
     is_object = np.array([kind == "O" for kind in kinds], dtype=bool)
@@ -150,7 +153,7 @@ def _pandas_with_nan(X):
 
 
 def _refuse_dates(found):
-    """Raise an error that names the columns or the types of dates, if there are any."""
+    """Raise TypeError if a list of columns or types with dates is not empty."""
     if found:
         raise TypeError(
             f"X has dates, times or durations ({', '.join(map(str, found))}), which are no "

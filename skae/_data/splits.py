@@ -7,13 +7,13 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.utils import check_consistent_length
 
-# More validation rows than these would take time and tell nothing more.
+# Maximum number of validation rows. More rows would take time and add no information.
 _MOST_HELD_OUT = 2**16
-# The choice between PCA and a trained network uses at least this many validation rows; for an
-# imputer, where each row has several hidden entries, fewer. With groups it also uses at least this
-# many groups.
+# Minimum number of validation rows for the choice between PCA and a trained network: 100, or 50
+# for an imputer (key True), where each row has several hidden entries. With groups, the minimum
+# number of groups is MIN_HELD_OUT_GROUPS.
 MIN_HELD_OUT, MIN_HELD_OUT_GROUPS = {False: 100, True: 50}, 5
-# A split holds out at most this many blocks of rows that depend on each other.
+# Maximum number of blocks of dependent rows that a split holds out.
 _MOST_BLOCKS = 10
 
 
@@ -28,10 +28,10 @@ class Split:
     held_out : ndarray of int
         Sorted indices of the validation rows.
     groups : ndarray of int of shape (n_held_out,), or None
-        Number of the group of each validation row: rows of one group depend on each other. None if
-        all rows are independent.
+        Group number of each validation row. Rows of the same group may depend on each other. None
+        if all rows are independent.
     validation : Table or None
-        The table that has the validation rows; None if it is the table of the training rows.
+        Table that contains the validation rows; None if it is the table of the training rows.
     """
 
     training: np.ndarray
@@ -53,7 +53,7 @@ def all_rows(n_samples, validation=None):
     n_samples : int
         Number of rows.
     validation : Table, optional
-        A table whose rows are all validation rows. Without it there are none.
+        Table whose rows are all validation rows. If None, there are no validation rows.
     """
     n_held_out = 0 if validation is None else validation.n_rows
     rows = np.arange(n_samples)
@@ -68,18 +68,18 @@ def random_splits(n_samples, fraction, min_held_out, rng):
     n_samples : int
         Number of rows.
     fraction : float
-        Share of the rows that each split holds out: at least one row, and neither all nor more than
-        65 536.
+        Fraction of the rows that each split holds out. Each split holds out at least one row and
+        leaves at least one training row. It holds out at most 65 536 rows.
     min_held_out : int
-        Splits are added, with other rows held out, until this number of rows was held out once or
-        there are no more.
+        Minimum number of validation rows over all splits. Splits are added, with disjoint
+        validation rows, until they have this number of rows or no rows are left.
     rng : numpy.random.Generator
-        Shuffles the rows.
+        Random numbers for the order of the rows.
 
     Returns
     -------
     list of Split
-        The one split without validation rows if nothing can be held out.
+        One split without validation rows if no row can be held out.
     """
     if fraction == 0 or n_samples < 2:
         return [all_rows(n_samples)]
@@ -96,25 +96,25 @@ def _held_out_size(n_samples, fraction):
 def group_splits(groups, fraction, min_held_out, min_groups, rng):
     """Split rows so that all rows of a group are training rows, or all are validation rows.
 
-    A group with more than half of the rows is always trained on.
+    The rows of a group with more than half of all rows are always training rows.
 
     Parameters
     ----------
     groups : ndarray of int of shape (n_samples,)
-        Number of the group of each row, from `group_numbers`.
+        Group number of each row, from `group_numbers`.
     fraction : float
-        Share of the rows that each split holds out, as near as whole groups allow; at least one
-        group.
+        Fraction of the rows that each split holds out, as near as complete groups allow. Each split
+        holds out at least one group.
     min_held_out, min_groups : int
-        Splits are added, with other groups held out, until these numbers of rows and groups were
-        held out once or there are no more.
+        Minimum numbers of validation rows and of validation groups over all splits. Splits are
+        added, with disjoint validation groups, until they have these numbers or no groups are left.
     rng : numpy.random.Generator
-        Shuffles the groups.
+        Random numbers for the order of the groups.
 
     Returns
     -------
     list of Split
-        The one split without validation rows if `fraction` is zero.
+        One split without validation rows if `fraction` is zero.
 
     Raises
     ------
@@ -143,21 +143,22 @@ def group_splits(groups, fraction, min_held_out, min_groups, rng):
 
 
 def block_splits(n_samples, reach, fraction, min_held_out, min_blocks, rng):
-    """Split rows that depend on those near them, by blocks of rows that follow each other.
+    """Split dependent rows: blocks of consecutive rows are held out.
 
-    The blocks of each split are spread over the table, and its first and last rows are the ends of
-    two blocks, for new rows may lie beyond them as later times do. Rows that are no farther from a
-    block than the dependence reaches are neither trained on nor held out, at most a third of the
-    rows that are not held out.
+    The blocks of each split are spread over the table. The first of all blocks begins at the first
+    row of the table, and the last of all blocks ends at the last row, because new rows may lie
+    outside the range of the table, such as later times. Rows within the reach of the dependence from a block are neither
+    training rows nor validation rows. They are at most a third of the rows that are not held out.
 
     Parameters
     ----------
     n_samples, fraction, min_held_out, rng
         See `random_splits`.
     reach : int
-        How many rows the dependence reaches. Blocks are about as long, or longer.
+        Reach of the dependence, as a number of rows; see `dependence_reach`. Blocks have about this
+        length, or are longer.
     min_blocks : int
-        Number of blocks to hold out at least, if there are as many.
+        Minimum number of blocks that are held out over all splits, if the table has enough rows.
     """
     size = _held_out_size(n_samples, fraction)
     n_blocks = int(np.clip(size // reach, 1, _MOST_BLOCKS))
@@ -181,9 +182,9 @@ def block_splits(n_samples, reach, fraction, min_held_out, min_blocks, rng):
 
 
 def _parts(order, counts, size):
-    """Cut a sequence of groups into parts whose numbers of rows are as near to a size as possible.
+    """Divide a sequence of groups into consecutive parts with about `size` rows each.
 
-    The last part is left out if it has less than half of that size, unless it is the only one.
+    The last part is dropped if it has fewer than ``size / 2`` rows, unless it is the only part.
     """
     parts, n_rows = [[order[0]]], counts[order[0]]
     for group in order[1:]:
@@ -198,29 +199,29 @@ def _parts(order, counts, size):
 
 
 def group_numbers(groups, X):
-    """Return a number for the group of each row of X.
+    """Return the group number of each row of X.
 
     Parameters
     ----------
     groups : array-like of shape (n_samples,)
-        Hashable values, equal in the rows of one group.
+        Hashable values. Rows of the same group have the same value.
     X : array of shape (n_samples, n_features)
         The rows.
 
     Returns
     -------
     ndarray of int of shape (n_samples,)
-        From zero up, in the order of their first rows.
+        Group numbers from 0. Groups are numbered in the order of their first rows.
 
     Raises
     ------
     ValueError
-        If there is not one value for each row, or some are missing.
+        If `groups` does not have one value for each row, or has missing values.
     TypeError
-        If values are not hashable.
+        If a value is not hashable.
     """
     check_consistent_length(X, groups)
-    if isinstance(groups, list | tuple):  # whose values may be tuples
+    if isinstance(groups, list | tuple):  # a value may be a tuple
         groups = np.fromiter(groups, dtype=object, count=len(groups))
     is_masked = np.ma.is_masked(groups)
     groups = np.asarray(groups)

@@ -1,9 +1,8 @@
-"""The table that an estimator is given: the only room that reads X.
+"""Access to the rows of X, in one process or in several workers.
 
-X stays as it was given (array, memmap or CSR). Its rows are read as floats, block by block, and
-whatever is computed over all of them is a call of `Table`: a sum, the extremes, a result for each
-row, the minibatches of training. `Table` also knows which rows each of several workers reads, or
-which of them it holds.
+X is not copied: it stays an array, a memmap or a CSR matrix. No other module reads its rows.
+`Table` reads them as floats, in blocks, and computes over all rows: sums, minima and maxima, a
+result for each row, the minibatches of training. It also assigns the rows to the workers.
 """
 
 from dataclasses import dataclass
@@ -18,25 +17,27 @@ from scipy.sparse import csr_matrix, issparse, vstack
 from .._runtime.workers import ALONE, Workers
 from .batches import Batch, chunks, shuffled_batches
 
-# A million numbers: what is computed on a block of rows stays in the last level of the cache...
+# Maximum number of entries of a block of rows for computations: it fits in the last-level cache.
 _BLOCK = 2**20
-# ... and what is only moved and scaled, in that of a core.
+# Maximum number of entries of a block that is only copied and scaled: it fits in a core's cache.
 _GATHERED = 2**17
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
 @dataclass(frozen=True)
 class Shard:
-    """The rows that this worker holds of a table, where each worker holds others.
+    """Rows of X that one worker holds, for training on several workers.
 
-    Give it to `fit` or `partial_fit` in the scope of a `tf.distribute` strategy, in every worker,
-    in place of X. The table is that of all shards, in the order of the workers. Every row counts
-    the same, wherever it lies: a worker with more rows has more to do in each step.
+    Pass a shard to `fit` or `partial_fit` instead of X, in every worker, in the scope of a
+    `tf.distribute` strategy. The estimator is fitted to the rows of all shards, in the order of the
+    workers. Every row has the same weight. A worker with more rows processes more rows in each
+    step.
 
     Parameters
     ----------
     X : {array-like, sparse matrix} of shape (n_held, n_features)
-        This worker's rows, perhaps none; of the same columns and type in all.
+        Rows of this worker. The number of rows may be zero. Columns and dtype must be the same in
+        all workers.
 
     See Also
     --------
@@ -44,7 +45,7 @@ class Shard:
 
     Examples
     --------
-    Where there is no other worker, its rows are all.
+    With one worker, the shard contains all rows.
 
     >>> from sklearn.datasets import load_digits
     >>> from skae import AutoencoderTransformer, Shard
@@ -57,29 +58,32 @@ class Shard:
 
 
 class Table(NamedTuple):
-    """Rows of X, as they are or standardised, and the workers that share them.
+    """Rows of X, unchanged or standardised, and the workers that read them.
 
     Attributes
     ----------
     X : array, memmap or CSR of shape (n_samples, n_features)
-        The data; of a table in shards, the rows that this worker holds.
+        The data. In a table in shards, the rows that this worker holds.
     y : ndarray of shape (n_samples, ...) or None
-        What belongs to each row, also to those that others hold.
+        Targets y of all rows, including rows that other workers hold.
     rows : ndarray of int, or None
-        Indices of the rows of X that belong to this table; None means all of them. Sorted where the
-        table is in shards, whose rows are numbered in the order of the workers.
+        Indices of the rows of X that belong to this table; None means all rows. In a table in
+        shards, the indices are sorted, and rows are numbered in the order of the workers.
     offset, scale : ndarray of shape (n_features,) and float, or None
-        Rows are read with the first subtracted, divided by the second. None reads them as they are.
+        Rows are standardised when they are read: the offset is subtracted, and the result is
+        divided by the scale. If None, rows are not standardised.
     workers : Workers
-        The workers that compute over this table together, each reading its share of the rows.
+        Workers that compute over this table. Each worker reads its share of the rows.
     n_embedding : int or None
-        Where the columns of X are coordinates in a subspace, the number of columns around it.
+        If the columns of X are coordinates in a subspace, the number of columns of the original
+        space; else None.
     is_incomplete : bool
-        Whether X has missing values, which are NaN.
+        Whether X has missing values (NaN), in any worker.
     filling : Filling or None
-        Fills the missing values of rows, before they are standardised.
+        Imputes the missing values of rows, before they are standardised.
     shards : ndarray of shape (n_workers + 1,), or None
-        Where the shard of each worker begins, and the last one ends. None where X has all rows.
+        Number of the first row of each worker's shard, then the number of rows of all shards. None
+        if X has all rows.
     """
 
     X: Any
@@ -94,12 +98,12 @@ class Table(NamedTuple):
     shards: NDArray[Any] | None = None
 
     def in_shards(self, workers):
-        """Return the table of which X is the shard of this one of several workers.
+        """Return the table of all shards, where X is the shard of this worker.
 
         Raises
         ------
         ValueError
-            If no worker has a row.
+            If all shards are empty.
         """
         facts = workers.all_gather_object((self.X.shape[0], self.is_incomplete))
         counts, incomplete = zip(*facts, strict=True)
@@ -109,14 +113,14 @@ class Table(NamedTuple):
         return self._replace(workers=workers, shards=ends, is_incomplete=any(incomplete))
 
     def with_rows_before(self, rows):
-        """Return the table of dense rows and then the rows of this one.
+        """Return a table with dense rows before the rows of this table.
 
-        In a table in shards, the first worker holds them.
+        In a table in shards, the first worker holds the inserted rows.
         """
         X, shards = self.X, self.shards
         if shards is None or self.workers.index == 0:
             X = vstack([csr_matrix(rows), X], "csr") if issparse(X) else np.vstack([rows, X])
-        else:  # in the type that the first worker has
+        else:  # the dtype of the first worker
             X = X.astype(np.result_type(rows, X), copy=False)
         if shards is not None:
             shards = np.append(shards[:1], shards[1:] + len(rows))
@@ -125,21 +129,21 @@ class Table(NamedTuple):
 
     @property
     def n_rows(self):
-        """Number of rows, of all workers."""
+        """Number of rows, over all workers."""
         if self.rows is not None:
             return len(self.rows)
         return self.X.shape[0] if self.shards is None else int(self.shards[-1])
 
     @property
     def _ends(self):
-        """Where each worker's part of the rows begins, and the last one ends."""
+        """Index of the first row of each worker's share, then the number of rows."""
         if self.shards is None:
             return self.workers.ends(self.n_rows)
         return self.shards if self.rows is None else np.searchsorted(self.rows, self.shards)
 
     @property
     def share(self):
-        """Slice of the rows that this worker reads."""
+        """Rows that this worker reads, as a slice."""
         return slice(*map(int, self._ends[self.workers.index :][:2]))
 
     @property
@@ -154,7 +158,7 @@ class Table(NamedTuple):
 
     @property
     def dtype(self):
-        """Type in which rows are read and served: float32 stays, all else is float64."""
+        """Float type of the rows that are read: float32 if X is float32, else float64."""
         return self.X.dtype if self.X.dtype == _FLOAT32 else _FLOAT64
 
     def take_y(self):
@@ -162,19 +166,22 @@ class Table(NamedTuple):
         return self.y if self.rows is None else self.y[self.rows]
 
     def select(self, rows):
-        """Return the table of some of these rows, given by indices or a slice."""
+        """Return a table of some rows of this table, given by indices or a slice."""
         return self._replace(rows=self._numbers(np.arange(self.n_rows)[rows]))
 
     def standardised(self, offset, scale):
-        """Return the same rows, centred and divided by the scale when they are read."""
+        """Return a table of the same rows, standardised when they are read."""
         return self._replace(offset=np.asarray(offset, dtype=self.dtype), scale=scale)
 
     def filled(self, filling):
-        """Return the same rows, whose missing values are filled when they are read."""
+        """Return a table of the same rows, with missing values imputed when they are read."""
         return self._replace(filling=filling) if self.is_incomplete else self
 
     def alone(self):
-        """Return the same table with all its rows read by this process; of shards, its own rows."""
+        """Return the table for a computation in this process alone.
+
+        This process reads all rows. In a table in shards, the result has the rows of this worker.
+        """
         if self.shards is None:
             return self._replace(workers=ALONE)
         first, end = self.shards[self.workers.index :][:2]
@@ -183,12 +190,15 @@ class Table(NamedTuple):
         return self._replace(rows=rows, y=y, workers=ALONE, shards=None)
 
     def sample_alone(self, n_rows):
-        """Return a table of about so many of this worker's rows, read by this process."""
+        """Return a table of about `n_rows` rows of this worker, which this process reads."""
         table = self.alone()
         return table.select(slice(None, None, 1 + table.n_rows // n_rows))
 
     def collect(self, rows):
-        """Read some rows, given by sorted indices or a slice, wherever they lie; see `take`."""
+        """Read some rows from all workers, and return them in every worker.
+
+        The rows are given by sorted indices or a slice; see `take`.
+        """
         if self.shards is None:
             return self.take(rows)
         chosen = self.select(rows)
@@ -197,20 +207,22 @@ class Table(NamedTuple):
     def take(self, rows, out=None):
         """Read some rows, given by indices or a slice, which this worker must hold.
 
-        In C order, whatever that of X: sums, and products in BLAS, depend on the order in their
-        last bits. Rows are centred and scaled in the precision of X, and then cast.
+        The result is in C order for every memory order of X, because the last bits of sums and of
+        BLAS products depend on the memory order. Rows are centred and scaled in the precision of
+        the table, and then cast to the dtype of `out`.
 
         Parameters
         ----------
         rows : ndarray of int or slice
-            Which of the table's rows.
+            Indices into the rows of the table.
         out : ndarray, optional
-            Where to write the rows too, in any float type.
+            Array to which the rows are also written, of any float type.
 
         Returns
         -------
         rows : ndarray of shape (n_rows, n_features)
-            A copy, or a view of rows that are floats and not standardised.
+            A copy, or a view of X if the rows are given by a slice, are floats, and are not
+            standardised.
         """
         block = self.X[self._indices(rows)]
         if issparse(block):
@@ -222,27 +234,28 @@ class Table(NamedTuple):
             if out is not None:
                 out[...] = block
             return block
-        # in place where the block is a copy, for what this costs is memory traffic
+        # in place if the block is a copy, because memory traffic dominates the cost
         centred = np.subtract(block, self.offset, out=block if block.flags.owndata else None)
         return np.multiply(centred, 1 / self.scale, out=out)
 
     def blocks(self, *widths):
-        """Yield this worker's share of the rows in dense blocks that stay in the cache.
+        """Yield this worker's share of the rows in dense blocks that fit in the cache.
 
-        They are smaller where what is computed of them has rows of more numbers, `widths`.
+        `widths` are the numbers of columns of the arrays that are computed from a block. Blocks
+        have fewer rows if a width is larger than the number of features.
         """
         share, n_block = self.share, max(1, _BLOCK // max(self.n_features, *widths, 1))
         for first in range(share.start, share.stop, n_block):
             yield self.take(slice(first, min(first + n_block, share.stop)))
 
-    @np.errstate(under="ignore")  # what is so small counts as zero
+    @np.errstate(under="ignore")  # results that underflow become zero
     def fold(self, ufunc, function, *widths):
-        """Fold a function of dense blocks over all blocks and workers.
+        """Apply a function to dense blocks, and reduce the results over all blocks and workers.
 
         Parameters
         ----------
         ufunc : numpy.ufunc
-            Joins two results: `numpy.add`, `numpy.maximum`.
+            Combines two results, such as `numpy.add` or `numpy.maximum`.
         function : callable
             Maps a block of rows to a sequence of arrays.
         *widths : int
@@ -251,17 +264,17 @@ class Table(NamedTuple):
         Returns
         -------
         results : list of ndarray
-            The same bits for all workers.
+            The reduced arrays, identical to the last bit in all workers.
         """
         results = None
         for block in self.blocks(*widths):
             parts = function(block)
             results = parts if results is None else list(map(ufunc, results, parts))
-        everyone = self.workers.all_gather_object(results)  # None of a worker that has no rows
+        everyone = self.workers.all_gather_object(results)  # None from a worker without rows
         return [reduce(ufunc, parts) for parts in zip(*filter(None, everyone), strict=True)]
 
     def total(self, function, *widths):
-        """Sum the arrays that a function makes of dense blocks, in double precision; see `fold`."""
+        """Sum a function of dense blocks over all blocks, in double precision; see `fold`."""
         return self.fold(
             np.add,
             lambda block: [np.asarray(part, dtype=np.float64) for part in function(block)],
@@ -273,7 +286,10 @@ class Table(NamedTuple):
         return self.total(lambda block: [block.sum(axis=0, dtype=np.float64)])[0]
 
     def mean(self):
-        """Mean of the observed values of each column, in double precision; zero without any."""
+        """Mean of the observed values of each column, in double precision.
+
+        The mean of a column without observed values is zero.
+        """
         return self.mean_and_count()[0]
 
     def mean_and_count(self):
@@ -291,24 +307,24 @@ class Table(NamedTuple):
         divisor = np.maximum(n_observed, 1)
         if np.isfinite(total).all():
             return total / divisor, n_observed
-        # the sum overflows, and sums of small parts do not
+        # the sum overflows: subtract the minimum, and divide the rows before they are summed
         shift = np.nan_to_num(self.extremes()[0]).astype(np.float64)
         (mean,) = self.total(lambda block: [np.nansum((block - shift) / divisor, axis=0)])
         return shift + mean, n_observed
 
     def empty_columns(self):
-        """Return the indices of the columns without any value."""
+        """Return the indices of the columns without observed values."""
         return np.flatnonzero(np.isnan(self.extremes()[0])) if self.is_incomplete else []
 
     def seen_share(self):
-        """Share of the entries that are there."""
+        """Fraction of the entries that are observed."""
         if not self.is_incomplete:
             return 1.0
         (n_seen,) = self._replace(filling=None).total(lambda block: [np.isfinite(block).sum()])
         return float(n_seen) / (self.n_rows * self.n_features)
 
     def extremes(self):
-        """Least and largest number of each column; NaN of an empty one."""
+        """Minimum and maximum of each column; NaN for a column without observed values."""
         least, most = self.fold(
             np.fmax, lambda block: (-np.fmin.reduce(block, axis=0), np.fmax.reduce(block, axis=0))
         )
@@ -316,7 +332,7 @@ class Table(NamedTuple):
 
     @np.errstate(under="ignore")
     def map(self, function, *widths):
-        """Apply a function of dense blocks that gives a result for each row.
+        """Apply a function to dense blocks, with one result for each row.
 
         Parameters
         ----------
@@ -328,7 +344,7 @@ class Table(NamedTuple):
         Returns
         -------
         results : ndarray
-            One for each row of the table, in order, of all workers.
+            One result for each row of the table, in order, over all workers.
         """
         n_rows = self.share.stop - self.share.start
         parts = map(function, self.blocks(*widths))
@@ -342,7 +358,7 @@ class Table(NamedTuple):
         return parts[0] if len(parts) == 1 else np.concatenate(parts or [out])
 
     def resident(self, n_rows):
-        """Return all rows in float32, with rows of zeros up to this number of rows."""
+        """Return all rows in float32, padded with rows of zeros to `n_rows` rows."""
         rows = np.zeros((n_rows, self.n_features), dtype=np.float32)
         self._gather(np.arange(self.n_rows), rows)
         return rows
@@ -353,26 +369,26 @@ class Table(NamedTuple):
         Parameters
         ----------
         lengths : iterable of int
-            Number of steps of each chunk; a chunk shorter than its shape is padded.
+            Number of steps of each chunk. A chunk with fewer steps than ``shape[0]`` is padded.
         shape : tuple of int
-            Steps, rows of a batch and features of a chunk. A batch shorter than its rows is padded
-            with rows of weight zero.
+            Shape of a chunk: number of steps, rows of a batch, features. A batch with fewer rows is
+            padded with rows of weight zero.
         corruption : Corruption
-            What is done to the inputs.
+            Corruption of the inputs.
         rng : numpy.random.Generator
-            Shuffles, corrupts and draws.
+            Random numbers for the order of the rows, the corruption and the draws.
         is_resident : bool
-            Whether to give the indices of the rows instead; there must be no corruption then, and
-            nothing missing.
+            Whether the table is stored on the device. Batches then have the indices of rows instead
+            of rows. Corruption and missing values are not supported then.
         n_draws : int
-            How many random numbers each row of a batch gets.
+            Number of standard normal numbers for each row of a batch.
 
         Yields
         ------
         batches : Batch
             This worker's share of each batch.
         n_steps : int
-            How many of its steps are no padding.
+            Number of steps that are not padding.
         """
         batches, n_rows, share, rng = self._own_batches(shape[1], rng)
         shape = (shape[0], n_rows, shape[2])
@@ -382,7 +398,7 @@ class Table(NamedTuple):
             seen_share = self.seen_share()
         as_they_are = self._replace(filling=None)
         padding = 0 if self.shards is None else min(self.share.start, self.n_rows - 1)
-        # where rows are mixed, every worker reads the whole batch, of its shard if there are shards
+        # for corruption="swap", every worker reads the whole batch, or the batch part of its shard
         part = slice(None) if corruption.mixes_rows else share
         for n_steps, read, weights in chunks(batches, lengths, shape, padding):
             read, weights = read[:, part], weights[:, part]
@@ -400,35 +416,35 @@ class Table(NamedTuple):
                 inputs, targets, weights = arrays
             y = () if self.y is None else self.y[self._numbers(read)]
             draws = ()
-            if n_draws:  # for all workers, so that they draw alike
+            if n_draws:  # for all rows of the batch, so that all workers draw the same
                 draws = rng.standard_normal((*shape[:2], n_draws), np.float32)[:, share]
             yield Batch(inputs, targets, weights, y, draws), n_steps
 
     def _own_batches(self, batch_size, rng):
-        """Return shuffled batches without end, of which this worker reads a share.
+        """Return an endless iterator of shuffled batches, and this worker's share of a batch.
 
         Returns
         -------
         batches : iterator of (ndarray of int, int)
             See `shuffled_batches`.
         n_rows : int
-            Number of rows of the longest.
+            Maximum number of rows of a batch; in a table in shards, of the part of this worker.
         share : slice
-            Those that this worker reads.
+            Rows of a batch that this worker reads.
         rng : numpy.random.Generator
-            Draws for so many rows.
+            Random numbers for `n_rows` rows.
         """
         if self.shards is None:
             batches = shuffled_batches([self.n_rows], 0, batch_size, rng)
             return batches, batch_size, self.workers.share(batch_size), rng
-        # a batch has a part of each shard, for which its worker shuffles and draws
+        # a batch has rows of each shard; each worker shuffles its own rows and draws for them
         counts, index = np.diff(self._ends), self.workers.index
         rng = np.random.default_rng([int(rng.integers(2**63)), index])
         n_rows = int(-(-counts.max() // -(-self.n_rows // batch_size)))
         return shuffled_batches(counts, index, batch_size, rng), n_rows, slice(None), rng
 
     def _gather(self, indices, out):
-        """Write rows, given by indices, to the first rows of an array; none of an empty shard."""
+        """Write rows, given by indices, to an array; do nothing if the shard is empty."""
         if self.share.start == self.share.stop:
             return
         n_block = max(1, _GATHERED // self.n_features)
@@ -437,11 +453,11 @@ class Table(NamedTuple):
             self.take(block, out=out[first : first + len(block)])
 
     def _numbers(self, rows):
-        """Return the numbers, over all workers, of some of the table's rows."""
+        """Return the row numbers, over all workers, of some rows of this table."""
         return rows if self.rows is None else self.rows[rows]
 
     def _indices(self, rows):
-        """Return the indices into X of some of the table's rows."""
+        """Return the indices into X of some rows of this table."""
         numbers = self._numbers(rows)
         if self.shards is None:
             return numbers

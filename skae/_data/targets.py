@@ -1,4 +1,4 @@
-"""What the code should tell of y: labels or numbers, and the linear head that reads them."""
+"""Supervised targets: encoding of y and the linear head."""
 
 from decimal import Decimal
 from numbers import Number, Real
@@ -13,29 +13,29 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d, ge
 
 from .inputs import DATES
 
-# The head starts at a model of so many rows, at most.
+# Maximum number of rows for the initialisation of the head.
 _MAX_ROWS = 20_000
-# Largest number of class indicators in memory at once.
+# Maximum number of class indicators in memory at once.
 _MOST_INDICATORS = 2**22
-# A code that varies less than this, in the units of training, says nothing.
+# A component with a smaller standard deviation, in the units of training, is not used by the head.
 _FLAT = 1e-6
 
 
 class Target(NamedTuple):
-    """A y that is taught.
+    """Encoded supervised target y.
 
     Attributes
     ----------
     y : ndarray
-        Of classes, their numbers, of shape (n_samples,), int32, -1 where a row has no label. Of
-        numbers, in units of their standard deviation around their mean, of shape
-        (n_samples, n_columns), float32, NaN where there is none.
+        For classes, the class numbers, of shape (n_samples,), int32, with -1 for unlabelled rows.
+        For numbers, the standardised values, of shape (n_samples, n_columns), float32, with NaN for
+        missing values.
     n_outputs : int
-        Number of classes or of columns.
+        Number of classes, or number of columns.
     classes : ndarray of shape (n_outputs,), or None
-        The labels, in the order of their numbers; None of numbers.
+        Labels in the order of the class numbers; None for numbers.
     mean, scale : ndarray of shape (n_outputs,), or None
-        Of numbers, before they are standardised.
+        Mean and standard deviation of numbers before standardisation; None for classes.
     """
 
     y: Any
@@ -46,30 +46,31 @@ class Target(NamedTuple):
 
     @property
     def labelled_share(self):
-        """Share of y that is labelled."""
+        """Fraction of the entries of y that are labelled."""
         return float(_is_labelled(self.y).mean())
 
     def with_head(self, start):
-        """Return a function that gives the network with which training starts, with a head.
+        """Return a function that returns the initial network for a table, with a linear head.
 
         Parameters
         ----------
         start : callable
-            Returns that network for a table, without one.
+            Returns the initial network for a table, without a head.
         """
         return lambda table: _with_head(start(table), table, self.n_outputs)
 
     @classmethod
     def of(cls, y, table):
-        """Read what a user gives as y of a table: floats are numbers, all else is classes.
+        """Encode the y of a table, as passed by the user.
 
-        The type of a column decides, also where values are missing; see `target_array`.
+        Floats are numbers, and other types are classes. The type of a column decides, also for
+        columns with missing values; see `target_array`.
 
         Raises
         ------
         ValueError
-            If y has not a row for each of X, has no label or number, or one class only; if workers
-            were given different ones.
+            If y is None, has another number of rows than X, has no label or number, or has only one
+            class; if the workers have different y.
         """
         if y is None:
             raise ValueError(
@@ -86,12 +87,13 @@ class Target(NamedTuple):
         return target
 
     def of_validation(self, y_val, table):
-        """Read the y of validation rows, in the classes or the units of this one.
+        """Encode the y of validation rows with the classes, or the mean and scale, of this target.
 
         Raises
         ------
         ValueError
-            If y_val has not a row for each of the table, other columns or other classes.
+            If y_val has another number of rows than the table, another number of columns, or
+            classes that y does not have.
         """
         y_val = target_array(y_val)
         check_consistent_length(table.X, y_val)
@@ -116,7 +118,7 @@ class Target(NamedTuple):
         y = _as_numbers(y, "y")
         if np.isnan(y).all(axis=0).any():
             raise ValueError("y, or a column of it, has no number: all are NaN, for unlabelled.")
-        # a power of two changes no digit, and squares then neither overflow nor vanish
+        # scale by a power of two, which is exact, so that squares neither overflow nor underflow
         _, exponent = np.frexp(np.nanmax(abs(y), axis=0))
         y = np.ldexp(y, -exponent)
         mean = np.nanmean(y, axis=0)
@@ -150,38 +152,38 @@ class Target(NamedTuple):
 
 
 def _as_numbers(y, name):
-    """Return numbers as a checked table of float64, NaN where there is none."""
+    """Return a validated 2D array of float64, with NaN for missing values."""
     y = y.reshape(len(y), -1) if y.ndim == 1 else y
     with config_context(assume_finite=False):
         return check_array(y, dtype=np.float64, ensure_all_finite="allow-nan", input_name=name)
 
 
 def _has_label(y):
-    """Where an array of labels is not None, and not -1, for unlabelled."""
+    """Return a mask of the labels that are neither None nor -1 (unlabelled)."""
     if y.dtype.kind in "US":
         return np.ones(len(y), bool)
     return np.not_equal(y, -1) & np.not_equal(y, None)
 
 
 def target_array(y):
-    """Return y as an array whose type says whether it is numbers or classes.
+    """Return y as an array whose dtype distinguishes numbers (float) from classes.
 
     Parameters
     ----------
     y : array-like, series or data frame
-        Of NumPy, pandas, polars or pyarrow. NumPy would read a column of integers with missing
-        values as floats.
+        Object of NumPy, pandas, polars or pyarrow. Columns of integers with missing values are
+        classes here; NumPy would convert them to floats.
 
     Returns
     -------
     y : ndarray
-        Floats are numbers, NaN where a value is missing. All else is classes; an array of objects
-        has None where a value is missing.
+        An array of floats for numbers, with NaN for missing values. Any other dtype for classes; an
+        array of objects has None for missing values.
 
     Raises
     ------
     ValueError
-        If y has dates, times or durations.
+        If y contains dates, times or durations.
     """
     if isinstance(y, np.ma.MaskedArray):
         y = np.where(np.ma.getmaskarray(y), None, y.data) if y.mask.any() else y.data
@@ -198,25 +200,25 @@ def target_array(y):
         values = getattr(y, to_list)()
         y = np.fromiter(values, dtype=object, count=len(values))
     array = np.asarray(y)
-    if array.dtype.kind in "US" and not isinstance(dtype, np.dtype):  # of a list, such as ["a", -1]
+    if array.dtype.kind in "US" and not isinstance(dtype, np.dtype):  # a list such as ["a", -1]
         array = np.array(y, dtype=object)
     _refuse_dates(array)
     is_object = array.dtype.kind == "O" and array.ndim > 0
     return _typed(array, getattr(dtype, "name", "")) if is_object else array
 
 
-_TO_LIST = ("to_pylist", "to_list", "tolist")  # of pyarrow, polars and pandas
+_TO_LIST = ("to_pylist", "to_list", "tolist")  # methods of pyarrow, polars and pandas
 
 
 def _column(frame, i):
-    """Return a column of a data frame of pandas, polars or pyarrow."""
+    """Return a column of a pandas, polars or pyarrow data frame."""
     if hasattr(frame, "iloc"):
         return frame.iloc[:, i]
     return frame.to_series(i) if hasattr(frame, "to_series") else frame.column(i)
 
 
 def _typed(values, type_name):
-    """Return an array of objects with None for missing values, or as floats if they are numbers."""
+    """Return an array of floats for numbers, else an array of objects with None for missing."""
     is_missing = np.frompyfunc(_is_missing, 1, 1)(values).astype(bool)
     observed = values[~is_missing]
     is_float = any(isinstance(value, float | np.floating | Decimal) for value in observed)
@@ -227,14 +229,14 @@ def _typed(values, type_name):
 
 
 def _is_missing(value):
-    """Whether a value is None, pandas.NA, NaT or NaN."""
+    """Whether a value is missing: None, pandas.NA, NaT or NaN."""
     if isinstance(value, Number):
         return value != value
     return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 def _refuse_dates(y):
-    """Raise an error if labels are dates, times or durations."""
+    """Raise ValueError if labels are dates, times or durations."""
     labels = y.ravel() if y.dtype.kind == "O" else ()
     if y.dtype.kind in "mM" or any(isinstance(label, DATES) for label in labels):
         raise ValueError(
@@ -244,16 +246,17 @@ def _refuse_dates(y):
 
 
 def _is_labelled(y):
-    """Where y has a label, or a number."""
+    """Return a mask of the entries of an encoded y that have a label or a number."""
     return y >= 0 if y.ndim == 1 else ~np.isnan(y)
 
 
 def _with_head(network, table, n_outputs):
-    """Return a network with a linear head that reads the table's y from its code.
+    """Return a network with a linear head that predicts the table's y from the code.
 
-    Linear discriminant analysis of the labelled rows (Hastie, Tibshirani & Friedman, The Elements
-    of Statistical Learning, section 4.3) with the covariance of Ledoit & Wolf (Journal of
-    Multivariate Analysis 88, 2004), whose logits are those of a softmax; or ridge regression.
+    The head is fitted to the labelled rows. For classes it is linear discriminant analysis (Hastie,
+    Tibshirani & Friedman, The Elements of Statistical Learning, section 4.3) with the covariance
+    estimate of Ledoit & Wolf (Journal of Multivariate Analysis 88, 2004); its discriminants are
+    the logits of a softmax. For numbers it is ridge regression.
     """
     rows = np.flatnonzero(_is_labelled(table.take_y()).reshape(table.n_rows, -1).any(axis=1))
     rows = rows[:: -(-len(rows) // _MAX_ROWS) or 1]
@@ -272,7 +275,7 @@ def _with_head(network, table, n_outputs):
 
 
 def _discriminants(codes, y, n_classes):
-    counts = 1.0 + np.bincount(y, minlength=n_classes)  # with a row at the mean: may be missing
+    counts = 1.0 + np.bincount(y, minlength=n_classes)  # one pseudo-count at the mean
     means = np.empty((n_classes, codes.shape[1]))
     for part in gen_batches(n_classes, max(1, _MOST_INDICATORS // len(y))):
         members = (y[:, None] == np.arange(part.start, part.stop)).astype(np.float64)
