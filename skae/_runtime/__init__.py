@@ -1,5 +1,5 @@
-"""What belongs to the whole process: TensorFlow's import, workers, the threads of BLAS.
+"""Process-wide state: the import of TensorFlow, training workers, BLAS threads.
 
-May import `_sklearn_compat` and `_version`.
-Start with `import_tensorflow` in `tensorflow`.
+This package may import `_sklearn_compat` and `_version`. Its main function is `import_tensorflow`
+in `tensorflow`.
 """

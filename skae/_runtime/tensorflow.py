@@ -1,11 +1,11 @@
-"""TensorFlow as a guest of the process: imported when training starts."""
+"""Lazy import of TensorFlow."""
 
 import os
 import sys
 import threading
 
 _IMPORT_LOCK = threading.Lock()
-# Set in a child process that was forked from one that had TensorFlow.
+# True in a process that was forked from a process that had imported TensorFlow.
 _forked_with_tensorflow = False
 
 
@@ -19,27 +19,31 @@ if hasattr(os, "register_at_fork"):
 
 
 def import_tensorflow(*, eagerly=True):
-    """Import TensorFlow, with few words and with the threads that this process is given.
+    """Import TensorFlow with little log output and a limited number of threads.
 
-    Nothing is changed where the user imported TensorFlow first. Otherwise TF_CPP_MIN_LOG_LEVEL is
-    set to 3 where it is unset, because TensorFlow's libraries log to stderr; and TensorFlow gets as
-    many threads as OMP_NUM_THREADS says, as in the workers of joblib and Dask. What TensorFlow and
-    Keras set or print when they are loaded is theirs. No other function imports TensorFlow.
+    If the user has imported TensorFlow before, no setting is changed. Otherwise
+    TF_CPP_MIN_LOG_LEVEL is set to 3 if it is unset, because TensorFlow's libraries log to stderr.
+    The number of threads within an operation is set to OMP_NUM_THREADS, which joblib and Dask set
+    in their workers. Other settings and output of TensorFlow and Keras at import are not changed.
+    No other function imports TensorFlow.
 
     Parameters
     ----------
     eagerly : bool, default=True
-        Whether the caller computes eagerly. What is called inside of a compiled function does not.
+        Whether eager execution is required. Pass False in code that runs inside a compiled
+        function.
 
     Returns
     -------
     tensorflow : module
+        The TensorFlow module.
 
     Raises
     ------
     RuntimeError
-        In a process that was forked from one that had imported TensorFlow: its threads are gone
-        here, and it would hang. Inside of a graph or a tf.function, if called eagerly.
+        If this process was forked from a process that had imported TensorFlow: TensorFlow's threads
+        do not exist here, and it would hang. If `eagerly` is True and the caller is inside a graph
+        or a tf.function.
     """
     if _forked_with_tensorflow:
         raise RuntimeError(

@@ -1,4 +1,4 @@
-"""The number of threads of BLAS, which belongs to the whole process."""
+"""Limit of the number of BLAS threads, which is a setting of the whole process."""
 
 import threading
 from contextlib import contextmanager
@@ -10,10 +10,10 @@ _limiting = threading.Lock()
 
 @contextmanager
 def one_blas_thread():
-    """Let BLAS use one thread, unless another thread of this process does that already.
+    """Limit BLAS to one thread, unless another thread of this process has set the limit.
 
-    Contexts of `threadpool_limits` in several threads must not overlap: the second one would note
-    the limit of the first as the number of threads to restore.
+    Contexts of `threadpool_limits` in several threads must not overlap: the second context
+    would save the limit of the first as the number of threads to restore.
     """
     if not _limiting.acquire(blocking=False):
         yield

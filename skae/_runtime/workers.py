@@ -1,8 +1,8 @@
-"""The workers that train together: what they tell each other, and which rows are whose.
+"""Communication between training workers, and the assignment of rows to workers.
 
 A worker is a process under a `tf.distribute` strategy, with one replica of the network per device.
-Every worker runs the same program on the same table; they differ in the rows that they read.
-Without a strategy there is one worker, which talks to itself.
+All workers run the same program on the same table, and each worker reads other rows. Without a
+strategy there is one worker, which does not communicate.
 """
 
 import pickle
@@ -16,20 +16,20 @@ import numpy as np
 
 from .tensorflow import import_tensorflow
 
-# A worker that waits this many seconds for another takes it for lost. One whose process ends or
-# freezes is noticed by TensorFlow in seconds; this is for one that lives and does something else,
-# and may be long, for workers do not read a large table at the same pace.
+# Timeout of collectives, in seconds: then another worker counts as lost. TensorFlow notices within
+# seconds that a process has ended or is frozen. The timeout is for a process that runs but does not
+# call the collective. It is long because workers may need different times to read a large table.
 TIMEOUT = 600
-# Larger tensors do not pass through the protocol buffers of TensorFlow's collectives.
+# Maximum size of a tensor in the protocol buffers of TensorFlow's collectives.
 _MOST_BYTES = 2**31 - 1
 
 
 class WorkerLostError(ConnectionError):
-    """A worker does not answer."""
+    """A training worker does not respond."""
 
 
 def _says_that_a_worker_is_lost(error):
-    """Whether an error of a collective comes from another worker's end, and not from this one."""
+    """Whether an error of a collective means that another worker is lost."""
     errors = import_tensorflow().errors
     lost = errors.AbortedError | errors.CancelledError | errors.DeadlineExceededError
     lost |= errors.UnavailableError | TimeoutError
@@ -38,16 +38,16 @@ def _says_that_a_worker_is_lost(error):
 
 
 class Workers(NamedTuple):
-    """The workers of a strategy, seen from one of them.
+    """The workers of a strategy, and the position of this worker.
 
     Attributes
     ----------
     strategy : tf.distribute.Strategy or None
-        None where there is one process with one replica.
+        None if there is one process with one replica.
     replicas : range
-        This worker's share of the replicas, numbered over all workers.
+        Numbers of this worker's replicas; replicas are numbered over all workers.
     n_replicas : int
-        Number of replicas of all workers.
+        Number of replicas over all workers.
     """
 
     strategy: object = None
@@ -56,7 +56,7 @@ class Workers(NamedTuple):
 
     @property
     def index(self):
-        """Number of this worker; 0 is the chief."""
+        """Index of this worker; 0 is the chief."""
         return self.replicas[0] // len(self.replicas)
 
     @property
@@ -65,28 +65,28 @@ class Workers(NamedTuple):
         return self.n_replicas // len(self.replicas)
 
     def share(self, n_rows):
-        """Slice of n_rows that is this worker's."""
+        """Return the slice of `n_rows` rows that this worker reads."""
         return slice(*self.ends(n_rows)[self.index :][:2])
 
     def ends(self, n_rows):
-        """Where the share of each worker in n_rows begins, and the last one ends."""
+        """Return the index of each worker's first row among `n_rows` rows, then `n_rows`."""
         return _ends(n_rows, self.n_workers)
 
     def split(self, n_rows):
-        """Slices that hand so many rows of this worker out to its replicas."""
+        """Return slices that divide `n_rows` rows of this worker among its replicas."""
         ends = _ends(n_rows, len(self.replicas))
         return list(map(slice, ends, ends[1:]))
 
     def ends_of_replicas(self, n_rows):
-        """Where the rows of each replica begin in a batch of which this worker has n_rows.
+        """Return the index of each replica's first row in a batch, then the number of rows.
 
-        The last number is where the rows of the last one end.
+        This worker has `n_rows` rows of the batch. The replicas are those of all workers.
         """
         sizes = [part.stop - part.start for part in self.split(n_rows)]
         return tuple(np.cumsum([0, *np.concatenate(self.all_gather_object(sizes))]).tolist())
 
     def per_replica(self, values):
-        """Make one argument for a step out of one value for each of this worker's replicas."""
+        """Return one argument of a step from a list with one value for each local replica."""
         if len(self.replicas) == 1:
             return values[0]
         return self.strategy.experimental_distribute_values_from_function(
@@ -94,17 +94,17 @@ class Workers(NamedTuple):
         )
 
     def of_first_replica(self, value):
-        """Return this worker's first replica's part of what a step returned."""
+        """Return the result of this worker's first replica from the results of a step."""
         strategy = self.strategy
         return value if strategy is None else strategy.experimental_local_results(value)[0]
 
     def together(self, function, *arguments):
-        """Call what all workers call now.
+        """Call a collective function, which all workers must call.
 
         Raises
         ------
         WorkerLostError
-            If another worker is gone, or does not come within `TIMEOUT` seconds.
+            If another worker has ended, or does not call the function within `TIMEOUT` seconds.
         """
         if self.n_workers == 1:
             return function(*arguments)
@@ -116,8 +116,8 @@ class Workers(NamedTuple):
             except BaseException as error:
                 outcome.set_exception(error)
 
-        # In a thread, for a call that waits for the others can neither be timed nor interrupted:
-        # the timeout of TensorFlow's collectives costs one sleeping thread each.
+        # In a thread, because a call that waits for other workers has no timeout and cannot be
+        # interrupted. TensorFlow's own timeout would need one sleeping thread for each collective.
         threading.Thread(target=call, daemon=True).start()
         try:
             return outcome.result(TIMEOUT)
@@ -129,7 +129,7 @@ class Workers(NamedTuple):
             raise WorkerLostError(text + reason.partition("\n")[0]) from error
 
     def all_gather_object(self, item):
-        """Return the objects of all workers in their order, the same list to all."""
+        """Return the objects of all workers, in the order of the workers, in every worker."""
         if self.n_workers == 1:
             return [item]
         message = np.frombuffer(pickle.dumps(item), dtype=np.uint8)
@@ -137,25 +137,26 @@ class Workers(NamedTuple):
         sizes[self.index] = len(message)
         sizes = self._sum(sizes)
         ends = np.cumsum(sizes)
-        if ends[-1] > _MOST_BYTES:  # for all workers alike, so that none waits for the others
+        if ends[-1] > _MOST_BYTES:  # true in all workers, so that no worker waits for the others
             raise ValueError(
                 f"Workers can tell each other {_MOST_BYTES:.1e} bytes at a time, and have "
                 f"{ends[-1]:.1e}. Set a smaller hidden_layer_sizes or n_components, or give X "
                 "fewer columns."
             )
-        messages = np.zeros(-(-ends[-1] // 4), dtype=np.int32)  # collectives do not take bytes
+        messages = np.zeros(-(-ends[-1] // 4), dtype=np.int32)  # collectives do not support bytes
         messages.view(np.uint8)[ends[self.index] - len(message) : ends[self.index]] = message
         messages = self._sum(messages).view(np.uint8)
         starts = ends - sizes
         return [pickle.loads(messages[a:b]) for a, b in zip(starts, ends, strict=True)]
 
     def checked(self, function, *arguments, **options):
-        """Call a function of what this worker alone was given, which may refuse it.
+        """Call a function that may raise in one worker only, such as a check of its rows.
 
         Raises
         ------
         Exception
-            What it raises in any worker, in all of them, so that none waits for another.
+            The first exception of any worker. It is raised in all workers, so that no worker waits
+            for another.
         """
         if self.n_workers == 1:
             return function(*arguments, **options)
@@ -169,16 +170,16 @@ class Workers(NamedTuple):
         return result
 
     def broadcast_object(self, item):
-        """Return the chief's object."""
+        """Return the object of the chief in every worker."""
         return self.all_gather_object(item if self.index == 0 else None)[0]
 
     def check_agreement(self, facts):
-        """Compare what each worker was given, by name.
+        """Check that all workers have the same values, given by name.
 
         Raises
         ------
         ValueError
-            If two workers were given something else.
+            If a value differs between workers.
         """
         everyone = self.all_gather_object(facts)
         for worker, theirs in enumerate(everyone):
@@ -191,13 +192,13 @@ class Workers(NamedTuple):
                     )
 
     def _sum(self, array):
-        """Sum of an array over the workers."""
+        """Return the sum of an array over the workers."""
         values = [array, *[np.zeros_like(array)] * (len(self.replicas) - 1)]
         values = self.per_replica(list(map(import_tensorflow().constant, values)))
         return self.together(partial(self.strategy.reduce, "SUM", axis=None), values).numpy()
 
 
-# The only one.
+# One process with one replica.
 ALONE = Workers()
 
 
@@ -206,12 +207,12 @@ def _ends(n_rows, n_pieces):
 
 
 def current_workers():
-    """Return the workers of the strategy in whose scope the caller is.
+    """Return the workers of the current `tf.distribute` strategy.
 
     Raises
     ------
     ValueError
-        If the strategy's replicas do not work in step.
+        If the strategy is asynchronous (a ParameterServerStrategy).
     """
     if "tensorflow" not in sys.modules:
         return ALONE
