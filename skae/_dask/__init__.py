@@ -1,5 +1,5 @@
-"""Dask collections: training in a cluster, and methods that run partition by partition.
+"""Dask collections: training in a cluster, and methods that are applied to each partition.
 
-May import `_initialization` and the layers below it, see pyproject.toml.
-Start with `trained` in `client`.
+This package may import `_initialization` and the layers below it, see pyproject.toml. Its main
+function is `trained` in `client`.
 """

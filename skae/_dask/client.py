@@ -1,9 +1,9 @@
-"""Dask: a collection is fitted where its partitions lie.
+"""Training on the workers of a Dask cluster.
 
-Each worker of the cluster appends its partitions to a file in its local directory, and starts a
-process that reads them as a memmap and trains on them, as its `Shard`, under a
-MultiWorkerMirroredStrategy. Rows never pass through the client or the scheduler. What the client
-gets back is the fitted state.
+Each worker writes its partitions to a file in its local directory, and starts a training process.
+The process reads the file as a memmap, and trains on it as a `Shard` under a
+MultiWorkerMirroredStrategy. Rows never pass through the client or the scheduler. The client
+receives the fitted state.
 """
 
 import json
@@ -32,31 +32,31 @@ from .._data.targets import target_array
 from .._runtime.workers import WorkerLostError
 from .collections import dtype_of_rows, is_collection, with_whole_rows
 
-# The client looks after the workers at this interval, in seconds, and the workers after the client.
+# Interval in seconds at which the client checks the workers, and the workers check the client.
 _INTERVAL = 0.5
-# When one is lost, the others have so many seconds to report what was learnt, for TensorFlow may
-# need eight to notice; and cleaning up is waited for so long.
+# Time in seconds in which the other workers must return their state after a worker is lost, because
+# TensorFlow may need eight seconds to notice; and timeout of the clean-up, in seconds.
 _REPORT, _CLEAN_UP = 8.0, 1.5
-# What the process finds and leaves in the folder of its job.
+# Names of the files in the folder of a training process.
 JOB, ROWS, TARGET, RESULT, STOPPED = "job", "rows", "y", "result", "stopped"
 STOP = b"stop\n"
-# Of the events that tell the client what a process prints.
+# Topic of the events that send the output of a training process to the client.
 TOPIC = "skae"
 
 
 class Job(NamedTuple):
-    """What a training process is to do.
+    """Task of a training process.
 
     Attributes
     ----------
     estimator : estimator
-        Not fitted, unless it is to go on.
+        Estimator to train. It is fitted only if training continues from its network.
     method : str
-        The name of the method to call with rows and y.
+        Name of the method that is called with rows and y.
     shape, dtype : tuple of int and str
-        Of the rows in the file.
+        Shape and dtype of the rows in the file.
     has_y : bool
-        Whether there is a y.
+        Whether files with y exist.
     """
 
     estimator: Any
@@ -67,18 +67,18 @@ class Job(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What a training process has come to.
+    """Result of a training process.
 
     Attributes
     ----------
     state : dict or None
-        Fitted attributes, if there are any.
+        Fitted attributes, or None if there is no fitted state.
     warned : list of (str, type)
-        Warnings, with their categories.
+        Messages and categories of warnings.
     error : Exception or None
-        What the method raised.
+        Exception of the method, or None.
     is_stopped : bool
-        Whether training ended because it was asked to.
+        Whether training stopped because a stop was requested.
     """
 
     state: dict | None
@@ -91,23 +91,30 @@ class Result(NamedTuple):
 
 
 def trained(estimator, method, X, y):
-    """Train an estimator in the workers of the current client.
+    """Train an estimator on the workers of the current Dask client.
 
     Parameters
     ----------
     estimator : estimator
-        Stays as it is.
+        Estimator to train. It is not modified.
     method : str
-        The name of its method to call with a `Shard` and y.
+        Name of the method that is called with a `Shard` and y.
     X : Dask array or data frame
         The rows.
     y : Dask collection, array or None
-        What belongs to them.
+        Targets of the rows.
 
     Returns
     -------
     result : Result
-        Of a fitted estimator. With a `WorkerLostError` where a worker was lost.
+        Result with the fitted state. If a worker was lost, its error is a `WorkerLostError`.
+
+    Raises
+    ------
+    ValueError
+        If the client is asynchronous, the estimator has callbacks, or the cluster uses TLS.
+    WorkerLostError
+        If a worker was lost and there is no fitted state.
     """
     client = _client()
     if client.asynchronous:
@@ -138,17 +145,20 @@ def trained(estimator, method, X, y):
 
 
 def _to_train(estimator, goes_on):
-    """Return the estimator for the workers, without what an earlier fit has left."""
+    """Return a copy of the estimator for the workers.
+
+    Unless training continues, the copy has no fitted attributes.
+    """
     copied = copy(estimator)
     if not goes_on:
         copied._adopt({})
-    if isinstance(estimator.random_state, np.random.RandomState):  # which copies would not advance
+    if isinstance(estimator.random_state, np.random.RandomState):  # copies would not advance it
         copied.random_state = int(estimator.random_state.randint(np.iinfo(np.int32).max))
     return copied
 
 
 def _client():
-    """Return the current client, in a task that of its cluster, or None."""
+    """Return the current client, or None; in a Dask task, a client of the task's cluster."""
     with suppress(ImportError, ValueError):
         from distributed import get_client
 
@@ -157,7 +167,10 @@ def _client():
 
 
 def _free_thread():
-    """Return a context in which the thread of a Dask task, if this is one, is for other tasks."""
+    """Return a context in which a Dask task releases its thread for other tasks.
+
+    Outside a Dask task, the context does nothing.
+    """
     from distributed import get_worker, worker_client
 
     with suppress(ValueError):  # not in a task
@@ -167,7 +180,7 @@ def _free_thread():
 
 
 def has_client():
-    """Whether there is a client in whose cluster a collection can be fitted."""
+    """Whether there is a current Dask client, in whose cluster a collection can be fitted."""
     return _client() is not None
 
 
@@ -177,17 +190,17 @@ class _Partitions(NamedTuple):
     Attributes
     ----------
     X, y : list of Delayed, or None
-        Blocks of rows, and what belongs to them.
+        Blocks of rows, and the blocks of y for them.
     sizes : list of float
-        Number of rows of each; all the same where they are not known.
+        Number of rows of each partition; 1 for all if the numbers are unknown.
     n_features : int
         Number of columns.
     meta : object
-        An empty block.
+        An empty block of the collection.
     dtype : str
-        What their rows are stored as.
+        Dtype in which the rows are stored in the file.
     futures : list of Future
-        Of what of the collection lies in the cluster already.
+        Futures of the parts of the collection that are already in the cluster.
     """
 
     X: list
@@ -200,7 +213,7 @@ class _Partitions(NamedTuple):
 
     @classmethod
     def of(cls, X, y):
-        """Return those of a table, and of a y that is a collection too, or an array."""
+        """Return the partitions of a collection X, and of y, a collection, an array or None."""
         from distributed.client import futures_of
 
         X = with_whole_rows(X)
@@ -213,12 +226,18 @@ class _Partitions(NamedTuple):
         return cls(parts, _parts_of_y(y, X, parts), sizes, *facts)
 
     def homes(self, client):
-        """Return the address of the worker that is to train on each partition.
+        """Return the address of the worker that trains on each partition.
 
-        Where it lies, or what it is made of; or else by its place in the table, so that each worker
-        gets about as many rows and the same ones again.
+        It is a worker that holds the partition, or a part from which the partition is computed. If
+        there is none, workers are assigned by the position of the partition in the collection, so
+        that they have about the same number of rows, and the same rows in the next call.
+
+        Raises
+        ------
+        ValueError
+            If the cluster has no worker.
         """
-        # client.scheduler_info would say what the client's heartbeat has heard meanwhile: no worker
+        # the client's heartbeat may empty client.scheduler_info(): ask the scheduler instead
         facts = client.sync(client.scheduler.identity)["workers"]
         names = {worker: fact["name"] for worker, fact in facts.items()}
         if not names:
@@ -231,14 +250,14 @@ class _Partitions(NamedTuple):
         homes = []
         for part, place in zip(self.X, places, strict=True):
             holders = self._holders(part, where) if where else []
-            # of several, who has got least
             holders = holders or [workers[min(place, len(workers) - 1)]]
+            # of several holders, the worker with the fewest partitions so far
             homes.append(min(holders, key=lambda worker: (homes.count(worker), worker)))
         return homes
 
     @staticmethod
     def _holders(part, where):
-        """Return the workers that have a partition, or the first thing that it is made of."""
+        """Return the workers that hold a partition, or the first part of its graph that is held."""
         from dask.core import get_dependencies
 
         graph = dict(part.__dask_graph__())
@@ -254,7 +273,7 @@ class _Partitions(NamedTuple):
 
 
 def _parts_of_y(y, X, parts):
-    """Return the part of y that belongs to each partition of X."""
+    """Return the part of y for each partition of X."""
     if y is None:
         return None
     if not is_collection(y):
@@ -282,12 +301,14 @@ def _parts_of_y(y, X, parts):
 
 
 class _Training:
-    """The processes that train in the workers of a cluster; all are gone when it is left.
+    """Training processes in the workers of a cluster, as a context manager.
+
+    At exit, all processes are ended and their files are removed.
 
     Parameters
     ----------
     client : distributed.Client
-        Of the cluster.
+        Client of the cluster.
     homes : list of str
         Address of the worker of each partition.
     """
@@ -307,13 +328,13 @@ class _Training:
         return self
 
     def __exit__(self, *_):
-        with suppress(Exception):  # a client that has closed is told by what ended the training
+        with suppress(Exception):  # a closed client: the error that ended training is raised
             self.client.unsubscribe_topic(TOPIC)
             self.client.cancel(self.futures)
         self._run_on_workers(_end)
 
     def _run_on_workers(self, function):
-        """Call a function of the token in all workers that are there, and wait for them shortly."""
+        """Call a function with the token in all present workers, and wait at most `_CLEAN_UP`."""
 
         def call():
             present = [worker for worker in self.workers if worker not in self._lost()]
@@ -322,16 +343,16 @@ class _Training:
 
         thread = threading.Thread(target=call, daemon=True)
         thread.start()
-        thread.join(_CLEAN_UP)  # one that cannot be reached would be waited for
+        thread.join(_CLEAN_UP)  # with a timeout, because a worker may be unreachable
 
     def _print(self, event):
-        """Print what a training process of this fit has printed."""
+        """Print a line that a training process of this fit has printed."""
         _, (token, line) = event
         if token == self.token:
             print(line, end="", flush=True)  # noqa: T201
 
     def store(self, partitions):
-        """Let each worker write its partitions to a file; return the shapes of the files."""
+        """Write the partitions of each worker to its file, and return the shapes of the files."""
         from dask import annotate, delayed
 
         shapes = dict.fromkeys(self.workers, (0, partitions.n_features))
@@ -341,7 +362,8 @@ class _Training:
             parts = (folders[home], number, block, y, partitions.dtype, shapes[home])
             with annotate(workers=[home], allow_other_workers=False):
                 shapes[home] = delayed(_append, pure=False)(*parts)
-        # the rest not strictly, for others may compute the same, and these workers may be gone then
+        # Any worker may compute the other parts of the graph: another computation may share them,
+        # and these workers may no longer exist then.
         futures = [
             self.client.compute(shape, workers=[worker], allow_other_workers=True)
             for worker, shape in shapes.items()
@@ -350,7 +372,10 @@ class _Training:
         return self._results(futures)
 
     def run(self, jobs):
-        """Start the processes and return what they come to; an interrupt lets them stop."""
+        """Start the processes and return their joint result.
+
+        The first KeyboardInterrupt requests a stop, and the second is raised.
+        """
         endpoints = self._results([self._submit(w, _free_endpoint) for w in self.workers])
         parts = zip(self.workers, self.folders, jobs, strict=True)
         futures = {
@@ -384,12 +409,12 @@ class _Training:
         return future
 
     def _results(self, futures):
-        """Wait for some futures.
+        """Wait for futures and return their results.
 
         Raises
         ------
         WorkerLostError
-            If one of the workers is lost.
+            If a worker is lost.
         """
         while any(future.status == "pending" for future in futures):
             time.sleep(_INTERVAL / 10)
@@ -398,9 +423,9 @@ class _Training:
         return [future.result() for future in futures]
 
     def _lost(self):
-        """Return the workers that the scheduler does not count any more, all if it is gone itself.
+        """Return the workers that the scheduler no longer lists; all, if it is unreachable.
 
-        A worker that is busy may not be heard of for minutes: the scheduler knows how long to wait.
+        A busy worker may send no heartbeat for minutes. The scheduler has a timeout for that.
         """
         present = ()
         with suppress(OSError, AttributeError):  # the client has closed
@@ -409,7 +434,7 @@ class _Training:
 
 
 def _result(future):
-    """Return the result of a process; of one that Dask has lost, its error."""
+    """Return the result of a process, or a result with an error if Dask has lost the process."""
     if future.status == "finished":
         return future.result()
     reason = repr(future.exception()) if future.status == "error" else future.status
@@ -421,16 +446,18 @@ def _lost_text(workers):
 
 
 def _joint(results, lost):
-    """Return one result for those of all processes: a fitted state, with an error if one was lost.
+    """Return one of the results of all processes, with a fitted state.
+
+    Its error is a `WorkerLostError` if a worker was lost.
 
     Raises
     ------
     WorkerLostError
-        If there is no state.
+        If no result has a fitted state, and a worker was lost.
     Exception
-        What the method raised, if there is none.
+        The exception of the method, if no result has a fitted state.
     """
-    # the same of all that came to an end; else of one that has lost another
+    # Processes without an error have the same state. Without one, take a process that lost another.
     for result in sorted(results, key=lambda result: result.error is not None):
         if result.state is not None:
             return result
@@ -444,14 +471,14 @@ def _joint(results, lost):
 
 # ---- the workers
 
-# Processes of the workers of this process, by folder.
+# Training processes of the Dask workers in this process, by folder.
 _processes = {}
 
 
 def _prepare(token):
-    """Make the folder of a training, and return it.
+    """Create the folder of a training process, and return its path.
 
-    It stays as long as the client keeps what this task returns.
+    The folder is removed when the client no longer holds the result of this task.
     """
     from distributed import get_worker
 
@@ -464,7 +491,7 @@ def _prepare(token):
 
 
 def _end_with_client(token, key, worker):
-    """End a training when nobody keeps the result of a task, as when its client is gone."""
+    """End a training process when the result of a task is released, as after the client ends."""
     folder = Path(worker.local_directory) / token
     while folder.exists() and _is_kept(key, worker):
         time.sleep(_INTERVAL)
@@ -472,19 +499,19 @@ def _end_with_client(token, key, worker):
 
 
 def _is_kept(key, worker):
-    """Whether the cluster keeps the result of a task of this worker, here or elsewhere."""
+    """Whether the cluster holds the result of a task, in this worker or another one."""
     from distributed.utils import sync
 
     if key in worker.state.tasks:
         return True
     try:
         return bool(sync(worker.loop, worker.scheduler.who_has, keys=[key])[key])
-    except (OSError, RuntimeError):  # the scheduler does not answer; the worker will end with it
+    except (OSError, RuntimeError):  # no response from the scheduler: the worker will end with it
         return True
 
 
 def _free_endpoint(_):
-    """Return an address at which a process of this worker can listen."""
+    """Return an address (host and free port) at which a process of this worker can listen."""
     from distributed import get_worker
 
     host = urlsplit(get_worker().address).hostname
@@ -496,9 +523,9 @@ def _free_endpoint(_):
 
 
 def _append(folder, number, block, y, dtype, shape):
-    """Write a block of rows behind those that are there, and its y; return the new shape.
+    """Append a block of rows to the file, write its y, and return the new shape.
 
-    At its place, for a task may be made twice.
+    The file is first truncated to the rows before this block, because Dask may run a task twice.
     """
     n_rows, n_features = shape
     options = {"ensure_all_finite": "allow-nan", "ensure_min_samples": 0}
@@ -524,10 +551,10 @@ def _append(folder, number, block, y, dtype, shape):
 
 
 def _run_process(token, folder, job, endpoints, index):
-    """Train in a process of its own, and return its result."""
+    """Start a training process, wait for it, and return its result."""
     from distributed import get_worker, secede
 
-    secede()  # the worker's threads are for others: this one waits
+    secede()  # this task only waits: release the worker's thread for other tasks
     folder, worker = Path(folder), get_worker()
     (folder / JOB).write_bytes(pickle.dumps(job))
     environ = os.environ | {"OMP_NUM_THREADS": str(worker.state.nthreads)}
@@ -536,13 +563,13 @@ def _run_process(token, folder, job, endpoints, index):
         task = {"cluster": {"worker": endpoints}, "task": {"type": "worker", "index": index}}
         environ["TF_CONFIG"] = json.dumps(task)
         environ["TF_GRPC_REUSE_PORT"] = "1"  # see `reserved`
-    # -P: modules are not looked for in the working directory
+    # -P: do not import modules from the working directory
     command = [sys.executable, "-P", "-m", "skae._dask.worker", str(folder)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environ, stderr=log, **pipes)
     _processes[folder] = process
-    if not folder.exists():  # the training was ended meanwhile
+    if not folder.exists():  # training was ended in the meantime
         _kill(folder)
     elif (folder / STOPPED).exists():
         _tell_to_stop(folder)
@@ -563,7 +590,10 @@ def _run_process(token, folder, job, endpoints, index):
 
 
 def _stop(token, dask_worker):
-    """Ask the process of this worker to stop at its next evaluation, now or when it has started."""
+    """Request that the process of this worker stops at its next evaluation.
+
+    If the process has not started, the request is sent when it starts.
+    """
     folder = Path(dask_worker.local_directory) / token
     (folder / STOPPED).touch()
     _tell_to_stop(folder)
@@ -571,7 +601,7 @@ def _stop(token, dask_worker):
 
 def _tell_to_stop(folder):
     if process := _processes.get(folder):
-        with suppress(OSError):  # it has ended
+        with suppress(OSError):  # the process has ended
             process.stdin.write(STOP)
             process.stdin.flush()
 
@@ -586,7 +616,7 @@ def _kill(folder):
 
 
 def _end(token, dask_worker):
-    """Kill the process of this worker, and remove its folder."""
+    """Remove the folder of this worker's process, and kill the process."""
     folder = Path(dask_worker.local_directory) / token
     shutil.rmtree(folder, ignore_errors=True)
     _kill(folder)

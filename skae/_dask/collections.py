@@ -1,4 +1,4 @@
-"""Dask collections: what they are, and a fitted estimator's methods over their partitions."""
+"""Checks of Dask collections, and methods of fitted estimators applied to their partitions."""
 
 import sys
 from copy import deepcopy
@@ -12,12 +12,20 @@ from .._data.inputs import with_nan
 
 
 def is_collection(X):
-    """Whether X is a Dask collection, which nothing is without Dask."""
+    """Whether X is a Dask array or data frame. Dask is not imported."""
     return "dask" in sys.modules and hasattr(X, "__dask_graph__") and hasattr(X, "to_delayed")
 
 
 def with_whole_rows(X):
-    """Return a collection whose partitions have all columns, which must not be dates."""
+    """Return a collection whose partitions have all columns.
+
+    Raises
+    ------
+    TypeError
+        If the collection has dates, times or durations.
+    ValueError
+        If the collection is not two-dimensional.
+    """
     with_nan(X._meta)
     if X.ndim != 2:
         raise ValueError(f"Expected 2D array, got a Dask collection of {X.ndim} dimensions.")
@@ -27,41 +35,42 @@ def with_whole_rows(X):
 
 
 def dtype_of_rows(X):
-    """Return the type in which rows of a collection are stored."""
+    """Return the dtype in which rows of a collection are stored, as a string."""
     if not hasattr(X, "dtypes"):  # an array
         return X.dtype.str if X.dtype.kind in "biuf" and X.dtype.itemsize <= 8 else "<f8"
     try:
         return "<f4" if np.result_type(*X.dtypes) == np.float32 else "<f8"
-    except TypeError:  # pandas' own types
+    except TypeError:  # extension dtypes of pandas
         return "<f8"
 
 
 def lazily(estimator, method, X, columns=None, dtype=None):
-    """Apply a method of a fitted estimator, as it is now, to the partitions of a collection.
+    """Apply a method of a fitted estimator lazily to the partitions of a collection.
 
-    The columns of X are checked now; the partitions are computed when they are asked for.
+    The columns of X are checked immediately. The partitions are computed when the result is.
 
     Parameters
     ----------
     estimator : estimator
-        A fitted estimator. The result does not change when it is fitted again.
+        A fitted estimator. It is copied, so that fitting it again does not change the result.
     method : str
-        Name of the method. It gives a row, or with `columns=None` a number, for each row.
+        Name of the method. For each row, it returns a row, or a number if `columns` is None.
     X : Dask array or data frame
         The rows.
     columns : sequence of str, optional
         Names of the columns of the result.
     dtype : dtype, optional
-        Of the result; by default that of the rows: float32 for float32, else float64.
+        Dtype of the result; by default float32 if the rows are stored as float32, else float64.
 
     Returns
     -------
-    result : Dask array, or a data frame or series with the index of X
+    result : Dask array, data frame or series
+        The lazy result. A data frame or series has the index of X.
 
     Raises
     ------
     ValueError
-        If the method refuses the columns of X.
+        If the method does not accept the columns of X.
     """
     X = with_whole_rows(X)
     function = _bound(estimator, method, X)
@@ -79,17 +88,17 @@ def lazily(estimator, method, X, columns=None, dtype=None):
 
 
 def of_partitions(estimator, method, X):
-    """Compute a method of a fitted estimator of each partition that has rows.
+    """Apply a method of a fitted estimator to each partition with rows, and compute the results.
 
     Returns
     -------
     results : list
-        What the method returns, in the order of the partitions.
+        Results of the method, in the order of the partitions.
 
     Raises
     ------
     ValueError
-        If the method refuses the columns of X, or X has no row.
+        If the method does not accept the columns of X, or X has no row.
     """
     import dask
 
@@ -101,7 +110,7 @@ def of_partitions(estimator, method, X):
 
 
 def _bound(estimator, method, X):
-    """Return a method of a copy of an estimator, after a call with one row like those of X."""
+    """Return a method of a copy of an estimator, after a check with one row of zeros."""
     check_is_fitted(estimator)
     if method == "transform" and _sklearn_compat.output_container(method, estimator) != "default":
         raise ValueError(

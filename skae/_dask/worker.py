@@ -1,7 +1,7 @@
-"""The process that trains for a worker of a Dask cluster: `python -m skae._dask.worker FOLDER`.
+"""Training process of a Dask worker: `python -m skae._dask.worker FOLDER`.
 
-It ends with its worker, which holds the other end of its standard input, and stops at the next
-evaluation when it is told so there.
+The process reads its standard input, which the Dask worker writes to. On a stop request, training
+stops at the next evaluation. If the input is closed because the worker has ended, the process ends.
 """
 
 import json
@@ -24,11 +24,11 @@ from .client import JOB, RESULT, ROWS, STOP, TARGET, Result
 
 
 def main(folder):
-    """Do the job in a folder, and leave the result there."""
+    """Run the job in a folder, and write the result to this folder."""
     job, stop = pickle.loads((folder / JOB).read_bytes()), threading.Event()
     threading.Thread(target=_listen, args=(stop,), daemon=True).start()
-    sklearn.set_config(working_memory=0)  # rows stay in the file, also where there is one process
-    stopped = []  # what it was told at the evaluations
+    sklearn.set_config(working_memory=0)  # do not load all rows into memory
+    stopped = []  # one flag for each evaluation
 
     def should_stop():
         stopped.append(stop.is_set())
@@ -44,7 +44,7 @@ def main(folder):
     not_for_users = (DeprecationWarning, FutureWarning)
     warned = [(str(w.message), w.category) for w in caught]
     warned = [pair for pair in warned if not issubclass(pair[1], not_for_users)]
-    # without an error the state is that before where the rows of a stream taught nothing
+    # without an error, an unchanged state is valid too: partial_fit may keep its network
     result = Result(state if is_new or error is None else None, warned, error, any(stopped))
     path = folder / RESULT
     path.with_suffix(".part").write_bytes(pickle.dumps(result))
@@ -52,7 +52,7 @@ def main(folder):
 
 
 def _listen(stop):
-    """Set the event when the worker asks for it; end with the worker."""
+    """Set the event at a stop request, and end this process when the worker ends."""
     for line in sys.stdin.buffer:
         if line == STOP:
             stop.set()
@@ -61,11 +61,11 @@ def _listen(stop):
 
 @contextmanager
 def reserved(endpoint):
-    """Listen on a port at all addresses of this machine except for that of an endpoint.
+    """Reserve the port of an endpoint at all other addresses of this machine.
 
-    TensorFlow's server listens at all addresses, and lets anybody in. A connection to one of the
-    others reaches the socket that listens there alone, and is not accepted. Where processes cannot
-    share a port, as on Windows, this does nothing.
+    TensorFlow's server listens at all addresses, without authentication. Connections to the other
+    addresses reach the sockets of this function, which do not accept them. If processes cannot
+    share a port, as on Windows, this function does nothing.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def reserved(endpoint):
     Raises
     ------
     OSError
-        If another program has got the port meanwhile, which it would share from now on.
+        If another program has taken the port: it would share the port with TensorFlow.
     """
     import psutil  # comes with distributed
 
@@ -90,7 +90,7 @@ def reserved(endpoint):
                 continue
             listener = stack.enter_context(socket.socket(one.family))
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            with suppress(OSError):  # the address is not in use, or gone
+            with suppress(OSError):  # the address is not available
                 listener.bind(socket.getaddrinfo(one.address, port, one.family)[0][4])
                 listener.listen(1)
         yield
@@ -98,7 +98,7 @@ def reserved(endpoint):
 
 @contextmanager
 def _scope(tf):
-    """Enter the scope of the strategy of TF_CONFIG, if there is one."""
+    """Enter the scope of a strategy for the workers in TF_CONFIG, if this variable is set."""
     if "TF_CONFIG" not in os.environ:
         yield
         return
@@ -109,19 +109,19 @@ def _scope(tf):
 
 
 def _train(job, folder, should_stop):
-    """Call the estimator's method on the rows; return what it raises."""
+    """Call the method of the estimator with the rows, and return its exception or None."""
     rows, y = np.empty(job.shape, job.dtype), None
     try:
         tf = import_tensorflow()
         if job.shape[0]:
             rows = np.memmap(folder / ROWS, job.dtype, "r", shape=job.shape)
-        if job.has_y:  # labels may be objects; the worker wrote the files
+        if job.has_y:  # pickled labels are safe: the worker wrote the files
             paths = sorted(folder.glob(f"{TARGET}-*.npy"))
             parts = [np.load(path, allow_pickle=True) for path in paths]
             y = np.concatenate([part for part in parts if len(part)] or parts[:1])
         with _scope(tf):
             getattr(job.estimator, job.method)(Shard(rows), y, should_stop)
-    except (Exception, KeyboardInterrupt) as error:  # the latter if it has nothing to keep yet
+    except (Exception, KeyboardInterrupt) as error:  # an interrupt if there is no state yet
         return error
     return None
 
@@ -129,4 +129,4 @@ def _train(job, folder, should_stop):
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
     sys.stdout.flush()
-    os._exit(0)  # without waiting for the others, or for threads of TensorFlow's
+    os._exit(0)  # do not wait for other workers, or for TensorFlow's threads
