@@ -147,8 +147,9 @@ def block_splits(n_samples, reach, fraction, min_held_out, min_blocks, rng):
 
     The blocks of each split are spread over the table. The first of all blocks begins at the first
     row of the table, and the last of all blocks ends at the last row, because new rows may lie
-    outside the range of the table, such as later times. Rows within the reach of the dependence from a block are neither
-    training rows nor validation rows. They are at most a third of the rows that are not held out.
+    outside the range of the table, such as later times. Rows within the reach of the dependence
+    from a block are neither training rows nor validation rows. They are at most a third of the rows
+    that are not held out.
 
     Parameters
     ----------

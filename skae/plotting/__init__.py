@@ -1,7 +1,7 @@
-"""Pictures of autoencoders, in the manner of scikit-learn's displays.
+"""Displays of autoencoders, with the interface of scikit-learn's display classes.
 
-May import the estimators and the layers below them, and matplotlib where something is drawn.
-Start with `LossCurveDisplay` in `_curves`.
+This package may import the estimators and the layers below them. Only functions that draw import
+matplotlib. A short example of a display is `LossCurveDisplay` in `_curves`.
 """
 
 from ._codes import CodeDisplay, ComponentsDisplay

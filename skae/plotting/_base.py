@@ -1,6 +1,6 @@
-"""What several displays need: axes, dense rows, errors, grids of rows.
+"""Shared functions of the displays: axes, dense rows, errors, grids of panels.
 
-matplotlib is imported when something is drawn.
+Only functions that draw import matplotlib.
 """
 
 from numbers import Integral
@@ -13,12 +13,12 @@ from sklearn.utils import check_array
 from .._data.inputs import with_nan
 from .._sklearn_compat import check_matplotlib_support
 
-# Missing entries of an image, a colour beside the greys.
+# Colour of the missing entries of an image.
 _MISSING_COLOR = "C1"
 
 
 def axes_or_new(ax, name, figsize=None):
-    """Return the axes to draw in, and their figure."""
+    """Return the given axes, or the axes of a new figure, and their figure."""
     check_matplotlib_support(f"{name}.plot")
     import matplotlib.pyplot as plt
 
@@ -41,10 +41,10 @@ def observed_error(originals, rows):
 
 
 class RowsDisplay:
-    """A grid of axes, with a panel of rows beside each title."""
+    """Base class of displays with a grid of axes: one row of axes for each title."""
 
     def _make_panels(self, ax, titles, n_samples):
-        """Make the axes of the panels, each with its title."""
+        """Create the grid of axes, and set a title for each row of axes."""
         width = 1.0 if self.image_shape is not None else 1.6
         figsize = (1.6 + width * n_samples, 0.3 + 1.05 * len(titles))
         ax, self.figure_ = axes_or_new(ax, type(self).__name__, figsize)
@@ -57,7 +57,10 @@ class RowsDisplay:
             )
 
     def _draw_row(self, axes, row, limits):
-        """Draw a row; what is NaN is a gap of a line, and coloured in an image."""
+        """Draw a row as a line or an image.
+
+        A missing entry (NaN) interrupts the line, and is coloured in the image.
+        """
         from matplotlib import colormaps
         from matplotlib.colors import to_rgba
 
@@ -73,7 +76,7 @@ class RowsDisplay:
         axes.imshow(image, cmap=cmap, vmin=0, vmax=1)
 
     def _draw_errors(self, axes, row, most):
-        """Draw the errors of a row, of which zero is the middle; NaN as in `_draw_row`."""
+        """Draw the errors of a row, on a scale from -most to most; NaN as in `_draw_row`."""
         from matplotlib import colormaps
 
         if self.image_shape is None:
@@ -86,7 +89,7 @@ class RowsDisplay:
 
     @staticmethod
     def _draw_line(axes, row, limits, color):
-        """Draw a row as a line, with dots for entries between two missing ones."""
+        """Draw a row as a line, with a dot for each entry between two missing entries."""
         axes.plot(row, linewidth=1, color=color)
         is_gap = np.pad(np.isnan(row), 1, constant_values=True)
         alone = np.flatnonzero(is_gap[:-2] & ~is_gap[1:-1] & is_gap[2:])
@@ -96,12 +99,12 @@ class RowsDisplay:
 
 
 def divide(ax, n_rows, n_columns, hspace=0.1):
-    """Return axes in a grid that takes the place of some axes."""
+    """Return a grid of axes in the area of the given axes, which are turned off."""
     ax.set_axis_off()
     shape_and_gaps = {"nrows": n_rows, "ncols": n_columns, "wspace": 0.05, "hspace": hspace}
     if spec := ax.get_subplotspec():
         grid = spec.subgridspec(**shape_and_gaps)
-    else:  # axes that stand anywhere in their figure
+    else:  # axes that are not part of a grid
         (left, bottom), (right, top) = ax.get_position().get_points()
         box = {"left": left, "bottom": bottom, "right": right, "top": top}
         grid = ax.figure.add_gridspec(**shape_and_gaps, **box)
@@ -109,7 +112,7 @@ def divide(ax, n_rows, n_columns, hspace=0.1):
 
 
 def check_image_shape(shape, n_features):
-    """Refuse a shape that is not that of an image with so many numbers."""
+    """Raise ValueError if a shape is not the shape of an image with `n_features` entries."""
     if not _is_image_shape(shape):
         raise ValueError(
             f"image_shape={shape} must be (height, width), or (height, width, channels) with 1, 3 "

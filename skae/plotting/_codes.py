@@ -1,4 +1,4 @@
-"""Pictures of codes, and of errors against the size of the code."""
+"""Displays of codes, and of the error against the number of components."""
 
 from numbers import Integral
 
@@ -8,33 +8,33 @@ from sklearn.utils import check_consistent_length, column_or_1d
 
 from ._base import axes_or_new, dense_rows, observed_error
 
-# More classes than colours of the default cycle are drawn along a colour map.
+# With more classes than this, the colours are taken from a continuous colour map.
 _MAX_CLASSES = 10
 
 
 class CodeDisplay:
-    """Two numbers of the code, as a scatter plot.
+    """Scatter plot of two components of the code.
 
     Parameters
     ----------
     codes : ndarray of shape (n_samples, n_components)
         The codes.
     y : ndarray of shape (n_samples,), optional
-        Labels or numbers that colour the points.
+        Labels or numbers for the colours of the points.
     components : tuple of two int, default=(0, 1)
-        Which columns of the code.
+        Indices of the components of the horizontal and the vertical axis.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Where it was drawn.
+        Axes of the plot.
     figure_ : matplotlib Figure
-        Its figure.
+        Figure of the axes.
 
     See Also
     --------
-    ReconstructionDisplay : Rows, and what their codes keep of them.
-    skae.AutoencoderTransformer : Its `transform` gives the codes.
+    ReconstructionDisplay : Rows and their reconstructions.
+    skae.AutoencoderTransformer : Its method `transform` computes the codes.
 
     Examples
     --------
@@ -57,7 +57,7 @@ class CodeDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, X, y=None, *, components=(0, 1), ax=None):
-        """Encode rows and draw their codes.
+        """Encode rows, and draw two components of their codes.
 
         Parameters
         ----------
@@ -70,7 +70,7 @@ class CodeDisplay:
         components : tuple of two int, default=(0, 1)
             See the class.
         ax : matplotlib Axes, optional
-            Where to draw.
+            Axes to draw in; by default those of a new figure.
 
         Returns
         -------
@@ -80,17 +80,17 @@ class CodeDisplay:
         Raises
         ------
         ValueError
-            If the code does not have these columns, or as many rows as `y`.
+            If the code does not have these components, or `y` has another number of rows than X.
         """
         return cls(np.asarray(estimator.transform(X)), y, components=components).plot(ax=ax)
 
     def plot(self, ax=None):
-        """Draw.
+        """Draw the display.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to draw.
+            Axes to draw in; by default those of a new figure.
 
         Returns
         -------
@@ -109,7 +109,7 @@ class CodeDisplay:
         check_consistent_length(self.codes, labels)
         try:
             classes = [] if labels is None else np.unique(labels)
-        except TypeError:  # of several types, which have no order
+        except TypeError:  # labels of several types cannot be sorted
             labels = labels.astype(str)
             classes = np.unique(labels)
         self.ax_, self.figure_ = axes_or_new(ax, type(self).__name__)
@@ -148,26 +148,26 @@ class CodeDisplay:
 
 
 class ComponentsDisplay:
-    """Reconstruction error against the number of components, of one or several estimators.
+    """Reconstruction error of one or more estimators against the number of components.
 
     Parameters
     ----------
     n_components : array-like of shape (n_sizes,)
-        Sizes of the code.
+        Numbers of components.
     errors : dict
-        By name, arrays of shape (n_sizes,): mean squared errors, over the entries that are not
-        missing.
+        Name of each estimator, and its mean squared errors over the observed entries, an array of
+        shape (n_sizes,).
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Where it was drawn.
+        Axes of the plot.
     figure_ : matplotlib Figure
-        Its figure.
+        Figure of the axes.
 
     See Also
     --------
-    LossCurveDisplay : Training loss and held-out error of one estimator.
+    LossCurveDisplay : Training loss and validation error of one estimator.
     ReconstructionDisplay : Reconstructions of single rows.
 
     Examples
@@ -193,23 +193,24 @@ class ComponentsDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, X=None, X_test=None, *, n_components=(2, 4, 8, 16), ax=None):
-        """Fit clones with each number of components and draw their errors.
+        """Fit clones with each number of components, and draw their errors.
 
-        Without X nothing is fitted, and the errors are those of the sizes that a fit with
-        `n_components` in (0, 1) has tried.
+        If X is None, nothing is fitted. The display then shows the errors that an earlier fit with
+        `n_components` in (0, 1) has computed for each number of components that it tried.
 
         Parameters
         ----------
         estimator : estimator, list or dict of estimators
-            With `n_components`, `transform` and `inverse_transform`; of a dict, the keys are names.
+            Estimators with the parameter `n_components` and the methods `transform` and
+            `inverse_transform`. The keys of a dict are the names.
         X : array-like of shape (n_samples, n_features), optional
-            Rows to fit.
+            Training data.
         X_test : array-like of shape (n_test_samples, n_features), optional
-            Rows to judge by; those of X by default.
+            Rows on which the error is computed; by default X.
         n_components : sequence of int, default=(2, 4, 8, 16)
-            The sizes.
+            Numbers of components.
         ax : matplotlib Axes, optional
-            Where to draw.
+            Axes to draw in; by default those of a new figure.
 
         Returns
         -------
@@ -219,7 +220,8 @@ class ComponentsDisplay:
         Raises
         ------
         ValueError
-            If there is no X, and the estimator has tried no sizes or there are several.
+            If X is None, and there are several estimators, or the estimator was not fitted with
+            `n_components` in (0, 1).
         """
         if not isinstance(estimator, dict):
             several = estimator if isinstance(estimator, list | tuple) else [estimator]
@@ -249,12 +251,12 @@ class ComponentsDisplay:
         return cls(np.asarray(n_components), errors).plot(ax=ax)
 
     def plot(self, ax=None):
-        """Draw.
+        """Draw the display.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to draw.
+            Axes to draw in; by default those of a new figure.
 
         Returns
         -------

@@ -1,49 +1,53 @@
-"""Pictures of rows, and what makes them unusual."""
+"""Display of the contributions of features to the scores of rows."""
 
 import numpy as np
 
 from ._base import RowsDisplay, axes_or_new, check_image_shape, dense_rows, divide
 
-# Log-likelihoods overflow where rows are absurd, and infinities cannot be drawn.
+# Lower bound of drawn log-likelihoods. Those of extreme rows overflow to minus infinity, which cannot
+# be drawn.
 _LEAST_DRAWN = -1e100
 
 
 class ContributionDisplay(RowsDisplay):
-    """Rows, and how much less likely than usual each of their features is.
+    """Contribution of each feature to the log-likelihood of rows.
 
-    Of each row, bars of the features that make it least likely, with their values; or the row as an
-    image, and below it an image in which red pixels make it less likely, and blue ones more. The
-    scale is each row's own. What the features leave of a row's score is that its code is unusual.
+    For each row, bars show the features with the lowest contributions, and their values. If
+    `image_shape` is set, each row is drawn as an image instead, and its contributions as an image
+    below: red pixels decrease the log-likelihood of the row, and blue pixels increase it. Each row
+    has its own scale. The part of the score of a row that the features do not explain is due to
+    its code.
 
     Parameters
     ----------
     rows : ndarray of shape (n_rows, n_features)
-        What is drawn, with NaN for what is missing.
+        Rows that are drawn, with NaN for missing values.
     contributions : ndarray of shape (n_rows, n_features)
-        Log-likelihood of each entry minus what is usual for its feature; NaN where it is missing.
+        Log-likelihood of each entry minus the median of its feature; NaN for missing values.
     scores : ndarray of shape (n_rows,)
         Log-likelihood of each row.
     labels : sequence of shape (n_rows,)
-        What to call the rows, such as their numbers.
+        Labels of the rows, such as their numbers.
     feature_names : sequence of str of shape (n_features,)
         Names of the features.
     n_features : int, default=6
-        How many bars each row gets, at most.
+        Maximum number of bars for each row.
     image_shape : tuple of int, optional
-        Shape of a row as an image, (height, width) or (height, width, channels). Without it, bars
-        are drawn.
+        Shape of a row as an image: (height, width) or (height, width, channels). If None, bars are
+        drawn.
 
     Attributes
     ----------
     axes_ : ndarray of shape (n_rows, 1) or (2, n_rows)
-        Axes of the bars of each row, or a row of axes for the images and one for contributions.
+        Axes of the bars of each row; or, with `image_shape`, one row of axes for the images and one
+        row for the contributions.
     figure_ : matplotlib Figure
-        The figure.
+        Figure of the axes.
 
     See Also
     --------
-    skae.OutlierDetector : Says which rows are outliers.
-    skae.VariationalAutoencoder : Gives the log-likelihoods of rows and entries.
+    skae.OutlierDetector : Predicts which rows are outliers.
+    skae.VariationalAutoencoder : Computes the log-likelihoods of rows and entries.
 
     Examples
     --------
@@ -86,28 +90,31 @@ class ContributionDisplay(RowsDisplay):
         image_shape=None,
         ax=None,
     ):
-        """Draw the least likely rows, or chosen ones.
+        """Draw the rows with the lowest scores, or selected rows.
 
-        What is usual for a feature is the median of its log-likelihoods in X.
+        The contribution of an entry is its log-likelihood minus the median of the log-likelihoods
+        of its feature in X.
 
         Parameters
         ----------
         estimator : OutlierDetector or VariationalAutoencoder
             The fitted estimator.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows, those that are usual among them.
+            Rows from which the medians are computed, with typical rows and the rows to draw.
         rows : array-like of int or bool, optional
-            Which rows to draw, as NumPy takes indices.
+            Indices or a mask of the rows to draw; by default the `n_rows` rows with the lowest
+            scores.
         n_rows : int, default=5
-            Without `rows`, how many of the least likely rows to draw, at most.
+            Maximum number of rows to draw if `rows` is None.
         n_features : int, default=6
             See the class.
         feature_names : sequence of str, optional
-            Names of the features. By default those of X in `fit`, or "x0", "x1" and so on.
+            Names of the features; by default the names of the columns in `fit`, or "x0", "x1" and
+            so on.
         image_shape : tuple of int, optional
             See the class.
         ax : matplotlib Axes, optional
-            Where to draw; its area is divided.
+            Axes whose area is divided into panels; by default those of a new figure.
 
         Returns
         -------
@@ -117,10 +124,10 @@ class ContributionDisplay(RowsDisplay):
         Raises
         ------
         TypeError
-            If the estimator does not score features.
+            If the estimator has no method `score_features`.
         ValueError
-            If there are no rows to draw; if `feature_names` are not as many as the columns; if
-            `image_shape` is none, or does not hold as many numbers as a row.
+            If there are no rows to draw; if the length of `feature_names` is not the number of
+            columns; if `image_shape` is not valid, or its product is not the number of columns.
         """
         if not hasattr(estimator, "score_features"):
             raise TypeError(
@@ -148,12 +155,12 @@ class ContributionDisplay(RowsDisplay):
         ).plot(ax=ax)
 
     def plot(self, ax=None):
-        """Draw.
+        """Draw the display.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to draw; its area is divided.
+            Axes whose area is divided into panels; by default those of a new figure.
 
         Returns
         -------
@@ -168,7 +175,7 @@ class ContributionDisplay(RowsDisplay):
         return self
 
     def _draw_images(self, ax):
-        """Draw rows and what their pixels contribute, in two rows of axes."""
+        """Draw rows and the contributions of their pixels, in two rows of axes."""
         self._make_panels(ax, ["row", "less likely\nthan usual"], len(self.rows))
         limits = np.fmin.reduce(self.rows, axis=None), np.fmax.reduce(self.rows, axis=None)
         for i, contributions in enumerate(self.contributions):
@@ -179,16 +186,16 @@ class ContributionDisplay(RowsDisplay):
             self.axes_[0, i].set_title(title, fontsize="small")
 
     def _draw_bars(self, ax):
-        """Draw bars of the features that contribute least, in a column of axes."""
+        """Draw bars of the features with the lowest contributions, in a column of axes."""
         n_bars = max(1, min(self.n_features, self.rows.shape[1]))
         figsize = (6.4, 0.4 + (0.5 + 0.2 * n_bars) * len(self.rows))
         ax, self.figure_ = axes_or_new(ax, type(self).__name__, figsize)
-        # a layout engine makes room for titles and numbers itself
+        # without a layout engine, titles and tick labels need more space
         hspace = 0.1 if self.figure_.get_layout_engine() else 0.2 + 2 / n_bars
         self.axes_ = divide(ax, len(self.rows), 1, hspace)
         for i, (row, contributions) in enumerate(zip(self.rows, self.contributions, strict=True)):
             axes = self.axes_[i, 0]
-            lowest = np.argsort(contributions, kind="stable")[:n_bars]  # NaN comes last
+            lowest = np.argsort(contributions, kind="stable")[:n_bars]  # argsort puts NaN last
             lowest = lowest[~np.isnan(contributions[lowest])]
             values = contributions[lowest]
             axes.barh(range(len(lowest)), values, color=["C3" if v < 0 else "C0" for v in values])
@@ -203,7 +210,7 @@ class ContributionDisplay(RowsDisplay):
 
 
 def _feature_names(estimator, names, n_features):
-    """Return names of the features: given ones, those of training, or numbered ones."""
+    """Return feature names: the given names, the names in `fit`, or "x0", "x1" and so on."""
     if names is None:
         names = getattr(estimator, "feature_names_in_", [f"x{i}" for i in range(n_features)])
     if len(names) != n_features:

@@ -1,4 +1,4 @@
-"""Pictures of training: its loss, and the errors of held-out rows."""
+"""Display of the training loss and the validation error."""
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -7,32 +7,36 @@ from ._base import axes_or_new
 
 
 class LossCurveDisplay:
-    """Training loss and held-out error, PCA's level, and the network that was kept.
+    """Training loss and validation error over the gradient steps.
+
+    A dashed line marks the error of the initial network, such as PCA. A point marks the step whose
+    network is kept.
 
     Parameters
     ----------
     loss_curve : ndarray of shape (n_steps,)
         Training loss of each gradient step.
     validation_curve : ndarray of shape (n_evaluations, 2)
-        Gradient steps and held-out errors; the first is the start's.
+        Gradient step and validation error of each evaluation; the first is that of the initial
+        network.
     best_step : int
-        Which was kept.
+        Gradient step whose network is kept.
     start_name : str, default="PCA"
-        What training started from.
+        Name of the initial network in the legend.
     loss_name : str, default="mean squared error"
-        What is minimised.
+        Name of the loss, the label of the vertical axis.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Where it was drawn.
+        Axes of the plot.
     figure_ : matplotlib Figure
-        Its figure.
+        Figure of the axes.
 
     See Also
     --------
     ComponentsDisplay : Reconstruction error against the number of components.
-    skae.AutoencoderTransformer : Its attributes hold the curves.
+    skae.AutoencoderTransformer : Its attributes `loss_curve_` and `validation_curve_`.
 
     Examples
     --------
@@ -72,7 +76,7 @@ class LossCurveDisplay:
         estimator : AutoencoderTransformer or VariationalAutoencoder
             The fitted estimator.
         ax : matplotlib Axes, optional
-            Where to draw.
+            Axes to draw in; by default those of a new figure.
 
         Returns
         -------
@@ -82,7 +86,7 @@ class LossCurveDisplay:
         Raises
         ------
         TypeError
-            If the estimator has no such curves.
+            If the estimator has no attribute `validation_curve_`.
         """
         check_is_fitted(estimator)
         if not hasattr(estimator, "validation_curve_"):
@@ -99,12 +103,12 @@ class LossCurveDisplay:
         ).plot(ax=ax)
 
     def plot(self, ax=None):
-        """Draw.
+        """Draw the display.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to draw.
+            Axes to draw in; by default those of a new figure.
 
         Returns
         -------
@@ -113,7 +117,7 @@ class LossCurveDisplay:
         """
         self.ax_, self.figure_ = axes_or_new(ax, type(self).__name__)
         ax, losses = self.ax_, self.loss_curve
-        # a minibatch's loss is noisy: as many means as can be told apart
+        # minibatch losses are noisy: draw means of consecutive steps, at most 400
         size = max(1, len(losses) // 200)
         parts = np.arange(0, len(losses), size)
         if len(losses):
@@ -126,7 +130,7 @@ class LossCurveDisplay:
                 errors[0], color="0.4", linestyle="--", label=f"{self.start_name}, held-out rows"
             )
             kept = errors[steps == self.best_step]
-            if len(kept):  # a stream's last network was not judged yet
+            if len(kept):  # partial_fit has not evaluated its last network yet
                 ax.plot(
                     self.best_step,
                     kept[-1],
@@ -135,7 +139,7 @@ class LossCurveDisplay:
                     markersize=7,
                     label=f"kept: step {self.best_step}",
                 )
-        # a negated log-likelihood can be below zero
+        # a negative log-likelihood can be below zero
         is_positive = min(losses.min(initial=1), self.validation_curve[:, 1:].min(initial=1)) > 0
         scale = "log" if is_positive else "linear"
         ax.set(xlabel="gradient step", ylabel=self.loss_name, yscale=scale)

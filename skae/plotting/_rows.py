@@ -1,4 +1,4 @@
-"""Pictures of rows: what is left of them, and what was filled in."""
+"""Displays of rows: reconstructions and imputations."""
 
 import numpy as np
 from scipy.sparse import issparse
@@ -9,36 +9,38 @@ from .._data.inputs import with_nan
 from .._sklearn_compat import get_mask
 from ._base import RowsDisplay, check_image_shape, dense_rows, observed_error
 
-# Lines or dots of what was filled in.
+# Colour of imputed values in lines.
 _FILLED_COLOR = "C3"
 
 
 class ReconstructionDisplay(RowsDisplay):
-    """Rows, what is left of them, and what is lost.
+    """Rows, their reconstructions, and the reconstruction errors.
 
-    Missing entries of an image are orange, and gaps in a line. Errors are over the others.
+    Missing entries are orange in an image, and are omitted from a line. Errors are computed over
+    the observed entries.
 
     Parameters
     ----------
     rows : ndarray of shape (n_samples, n_features)
-        What was encoded, with NaN for missing entries.
+        Original rows, with NaN for missing entries.
     reconstructions : dict
-        By name, arrays of the same shape.
+        Name of each estimator, and its reconstructions, an array of the same shape as `rows`.
     image_shape : tuple of int, optional
-        Shape of a row as an image, (height, width) or (height, width, channels). Without it, rows
-        are drawn as lines over their features.
+        Shape of a row as an image: (height, width) or (height, width, channels). If None, rows are
+        drawn as lines over their features.
 
     Attributes
     ----------
     axes_ : ndarray of shape (n_panels, n_samples)
-        A row of axes for the originals, and two for each reconstruction.
+        One row of axes for the originals, and two rows for each estimator: reconstructions and
+        errors.
     figure_ : matplotlib Figure
-        The figure.
+        Figure of the axes.
 
     See Also
     --------
     ComponentsDisplay : Reconstruction error against the number of components.
-    ImputationDisplay : Rows with missing values, and what was filled in.
+    ImputationDisplay : Rows with missing values and their imputations.
 
     Examples
     --------
@@ -61,22 +63,22 @@ class ReconstructionDisplay(RowsDisplay):
 
     @classmethod
     def from_estimator(cls, estimator, X, *, other=None, n_samples=8, image_shape=None, ax=None):
-        """Reconstruct some rows and draw them.
+        """Reconstruct rows and draw them.
 
         Parameters
         ----------
         estimator : estimator
-            Fitted, with `transform` and `inverse_transform`.
+            Fitted estimator with `transform` and `inverse_transform`.
         X : array-like of shape (n_samples, n_features)
-            Rows, of which the first are drawn.
+            Rows; the first `n_samples` rows are drawn.
         other : estimator, optional
-            Another one to hold beside it, such as PCA.
+            Another fitted estimator for comparison, such as PCA.
         n_samples : int, default=8
-            How many rows, at most.
+            Maximum number of rows.
         image_shape : tuple of int, optional
             See the class.
         ax : matplotlib Axes, optional
-            Where to draw; its area is divided.
+            Axes whose area is divided into panels; by default those of a new figure.
 
         Returns
         -------
@@ -86,7 +88,7 @@ class ReconstructionDisplay(RowsDisplay):
         Raises
         ------
         ValueError
-            If `image_shape` is none, or does not hold as many numbers as a row.
+            If `image_shape` is not valid, or its product is not the number of columns.
         """
         rows = (X.tocsr() if issparse(X) else X)[:n_samples]
         reconstructions = {
@@ -96,12 +98,12 @@ class ReconstructionDisplay(RowsDisplay):
         return cls(dense_rows(rows), reconstructions, image_shape=image_shape).plot(ax=ax)
 
     def plot(self, ax=None):
-        """Draw.
+        """Draw the display.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to draw; its area is divided.
+            Axes whose area is divided into panels; by default those of a new figure.
 
         Returns
         -------
@@ -116,7 +118,7 @@ class ReconstructionDisplay(RowsDisplay):
             titles += [f"{name}\nMSE {error:.3g}", f"{name}\nminus original"]
             drawn += [rows, rows - self.rows]
         self._make_panels(ax, titles, len(self.rows))
-        # an image shows the range of the originals, and lines may leave it
+        # images are clipped to the range of the originals; lines are not
         shown = drawn[:1] if self.image_shape is not None else [drawn[0], *drawn[1::2]]
         limits = np.nanmin(shown), np.nanmax(shown)
         most = np.nanmax(np.abs(drawn[2::2])) or 1.0
@@ -130,32 +132,33 @@ class ReconstructionDisplay(RowsDisplay):
 
 
 class ImputationDisplay(RowsDisplay):
-    """Rows with missing values, what was filled in, and what had been there, if that is known.
+    """Rows with missing values, their imputations, and the complete rows if they are known.
 
-    Missing entries of an image are orange. In lines, entries that were filled in are red dots.
+    Missing entries of an image are orange. In lines, imputed values are red dots.
 
     Parameters
     ----------
     rows : ndarray of shape (n_samples, n_features)
-        What was imputed, with NaN for what is missing.
+        Rows before imputation, with NaN for missing values.
     filled : dict
-        By name, arrays of the same shape.
+        Name of each imputer, and its imputed rows, an array of the same shape as `rows`.
     truth : ndarray of shape (n_samples, n_features), optional
-        The complete rows. Titles then give the root mean squared error over the missing entries.
+        Complete rows. If given, titles show the root mean squared error over the missing entries.
     image_shape : tuple of int, optional
-        Shape of a row as an image, (height, width) or (height, width, channels). Without it, rows
-        are drawn as lines over their features.
+        Shape of a row as an image: (height, width) or (height, width, channels). If None, rows are
+        drawn as lines over their features.
 
     Attributes
     ----------
     axes_ : ndarray of shape (n_panels, n_samples)
-        A row of axes for what was imputed, one for each imputer, and one for the complete rows.
+        One row of axes for the rows before imputation, one for each imputer, and one for the
+        complete rows if they are given.
     figure_ : matplotlib Figure
-        The figure.
+        Figure of the axes.
 
     See Also
     --------
-    ReconstructionDisplay : Rows, and what is left of them.
+    ReconstructionDisplay : Rows and their reconstructions.
     skae.AutoencoderImputer : Imputer that starts as probabilistic PCA.
 
     Examples
@@ -185,24 +188,24 @@ class ImputationDisplay(RowsDisplay):
     def from_estimator(
         cls, estimator, X, *, truth=None, other=None, n_samples=8, image_shape=None, ax=None
     ):
-        """Impute some rows and draw them.
+        """Impute rows and draw them.
 
         Parameters
         ----------
         estimator : estimator
-            A fitted imputer, this package's or one of scikit-learn's.
+            Fitted imputer of this package or of scikit-learn.
         X : array-like of shape (n_samples, n_features)
-            Rows with missing values, of which the first are drawn.
+            Rows with missing values; the first `n_samples` rows are drawn.
         truth : array-like of shape (n_samples, n_features), optional
-            The complete rows, if they are known.
+            Complete rows, if they are known.
         other : estimator, optional
-            Another imputer to hold beside it.
+            Another fitted imputer for comparison.
         n_samples : int, default=8
-            How many rows, at most.
+            Maximum number of rows.
         image_shape : tuple of int, optional
             See the class.
         ax : matplotlib Axes, optional
-            Where to draw; its area is divided.
+            Axes whose area is divided into panels; by default those of a new figure.
 
         Returns
         -------
@@ -212,8 +215,9 @@ class ImputationDisplay(RowsDisplay):
         Raises
         ------
         ValueError
-            If an imputer drops or adds columns, or changes what is there; if `truth` has another
-            shape than X; if `image_shape` is none, or does not hold as many numbers as a row.
+            If an imputer drops or adds columns, or changes observed values; if `truth` has another
+            shape than X; if `image_shape` is not valid, or its product is not the number of
+            columns.
         """
         sample, missing_value = X[:n_samples], getattr(estimator, "missing_values", np.nan)
         rows = with_nan(sample, missing_value)
@@ -234,12 +238,12 @@ class ImputationDisplay(RowsDisplay):
         return cls(rows, filled, truth=truth, image_shape=image_shape).plot(ax=ax)
 
     def plot(self, ax=None):
-        """Draw.
+        """Draw the display.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to draw; its area is divided.
+            Axes whose area is divided into panels; by default those of a new figure.
 
         Returns
         -------
@@ -264,14 +268,14 @@ class ImputationDisplay(RowsDisplay):
             for axes, row, gaps in zip(self.axes_[i], rows, missing, strict=True):
                 self._draw_row(axes, row, limits)
                 if self.image_shape is None and i <= len(self.filled):
-                    index = np.flatnonzero(gaps if i else ~gaps)  # of one between gaps is no line
+                    index = np.flatnonzero(gaps if i else ~gaps)  # an isolated value is no line
                     color = _FILLED_COLOR if i else "C0"
                     axes.plot(index, row[index], ".", color=color, markersize=4)
         return self
 
 
 def _named(estimator, other):
-    """Return one or two estimators by their names, numbered if they are the same."""
+    """Return a dict of one or two estimators by class name, with numbers if the names are equal."""
     estimators = [estimator] if other is None else [estimator, other]
     names = [type(e).__name__ for e in estimators]
     if len(set(names)) < len(names):
@@ -280,7 +284,7 @@ def _named(estimator, other):
 
 
 def _check_filled(name, filled, rows):
-    """Refuse to show rows that an imputer did not just fill."""
+    """Raise ValueError if an imputer changed the columns or the observed values."""
     if filled.shape != rows.shape:
         raise ValueError(
             f"{name} returns {filled.shape[1]} columns for rows of {rows.shape[1]}: give rows "
