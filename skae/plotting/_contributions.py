@@ -4,8 +4,8 @@ import numpy as np
 
 from ._base import RowsDisplay, axes_or_new, check_image_shape, dense_rows, divide
 
-# Lower bound of drawn log-likelihoods. Those of extreme rows overflow to minus infinity, which cannot
-# be drawn.
+# Lower bound of drawn log-likelihoods. Those of extreme rows overflow to minus infinity, which
+# cannot be drawn.
 _LEAST_DRAWN = -1e100
 
 
