@@ -1,4 +1,4 @@
-"""A callback that saves the estimator while it is trained."""
+"""Callback that saves the estimator during training."""
 
 import os
 import stat
@@ -13,26 +13,27 @@ from ._sklearn_compat import without_callbacks
 
 
 class Checkpoint:
-    """Callback that saves the fitted estimator at each evaluation of held-out rows, and at the end.
+    """Callback that saves the estimator at each evaluation on validation rows, and after training.
 
-    The file always holds a whole estimator, as if `fit` had stopped at the last evaluation: it is
-    written under another name in the same folder and then renamed, so a process that is killed
-    leaves the file before (and perhaps one that starts with ``skae-`` and ends with ``.part``). To
-    go on after that, load it and `fit` with ``warm_start=True``.
+    The file always contains a complete fitted estimator, as if `fit` had stopped at the last
+    evaluation. It is written under a temporary name in the same folder, and then renamed. If the
+    process is killed, the previous file remains, and perhaps a temporary file whose name starts
+    with ``skae-`` and ends with ``.part``. To continue training, load the file and call `fit` with
+    ``warm_start=True``.
 
-    A file that is replaced passes its permissions on. Until it is renamed, the new one can be read
-    by its owner alone.
+    If the file exists, the new file gets its permissions. Until it is renamed, the new file can be
+    read by its owner only.
 
     Parameters
     ----------
     path : str or path-like
-        The file, as `joblib.dump` writes it. An existing one is replaced; of a symbolic link, the
-        file that it leads to. Where several fits share a path, as in a grid search, it holds the
-        one that wrote last.
+        Path of the file, which is written by `joblib.dump`. An existing file is replaced. If the
+        path is a symbolic link, the target of the link is replaced. If several fits have the same
+        path, as in a grid search, the file contains the estimator that was saved last.
 
     See Also
     --------
-    AutoencoderTransformer.set_callbacks : Where callbacks go.
+    AutoencoderTransformer.set_callbacks : Sets the callbacks of an estimator.
 
     Examples
     --------
@@ -56,7 +57,7 @@ class Checkpoint:
         self.path = path
 
     def setup(self, estimator, context):
-        """Refuse a path that cannot be written, before training.
+        """Check before training that the file can be written.
 
         Parameters
         ----------
@@ -68,9 +69,9 @@ class Checkpoint:
         Raises
         ------
         TypeError
-            If the path is none.
+            If the path is not a str or path-like.
         OSError
-            If no file can be written there.
+            If the file cannot be written.
         """
         if not isinstance(self.path, str | os.PathLike):
             raise TypeError(f"Checkpoint's path must be a str or path-like, got {self.path!r}.")
@@ -105,12 +106,12 @@ class Checkpoint:
         context : sklearn.callback.CallbackContext
             Context of the task; not used.
         fitted_estimator : estimator or None
-            The estimator, as if `fit` had stopped at the end of this task. If this is None, nothing
-            is saved.
+            The estimator, as if `fit` had stopped at the end of this task. If None, nothing is
+            saved.
         """
         if fitted_estimator is None:
             return
-        saved = without_callbacks(copy(fitted_estimator))  # they are of this fit alone
+        saved = without_callbacks(copy(fitted_estimator))  # the callbacks belong to this fit only
         path = _target(self.path)
         permissions = _permissions(path)
         with _new_file(path.parent) as (written, file):
@@ -134,20 +135,22 @@ class Checkpoint:
 
 
 def _target(path):
-    """Return the file that a path leads to, through symbolic links."""
+    """Return the target of a path after symbolic links are resolved."""
     return Path(os.path.realpath(path))
 
 
 @contextmanager
 def _new_file(folder):
-    """Open a new file that no other user can guess, read or replace; remove it at the end.
+    """Open a new temporary file for the current user only, and remove it at the end.
+
+    The name is random. A file that was renamed is not removed.
 
     Yields
     ------
     path : Path
-        Where it is. If it is renamed, it is kept.
+        Path of the file.
     file : file object
-        Open for writing bytes.
+        The file, opened for writing bytes.
     """
     descriptor, name = tempfile.mkstemp(prefix="skae-", suffix=".part", dir=folder)
     try:
@@ -158,12 +161,12 @@ def _new_file(folder):
 
 
 def _permissions(path):
-    """Return the permissions of a file; if there is none, those that a new one would get."""
+    """Return the permissions of a file, or of a new file if it does not exist."""
     with suppress(FileNotFoundError):
         return stat.S_IMODE(path.stat().st_mode)
     with _new_file(path.parent) as (empty, _):
         name = empty.with_suffix(".new.part")
-        descriptor = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)  # minus the umask
+        descriptor = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)  # the umask applies
         try:
             return stat.S_IMODE(os.fstat(descriptor).st_mode)
         finally:

@@ -1,4 +1,4 @@
-"""The imputer: scikit-learn's manners around an autoencoder that restores hidden entries."""
+"""Imputer based on a denoising autoencoder."""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from ._initialization.bounds import given_bounds
 from ._sklearn_compat import BaseImputer, EstimatorMixin, Interval, MissingValues
 
 _AUTOENCODER = AutoencoderTransformer._parameter_constraints
-# Parameters that are the autoencoder's.
+# Parameters that are passed to the autoencoder.
 _SHARED = ("n_components", "hidden_layer_sizes", "activation", "bounds", "noise", "batch_size")
 _SHARED += ("learning_rate_init", "max_iter", "max_steps", "alpha", "validation_fraction")
 _SHARED += ("random_state", "verbose")
@@ -216,7 +216,7 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
             If X has no value at all and `keep_empty_features` is False, X_val has other columns
             than X, or y_val or groups do not fit X_val, X and the parameters.
         """
-        fitted = copy(self)  # for the fit may fail
+        fitted = copy(self)  # self is unchanged if the fit fails
         fitted._adopt({})
         if is_collection(X):
             X, missing = fitted._open_collection(X)
@@ -245,9 +245,10 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         return self
 
     def _open_collection(self, X):
-        """Return a Dask array with NaN for what is missing in a collection, and a mask.
+        """Return a Dask array with NaN for missing values, and a mask of missing values.
 
-        The mask has two rows for each partition: where all is missing, and where something is.
+        The mask has two rows for each partition: whether all values of a column are missing, and
+        whether any value is missing.
         """
         X = with_whole_rows(X)
         self.n_features_in_ = X.shape[1]
@@ -257,16 +258,16 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         return (rows.to_dask_array() if hasattr(rows, "to_dask_array") else rows), missing
 
     def _missing_columns(self, X):
-        """Return in which columns all is missing, and in which something is."""
+        """Return two masks of columns: all values missing, and any value missing."""
         _, missing = self._validate(X, reset=False)
         return np.stack([missing.all(axis=0), missing.any(axis=0)])
 
     def _rows_with_nan(self, X):
-        """Return rows with NaN for what is missing."""
+        """Validate rows and return them with NaN for missing values."""
         return _with_nan(*self._validate(X, reset=False))
 
     def _warn_of_dropped_columns(self):
-        """Warn of columns without a value; raise an error if there are no others."""
+        """Warn about columns without observed values; raise ValueError if all columns are empty."""
         if self._is_empty_.all():
             raise ValueError(
                 "X has no value at all: all of it is missing. To fill it with zeros, set "
@@ -281,11 +282,14 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         )
 
     def _without_empty_columns(self, X, given):
-        """Return an autoencoder for the columns that have a value in X, and rows of these."""
+        """Return an autoencoder for the columns with observed values, and these columns of X.
+
+        The third result is `given`, with these columns of X_val.
+        """
         params = {name: getattr(self, name) for name in _SHARED}
         has_value = ~self._is_empty_
         if not has_value.all():
-            if not (self.bounds is None or isinstance(self.bounds, str)):  # of all columns
+            if not (self.bounds is None or isinstance(self.bounds, str)):  # bounds of all columns
                 params["bounds"] = tuple(given_bounds(self.bounds, Table(X))[:, has_value])
             X = np.compress(has_value, X, axis=1)
             if given["X_val"] is not None:
@@ -295,7 +299,7 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         return autoencoder, X, given
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:
-        """Fill what is missing.
+        """Impute missing values.
 
         Parameters
         ----------
@@ -305,9 +309,9 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         Returns
         -------
         rows : ndarray of shape (n_samples, n_features_out)
-            The rows, filled where something was missing, and what was there to the bit as it came;
-            float32 for float32 rows, else float64. Of a Dask array or frame, another one, which is
-            computed when it is asked for.
+            Rows with imputed values. Observed values are unchanged, bit by bit. The dtype is
+            float32 for float32 rows, else float64. For a Dask array or frame, the result is a lazy
+            Dask array or frame.
         """
         check_is_fitted(self)
         if is_collection(X):
@@ -324,9 +328,9 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         return self._concatenate_indicator(rows, indicator)
 
     def _filled(self, rows, missing):
-        """Fill the missing values of rows, a block of rows at a time, and return the same array.
+        """Impute the missing values of rows in place, in blocks, and return the array.
 
-        The rows have those columns alone that had a value in `fit`.
+        The array has only the columns that had observed values in `fit`.
         """
         incomplete = np.flatnonzero(missing.any(axis=1))
         if not len(incomplete):
@@ -352,7 +356,7 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         Returns
         -------
         names : ndarray of str
-            Names of the columns of X that are kept, then those of the columns of `add_indicator`.
+            Names of the columns of X that are kept, then names of the indicator columns.
         """
         check_is_fitted(self, "n_features_in_")
         names = _sklearn_compat.check_feature_names_in(self, input_features)
@@ -360,7 +364,7 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         return self._concatenate_indicator_feature_names_out(kept, names)
 
     def _validate(self, X, *, reset):
-        """Return rows as floats, and a mask of what is missing."""
+        """Return validated rows as floats, and a mask of missing values."""
         value, dtype = self.missing_values, [np.float64, np.float32]
         X = with_nan(X, value)
         if _sklearn_compat.is_scalar_nan(value) or _sklearn_compat.is_pandas_na(value):
@@ -374,7 +378,7 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
 
 
 def _check_finite(missing_values):
-    """Refuse a number that no row may hold."""
+    """Raise ValueError if the marker of missing values is not a finite number."""
     try:
         is_finite = math.isfinite(missing_values)
     except OverflowError:
@@ -388,9 +392,10 @@ def _check_finite(missing_values):
 
 
 def _equal_after_rounding(rows, value, dtype_before):
-    """Return where rows equal a number that was rounded to a type that they had, or may have had.
+    """Return a mask of the entries that equal a number after rounding to a float type.
 
-    A column of float32 in a frame with columns of float64, for instance, becomes float64.
+    The types are the type of the rows, their type before validation, and float32, because a
+    float32 column in a frame with float64 columns is converted to float64.
     """
     types = {rows.dtype.type, np.float32}
     if getattr(dtype_before, "kind", None) == "f":
@@ -401,5 +406,5 @@ def _equal_after_rounding(rows, value, dtype_before):
 
 
 def _with_nan(X, missing):
-    """Return rows with NaN for what is missing."""
+    """Return rows with NaN for missing values."""
     return X if np.isnan(X[missing]).all() else np.where(missing, X.dtype.type(np.nan), X)

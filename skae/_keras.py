@@ -1,31 +1,31 @@
-"""A fitted autoencoder as a Keras model, for GPUs, TF Serving and training by other means."""
+"""Conversion to a Keras model, for GPUs, TF Serving and training with Keras."""
 
 import numpy as np
 
 from ._networks.network import clip
 from ._runtime.tensorflow import import_tensorflow
 
-# Where Keras has another name.
+# Activations with another name in Keras.
 _ACTIVATIONS = {"identity": "linear", "logistic": "sigmoid"}
 
 
 def to_keras(network):
-    """Make the Keras model that reconstructs rows.
+    """Return a Keras model that reconstructs rows.
 
-    Its layers "encoder" and "decoder" are models too. All are made of what Keras brings along, so
-    they are saved, loaded and exported without skae.
+    Its layers "encoder" and "decoder" are models too. All layers are built-in layers of Keras, so
+    that the model can be saved, loaded and exported without skae.
 
     Parameters
     ----------
     network : Autoencoder
-        What it is to compute.
+        Fitted network.
 
     Returns
     -------
     model : keras.Model
-        Maps rows (n_samples, n_features) to rows, in the float type of Keras' dtype policy. All
-        weights are trainable and, as in `fit`, the gradient passes through the clip to the bounds.
-        It is not compiled.
+        Uncompiled model that maps rows of shape (n_samples, n_features) to reconstructed rows, in
+        the float type of Keras' dtype policy. All weights are trainable. As in `fit`, the gradient
+        passes through the clipping to the bounds.
     """
     import_tensorflow()
     import keras
@@ -50,7 +50,7 @@ def to_keras(network):
 
 
 def _forward(keras, half, x, hidden, last):
-    """Output of one half, as `network.forward` computes it."""
+    """Return the output of the encoder or the decoder, as in `network.forward`."""
     out = x
     for depth, weights in enumerate(zip(half["coefs"], half["intercepts"], strict=True), start=1):
         is_last = depth == len(half["coefs"])
@@ -63,7 +63,7 @@ def _forward(keras, half, x, hidden, last):
 
 
 def _dense(keras, x, weights, name, **options):
-    # zeros, because other initializers move the state of Python's random module
+    # zeros, because other initializers change the state of Python's random module
     layer = keras.layers.Dense(
         weights[0].shape[1], kernel_initializer="zeros", name=name, **options
     )

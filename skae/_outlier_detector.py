@@ -1,4 +1,4 @@
-"""The detector of outliers: scikit-learn's manners around a variational autoencoder."""
+"""Outlier detector based on a variational autoencoder."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -20,14 +20,14 @@ from ._sklearn_compat import EstimatorMixin, Interval
 from ._variational_autoencoder import VariationalAutoencoder
 
 _AUTOENCODER = VariationalAutoencoder._parameter_constraints
-# Parameters that are the autoencoder's.
+# Parameters that are passed to the autoencoder.
 _SHARED = ("n_components", "likelihood", "noise_variance", "n_draws", "hidden_layer_sizes")
 _SHARED += ("activation", "bounds", "learning_rate_init", "batch_size", "max_iter", "max_steps")
 _SHARED += ("alpha", "validation_fraction", "random_state", "verbose")
-# Stands for a log-likelihood of minus infinity where the threshold is computed.
+# Replaces a log-likelihood of minus infinity in the computation of the threshold.
 _LEAST = -1e300
-# Scores that differ by less than this share count as equal: the score of a row depends on the other
-# rows of the call by rounding errors.
+# Relative difference below which scores count as equal: because of rounding errors, the score of a
+# row depends on the other rows of the call.
 _TIED = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-4}
 
 
@@ -214,7 +214,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         return self
 
     def _conclude(self, X, autoencoder):
-        """Return the fitted attributes that a fitted autoencoder and the training rows give."""
+        """Return the fitted attributes, from a fitted autoencoder and the training rows."""
         scores = np.asarray(_sklearn_compat.as_part_of(self, autoencoder).score_samples(X))
         names = ("n_features_in_", "feature_names_in_", "n_iter_")
         state = {name: getattr(autoencoder, name) for name in names if hasattr(autoencoder, name)}
@@ -224,7 +224,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
 
     @property
     def _part(self):
-        """The fitted autoencoder, whose messages name this estimator."""
+        """Fitted autoencoder whose error messages name this estimator."""
         check_is_fitted(self)
         return _sklearn_compat.as_part_of(self, self.autoencoder_)
 
@@ -298,11 +298,11 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
 
 
 def _threshold(scores, share, tied):
-    """Return a number below which this share of the scores lies, between two of them.
+    """Return the threshold below which the fraction `share` of the scores lies.
 
-    Scores that are equal, but for a relative difference of `tied`, lie on the same side of it. If
-    that makes the share larger or smaller, the share with the smaller ratio to the given one is
-    taken, and never more than half of the scores.
+    The threshold is halfway between two scores. Scores with a relative difference below `tied`
+    count as equal, and lie on the same side of the threshold. If this changes the fraction, the
+    possible fraction with the smallest ratio to `share` is used, at most one half.
     """
     scores, n_scores = np.sort(np.nan_to_num(scores, neginf=_LEAST)), len(scores)
     n_below = int(np.ceil((n_scores - 1) * share))

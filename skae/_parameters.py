@@ -1,4 +1,4 @@
-"""The parameters of the autoencoder: what each may be, and what they may not be together."""
+"""Constraints on single parameters, and checks of combinations of parameters."""
 
 from dataclasses import fields
 from numbers import Integral, Real
@@ -12,7 +12,10 @@ from ._training.optimizers import SCHEDULES
 
 
 class _Share(Interval):
-    """A share between 0 and 1; scikit-learn's RealNotInt alone refuses NumPy's float32."""
+    """Constraint for a fraction between 0 and 1.
+
+    Unlike scikit-learn's RealNotInt, it accepts NumPy's float32.
+    """
 
     def __init__(self):
         super().__init__(RealNotInt, 0, 1, closed="neither")
@@ -25,7 +28,7 @@ _POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
 _MOST_UNITS = 2**31 - 1
 _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 
-# What validation allows for each parameter by itself.
+# Constraints on each parameter.
 CONSTRAINTS = {
     "n_components": [
         _POSITIVE_INTEGER,
@@ -59,23 +62,23 @@ CONSTRAINTS = {
 
 
 def is_imputer(estimator):
-    """Whether a network is started and judged by how it restores entries that training hides.
+    """Whether the network is initialised and evaluated as an imputer, on hidden entries.
 
-    With a code of a given size, that is so for the network of an `AutoencoderImputer` alone: others
-    start at PCA and are judged by the reconstruction of rows as they are.
+    With a given number of components, this holds only for the network of an `AutoencoderImputer`.
+    Other networks are initialised as PCA, and evaluated by the reconstruction of uncorrupted rows.
     """
     restores = estimator.n_components == "auto" or estimator._is_of_imputer
     return restores and estimator.corruption == "missing" and estimator.noise > 0
 
 
 def is_share(estimator):
-    """Whether the size of the code is given as a share of the variance that it keeps."""
+    """Whether `n_components` is a fraction of the variance that the code must retain."""
     n_components = estimator.n_components
     return n_components != "auto" and n_components < 1 and not is_imputer(estimator)
 
 
 def check_combinations(estimator):
-    """Refuse parameters that are in range but cannot work together."""
+    """Raise ValueError if parameters are valid alone but not in combination."""
     layer_sizes(estimator.hidden_layer_sizes)
     for name in ("alpha", "beta", "learning_rate_init", "noise", "target_weight", "tol"):
         try:
@@ -108,7 +111,7 @@ def check_combinations(estimator):
     is_given = isinstance(estimator.bounds, tuple | list | np.ndarray)
     if is_given and estimator.output_activation != "identity":
         name, allowed = "output_activation", "identity"
-        if name not in named_parameters(estimator):  # which the likelihood then decides
+        if name not in named_parameters(estimator):  # the likelihood determines the activation
             name, allowed = "likelihood", "gaussian"
         raise ValueError(
             f"bounds are for {name}={allowed!r}, and {name}={getattr(estimator, name)!r} has a "
@@ -117,7 +120,7 @@ def check_combinations(estimator):
 
 
 def check_given(estimator, *, X_val, y_val, groups):
-    """Refuse validation rows and groups that cannot be used together."""
+    """Raise ValueError if X_val, y_val and groups cannot be used together."""
     if X_val is None and y_val is not None:
         raise ValueError("y_val is provided, but X_val was not provided.")
     is_taught = getattr(estimator, "target_weight", 0) > 0
@@ -133,7 +136,7 @@ def check_given(estimator, *, X_val, y_val, groups):
 
 
 def refuse_given(kind, **given):
-    """Refuse validation rows and groups for a table of which each worker has its own rows."""
+    """Raise ValueError if X_val, y_val or groups are passed and the rows are in several workers."""
     for name, part in given.items():
         if part is not None:
             raise ValueError(
@@ -143,7 +146,15 @@ def refuse_given(kind, **given):
 
 
 def layer_sizes(hidden_layer_sizes):
-    """Return sizes of layers as Python's integers, for products of NumPy's small ones overflow."""
+    """Return the sizes of the hidden layers as Python integers.
+
+    Products of NumPy integers may overflow.
+
+    Raises
+    ------
+    ValueError
+        If a size is not an integer from 1 to 2**31 - 1.
+    """
     sizes = np.atleast_1d(np.array(hidden_layer_sizes, dtype=object))
     if not all(isinstance(size, Integral) and 1 <= size <= _MOST_UNITS for size in sizes):
         raise ValueError(
@@ -154,7 +165,7 @@ def layer_sizes(hidden_layer_sizes):
 
 
 def training_config(estimator):
-    """Return the configuration of training that the parameters of an estimator describe."""
+    """Return the configuration of training from the parameters of an estimator."""
     values = {field.name: getattr(estimator, field.name) for field in fields(TrainingConfig)}
     is_numpy = {name: isinstance(value, np.generic) for name, value in values.items()}
     return TrainingConfig(**{n: v.item() if is_numpy[n] else v for n, v in values.items()})
@@ -166,11 +177,14 @@ def activations(estimator):
 
 
 def check_same_network(estimator):
-    """Refuse to go on training a network that is not the one the parameters describe."""
+    """Raise ValueError if the fitted network does not match the parameters.
+
+    It is called before training of a fitted network is continued.
+    """
     *hidden, _ = (len(b) for b in estimator.encoder_["intercepts"])
     check_same("hidden_layer_sizes", layer_sizes(estimator.hidden_layer_sizes), tuple(hidden))
     check_same("activations", activations(estimator), estimator.activations_)
-    # without hidden layers the linear path is all there is, whatever the start
+    # a network without hidden layers has a linear path only, for every `init`
     if hidden and (estimator.init == "pca") != ("linear" in estimator.encoder_):
         check_same("init", estimator.init, "glorot or normal" if estimator.init == "pca" else "pca")
     if estimator.n_components != "auto" and estimator.n_components >= 1:
@@ -179,7 +193,7 @@ def check_same_network(estimator):
 
 
 def check_same(name, asked, fitted):
-    """Refuse a parameter that the fitted network was not made with."""
+    """Raise ValueError if the fitted network has another value of a parameter."""
     if asked != fitted:
         raise ValueError(
             f"The fitted network has {name}={fitted!r} and the parameters ask for "

@@ -1,4 +1,4 @@
-"""What is private in scikit-learn, or differs between its versions, or between ours.
+"""Private API of scikit-learn, and compatibility of versions.
 
 No other module imports a private name of scikit-learn.
 """
@@ -38,10 +38,10 @@ try:
 except ImportError:  # before scikit-learn 1.9
 
     class CallbackSupportMixin:
-        """Stand-in where scikit-learn has no callbacks."""
+        """Replacement in versions of scikit-learn without callbacks."""
 
         def set_callbacks(self, *callbacks: object) -> Self:
-            """Refuse callbacks, if there are any."""
+            """Raise RuntimeError if callbacks are passed."""
             if callbacks:
                 raise RuntimeError(
                     "Callbacks need scikit-learn 1.9 or newer, and this is "
@@ -51,7 +51,8 @@ except ImportError:  # before scikit-learn 1.9
 
 
 _Method = TypeVar("_Method")
-# Where scikit-learn keeps callbacks in an estimator: what was set, and what a running fit needs.
+# Attributes in which scikit-learn stores the callbacks of an estimator, and the state of these
+# callbacks during a fit.
 _CALLBACKS = "_skl_callbacks"
 _CALLBACK_ATTRIBUTES = (
     _CALLBACKS,
@@ -62,15 +63,19 @@ _CALLBACK_ATTRIBUTES = (
 
 
 def validating_parameters(method: _Method) -> _Method:
-    """Check `_parameter_constraints` first; scikit-learn's own decorator hides the types."""
+    """Validate parameters before a method is called.
+
+    The constraints are in `_parameter_constraints`. scikit-learn's own decorator hides
+    the type hints of the method.
+    """
     return _fit_context(prefer_skip_nested_validation=True)(method)
 
 
 def warn(message, category):
-    """Warn at the line of the user's that led here.
+    """Issue a warning at the line of the user's code that led to this call.
 
-    The default filter shows a warning once for each line. At a line of scikit-learn's, which all
-    fits pass, the second fit's would be dropped.
+    The default filter shows a warning once for each line. At a line of scikit-learn, which is the
+    same for all fits, the warning of a second fit would not be shown.
     """
     level, frame = 1, sys._getframe()
     while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _NOT_THE_USERS:
@@ -83,7 +88,7 @@ _NOT_THE_USERS = ("skae", "sklearn", "joblib", "numpy")
 
 @contextmanager
 def refusals_of(name):
-    """Name the argument in errors of scikit-learn's validation, which speak of X."""
+    """Add the name of the argument to errors of scikit-learn's validation, which name X only."""
     try:
         yield
     except ValueError as error:
@@ -93,17 +98,20 @@ def refusals_of(name):
 
 
 def callback_names(estimator):
-    """Names of the classes of an estimator's callbacks."""
+    """Return the class names of an estimator's callbacks."""
     return [type(callback).__name__ for callback in getattr(estimator, _CALLBACKS, [])]
 
 
 def output_container(method, estimator):
-    """Return what `set_output` or scikit-learn's configuration asks a method to give."""
+    """Return the output container of a method, as set by `set_output` or `sklearn.set_config`."""
     return _get_output_config(method, estimator)["dense"]
 
 
 def feature_names(estimator, X, *, reset):
-    """Return, as a fitted attribute, the names of the columns of X, checked against a fit's."""
+    """Return the feature names of X as a dict with the fitted attribute, or an empty dict.
+
+    Unless `reset` is True, the names are checked against those of the fitted estimator.
+    """
     checked = copy(estimator)
     _check_feature_names(checked, X, reset=reset)
     names = getattr(checked, "feature_names_in_", None)
@@ -111,15 +119,15 @@ def feature_names(estimator, X, *, reset):
 
 
 def column_labels(columns, names=None):
-    """Return the names of columns that are given by their indices; the indices without names."""
+    """Return the names of columns, given by indices, or the indices if there are no names."""
     return [int(column) if names is None else str(names[column]) for column in columns]
 
 
 def as_part_of(owner, estimator):
-    """Return a copy of an estimator that another one uses, whose messages name that other one.
+    """Return a copy of an inner estimator, whose messages name the estimator that owns it.
 
-    The copy's class has the name of the owner's class, so that scikit-learn's messages give this
-    name too. `as_itself` undoes that.
+    The copy has a class with the name of the owner's class, so that scikit-learn's messages also
+    have this name. `as_itself` restores the original class.
     """
     part = copy(estimator)
     names = tuple(owner.get_params(deep=False))
@@ -128,20 +136,23 @@ def as_part_of(owner, estimator):
 
 
 def as_itself(part):
-    """Return a copy of an estimator of `as_part_of` that has its own class again."""
+    """Return a copy of an estimator with its original class, the inverse of `as_part_of`."""
     estimator = copy(part)
     estimator.__class__ = _own_class(part)
     return estimator
 
 
 def named_parameters(estimator):
-    """Return the names of the parameters that messages may give: those of the user's estimator."""
+    """Return the parameter names that messages may mention.
+
+    For an inner estimator of `as_part_of`, they are the parameters of the owner.
+    """
     return getattr(type(estimator), _OWNERS_PARAMETERS, None) or tuple(
         estimator.get_params(deep=False)
     )
 
 
-# Where the class of a part keeps the names of its owner's parameters.
+# Class attribute of an inner estimator with the names of the owner's parameters.
 _OWNERS_PARAMETERS = "_owners_parameters"
 
 
@@ -152,7 +163,7 @@ def _own_class(estimator):
 
 @cache
 def _part_class(cls, name, parameters):
-    def reduced(part):  # as the class has no place in a module, where pickle would look for it
+    def reduced(part):  # pickle cannot find the class in a module
         return _new_part, (cls, name, parameters), part.__getstate__()
 
     attributes = {"__module__": cls.__module__, "__doc__": cls.__doc__, "__reduce__": reduced}
@@ -164,36 +175,39 @@ def _new_part(cls, name, parameters):
 
 
 def without_callbacks(estimator):
-    """Take callbacks, and what belongs to them, off an estimator."""
+    """Remove callbacks and their state from an estimator, in place, and return it."""
     for name in _CALLBACK_ATTRIBUTES:
         vars(estimator).pop(name, None)
     return estimator
 
 
 def _project_urls():
-    """Return the addresses of the installed project, by their labels in pyproject.toml."""
+    """Return the URLs of the installed project, by their labels in pyproject.toml."""
     try:
         lines = metadata("skae").get_all("Project-URL", [])
-    except PackageNotFoundError:  # it is imported from a folder, and not installed
+    except PackageNotFoundError:  # imported from a folder without installation
         lines = []
     return dict(line.split(", ", 1) for line in lines)
 
 
 class SkaeVersionWarning(InconsistentVersionWarning):
-    """An estimator comes from a file that another version of skae wrote."""
+    """Warning that an estimator was saved by another version of skae."""
 
-    # scikit-learn's own compose a text that speaks of scikit-learn's version
+    # those of InconsistentVersionWarning build a message about scikit-learn's version
     __init__, __str__ = UserWarning.__init__, UserWarning.__str__
 
 
 class EstimatorMixin:
-    """What all estimators do alike: mark files with the version, and link to their page."""
+    """Mixin of all estimators: version of saved files, link to the documentation."""
 
     _doc_link_module = "skae"
 
     @property
     def _doc_link_template(self) -> str:
-        """Where the HTML diagram finds a class's page: on the site, or in a built repository."""
+        """URL template of the documentation of a class, for the HTML diagram.
+
+        It leads to the web site, or to the documentation that was built in the repository.
+        """
         site = _project_urls().get("Documentation")
         if site is None:
             built = Path(__file__).parents[1] / "docs" / "_build" / "html"
@@ -201,10 +215,10 @@ class EstimatorMixin:
         return "" if site is None else f"{site.rstrip('/')}/generated/skae.{{estimator_name}}.html"
 
     def _adopt(self, state: dict[str, Any]) -> None:
-        """Replace all fitted attributes, also those of an earlier fit, in one step.
+        """Replace all fitted attributes in one step, including those of an earlier fit.
 
-        Fitted attributes are those that `check_is_fitted` looks for: their names end with an
-        underscore. So do the names of the private ones.
+        The names of fitted attributes end with an underscore, as `check_is_fitted` expects. This
+        also holds for private fitted attributes.
         """
         params = self.get_params(deep=False)
         kept = {k: v for k, v in vars(self).items() if k in params or not k.endswith("_")}

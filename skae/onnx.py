@@ -1,18 +1,20 @@
-"""Fitted autoencoders as ONNX graphs: importing this module teaches skl2onnx the estimator.
+"""ONNX export of fitted autoencoders; the import registers the converters with skl2onnx.
 
 After ``import skae.onnx``, `skl2onnx.to_onnx` converts `AutoencoderTransformer`, and the means of
-`VariationalAutoencoder`, alone or in a pipeline. The option "method" says what becomes of it in the
-graph: "transform", the default, "inverse_transform" or "reconstruct". As every converter's option
-it is given for the estimator itself, for a step of a pipeline, or for the class::
+`VariationalAutoencoder`, as a single estimator or as a step of a pipeline. The option "method" sets
+the method that the graph computes: "transform" (the default), "inverse_transform" or "reconstruct".
+Like all options of converters, it is set for the estimator, for a step of a pipeline, or for a
+class::
 
     to_onnx(ae, X[:1], options={"method": "reconstruct"})
     to_onnx(pipe, X[:1], options={"ae__method": "reconstruct"})
     to_onnx(pipe, X[:1], options={AutoencoderTransformer: {"method": "reconstruct"}})
 
-The graph takes any number of rows. For float64 rows it computes in double precision, apart from
-gelu's error function; for others in single. Of a data frame, convert for ``X[:1].to_numpy()``:
-skl2onnx would make an input of each column. It does not fill missing values: an estimator that was
-trained with some is refused, and so is `AutoencoderImputer`.
+The graph accepts any number of rows. For float64 rows it computes in double precision, except for
+the error function of gelu; for other types it computes in single precision. For a data frame, pass
+``X[:1].to_numpy()`` to `to_onnx`, because skl2onnx would create one input for each column. The
+graph does not impute missing values: the conversion of an estimator that was trained with missing
+values raises an error, and so does the conversion of `AutoencoderImputer`.
 
 Examples
 --------
@@ -50,9 +52,9 @@ try:
 except ImportError as error:
     raise ImportError('skae.onnx needs skl2onnx. Install it: pip install "skae[onnx]"') from error
 
-__all__ = []  # what there is to call is skl2onnx.to_onnx
+__all__ = []  # the function to call is skl2onnx.to_onnx
 
-# In terms of operators that onnxruntime has in double precision too, which Elu and Gelu are not.
+# All operators exist in double precision in onnxruntime, apart from Erf. Elu and Gelu do not.
 _ACTIVATIONS = {
     "identity": lambda add, x: x,
     "relu": lambda add, x: add("Relu", x),
@@ -62,27 +64,30 @@ _ACTIVATIONS = {
     "gelu": lambda add, x: add(
         "Mul", add("Mul", x, 0.5), add("Add", _erf(add, add("Mul", x, np.sqrt(0.5))), 1)
     ),
-    # not a product with Sigmoid, which onnxruntime fuses into QuickGelu: up to 1.28 at least, in
-    # single precision alone
+    # no product with Sigmoid: onnxruntime (up to 1.28 at least) fuses it into QuickGelu, which has
+    # single precision only
     "silu": lambda add, x: add("Div", x, add("Add", add("Exp", add("Neg", x)), 1)),
 }
 
 
 def _erf(add, x):
-    """Add the error function, which onnxruntime has in single precision alone."""
+    """Add the error function, which onnxruntime has in single precision only."""
     erf = add("Erf", add("Cast", x, to=TensorProto.FLOAT))
     return add("Cast", erf, to=add.proto_type)
 
 
 class _Adder:
-    """Adds nodes to the graph when called, all in one float type."""
+    """Callable that adds nodes of one float type to the graph."""
 
     def __init__(self, scope, container, dtype):
         self.scope, self.container, self.dtype = scope, container, np.dtype(dtype)
         self.proto_type = np_dtype_to_tensor_dtype(self.dtype)
 
     def __call__(self, op_type, *inputs, **attributes):
-        """Add a node with one output and return its name; inputs are such names, or constants."""
+        """Add a node with one output, and return the name of the output.
+
+        Inputs are names of outputs, or constants.
+        """
         names = [x if isinstance(x, str) else self._constant(x) for x in inputs]
         output = self.scope.get_unique_variable_name(op_type.lower())
         name = self.scope.get_unique_operator_name(op_type)
@@ -91,14 +96,14 @@ class _Adder:
 
     def _constant(self, value):
         name = self.scope.get_unique_variable_name("constant")
-        # as a tensor, because skl2onnx takes fifty times as long to make one of an array
+        # as a tensor: skl2onnx is fifty times slower with an array
         tensor = from_array(np.asarray(value, dtype=self.dtype))
         self.container.add_initializer(name, None, None, tensor)
         return name
 
 
 def _forward(add, half, x, hidden, last):
-    """Add one half of the network, as `network.forward` computes it."""
+    """Add the encoder or the decoder, with the same operations as `network.forward`."""
     out = x
     for depth, (coef, intercept) in enumerate(
         zip(half["coefs"], half["intercepts"], strict=True), start=1
