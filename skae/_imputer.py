@@ -356,7 +356,8 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         Returns
         -------
         names : ndarray of str
-            Names of the columns of X that are kept, then names of the indicator columns.
+            Names of the columns of X that are kept, then the names of the indicator columns, which
+            `add_indicator` adds.
         """
         check_is_fitted(self, "n_features_in_")
         names = _sklearn_compat.check_feature_names_in(self, input_features)

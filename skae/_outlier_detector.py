@@ -302,7 +302,8 @@ def _threshold(scores, share, tied):
 
     The threshold is halfway between two scores. Scores with a relative difference below `tied`
     count as equal, and lie on the same side of the threshold. If this changes the fraction, the
-    possible fraction with the smallest ratio to `share` is used, at most one half.
+    possible fraction whose ratio to `share` is closest to 1 is used, at most one half. If there is
+    none, the threshold is below all scores.
     """
     scores, n_scores = np.sort(np.nan_to_num(scores, neginf=_LEAST)), len(scores)
     n_below = int(np.ceil((n_scores - 1) * share))

@@ -1,4 +1,4 @@
-"""Private API of scikit-learn, and compatibility of versions.
+"""Compatibility with versions of scikit-learn and skae, and uses of scikit-learn's private API.
 
 No other module imports a private name of scikit-learn.
 """
@@ -65,8 +65,8 @@ _CALLBACK_ATTRIBUTES = (
 def validating_parameters(method: _Method) -> _Method:
     """Validate parameters before a method is called.
 
-    The constraints are in `_parameter_constraints`. scikit-learn's own decorator hides
-    the type hints of the method.
+    The constraints are in `_parameter_constraints`. scikit-learn's own decorator hides the type
+    hints of the method.
     """
     return _fit_context(prefer_skip_nested_validation=True)(method)
 
@@ -124,7 +124,7 @@ def column_labels(columns, names=None):
 
 
 def as_part_of(owner, estimator):
-    """Return a copy of an inner estimator, whose messages name the estimator that owns it.
+    """Return a copy of an inner estimator whose messages name its owner, the outer estimator.
 
     The copy has a class with the name of the owner's class, so that scikit-learn's messages also
     have this name. `as_itself` restores the original class.

@@ -54,7 +54,8 @@ except ImportError as error:
 
 __all__ = []  # the function to call is skl2onnx.to_onnx
 
-# All operators exist in double precision in onnxruntime, apart from Erf. Elu and Gelu do not.
+# Activations, built from operators that onnxruntime also has in double precision. It does not have
+# Elu and Gelu in double precision.
 _ACTIVATIONS = {
     "identity": lambda add, x: x,
     "relu": lambda add, x: add("Relu", x),
@@ -64,8 +65,8 @@ _ACTIVATIONS = {
     "gelu": lambda add, x: add(
         "Mul", add("Mul", x, 0.5), add("Add", _erf(add, add("Mul", x, np.sqrt(0.5))), 1)
     ),
-    # no product with Sigmoid: onnxruntime (up to 1.28 at least) fuses it into QuickGelu, which has
-    # single precision only
+    # no product with Sigmoid, because onnxruntime (up to 1.28 at least) fuses it into QuickGelu,
+    # which has single precision only
     "silu": lambda add, x: add("Div", x, add("Add", add("Exp", add("Neg", x)), 1)),
 }
 

@@ -229,8 +229,8 @@ class _Partitions(NamedTuple):
         """Return the address of the worker that trains on each partition.
 
         It is a worker that holds the partition, or a part from which the partition is computed. If
-        there is none, workers are assigned by the position of the partition in the collection, so
-        that they have about the same number of rows, and the same rows in the next call.
+        there is none, workers are assigned by the position of the partition in the collection. All
+        workers then have about the same number of rows, and the same rows in the next call.
 
         Raises
         ------
@@ -257,7 +257,7 @@ class _Partitions(NamedTuple):
 
     @staticmethod
     def _holders(part, where):
-        """Return the workers that hold a partition, or the first part of its graph that is held."""
+        """Return the workers that hold a partition or, if there are none, a part of its graph."""
         from dask.core import get_dependencies
 
         graph = dict(part.__dask_graph__())
@@ -334,7 +334,7 @@ class _Training:
         self._run_on_workers(_end)
 
     def _run_on_workers(self, function):
-        """Call a function with the token in all present workers, and wait at most `_CLEAN_UP`."""
+        """Call a function with the token in all present workers; wait `_CLEAN_UP` seconds."""
 
         def call():
             present = [worker for worker in self.workers if worker not in self._lost()]
@@ -457,7 +457,8 @@ def _joint(results, lost):
     Exception
         The exception of the method, if no result has a fitted state.
     """
-    # Processes without an error have the same state. Without one, take a process that lost another.
+    # All results without an error have the same state. A process that lost another worker may
+    # return a state and an error.
     for result in sorted(results, key=lambda result: result.error is not None):
         if result.state is not None:
             return result

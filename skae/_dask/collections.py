@@ -47,7 +47,8 @@ def dtype_of_rows(X):
 def lazily(estimator, method, X, columns=None, dtype=None):
     """Apply a method of a fitted estimator lazily to the partitions of a collection.
 
-    The columns of X are checked immediately. The partitions are computed when the result is.
+    The columns of X are checked immediately. The partitions are computed when the
+    result is computed.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ def main(folder):
     """Run the job in a folder, and write the result to this folder."""
     job, stop = pickle.loads((folder / JOB).read_bytes()), threading.Event()
     threading.Thread(target=_listen, args=(stop,), daemon=True).start()
-    sklearn.set_config(working_memory=0)  # do not load all rows into memory
+    sklearn.set_config(working_memory=0)  # keep rows in the file, even in a single process
     stopped = []  # one flag for each evaluation
 
     def should_stop():
@@ -44,7 +44,7 @@ def main(folder):
     not_for_users = (DeprecationWarning, FutureWarning)
     warned = [(str(w.message), w.category) for w in caught]
     warned = [pair for pair in warned if not issubclass(pair[1], not_for_users)]
-    # without an error, an unchanged state is valid too: partial_fit may keep its network
+    # without an error, an unchanged state is valid too: partial_fit may not change the network
     result = Result(state if is_new or error is None else None, warned, error, any(stopped))
     path = folder / RESULT
     path.with_suffix(".part").write_bytes(pickle.dumps(result))

@@ -36,11 +36,11 @@ class Batch(NamedTuple):
 
 
 def shuffled_batches(counts, shard, batch_size, rng):
-    """Yield batches of shuffled rows without end; all batches of an epoch have the same size.
+    """Yield batches of shuffled rows without end.
 
-    The sizes differ by at most one row for each shard. A short last batch would have the same
-    weight as the others, and a noisier gradient. If a batch has fewer rows than there are shards,
-    the part of a shard may be empty.
+    The sizes of the batches of an epoch differ by at most one row for each shard, because a short
+    last batch would have the same weight as the others, and a noisier gradient. If a batch has
+    fewer rows than there are shards, the part of a shard may be empty.
 
     Parameters
     ----------

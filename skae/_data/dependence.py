@@ -2,11 +2,11 @@
 
 import numpy as np
 
-# The distances of at most _MOST_ROWS rows to other rows are compared. In wide tables fewer rows are
-# compared, so that they have at most _MOST_NUMBERS entries, but at least _FEWEST_ROWS.
+# Number of rows whose distances to other rows are compared: at most _MOST_ROWS. It is smaller in
+# wide tables, so that the rows have at most _MOST_NUMBERS entries, but at least _FEWEST_ROWS.
 _MOST_ROWS, _FEWEST_ROWS, _MOST_NUMBERS, _SEED = 300, 16, 2**20, 29
 # A row is compared with the next row (lag 1) and with the rows at these lags. In a table that is
-# sorted by class, the rows of a class have the same distance at all lags.
+# sorted by class, the rows of a class have similar distances at all lags, and are not dependent.
 _LAGS = (2, 3, 4, 6, 8)
 # The next row is compared with the row at the lag with the largest median squared distance. Rows
 # depend on each other if at least the fraction _NEARER of them is nearer to the next row, and the

@@ -103,8 +103,8 @@ def group_splits(groups, fraction, min_held_out, min_groups, rng):
     groups : ndarray of int of shape (n_samples,)
         Group number of each row, from `group_numbers`.
     fraction : float
-        Fraction of the rows that each split holds out, as near as complete groups allow. Each split
-        holds out at least one group.
+        Fraction of the rows that each split holds out, as closely as complete groups allow. Each
+        split holds out at least one group.
     min_held_out, min_groups : int
         Minimum numbers of validation rows and of validation groups over all splits. Splits are
         added, with disjoint validation groups, until they have these numbers or no groups are left.

@@ -1,6 +1,6 @@
 """Access to the rows of X, in one process or in several workers.
 
-X is not copied: it stays an array, a memmap or a CSR matrix. No other module reads its rows.
+X stays in its format: an array, a memmap or a CSR matrix. No other module reads its rows.
 `Table` reads them as floats, in blocks, and computes over all rows: sums, minima and maxima, a
 result for each row, the minibatches of training. It also assigns the rows to the workers.
 """
@@ -115,7 +115,7 @@ class Table(NamedTuple):
     def with_rows_before(self, rows):
         """Return a table with dense rows before the rows of this table.
 
-        In a table in shards, the first worker holds the inserted rows.
+        In a table in shards, the first worker holds the dense rows.
         """
         X, shards = self.X, self.shards
         if shards is None or self.workers.index == 0:

@@ -69,8 +69,8 @@ class Target(NamedTuple):
         Raises
         ------
         ValueError
-            If y is None, has another number of rows than X, has no label or number, or has only one
-            class; if the workers have different y.
+            If y is None, has a different number of rows from X, has no label or number, or has only
+            one class; if the workers have different y.
         """
         if y is None:
             raise ValueError(
@@ -92,8 +92,8 @@ class Target(NamedTuple):
         Raises
         ------
         ValueError
-            If y_val has another number of rows than the table, another number of columns, or
-            classes that y does not have.
+            If y_val has a different number of rows from the table, a different number of columns
+            from y, or classes that y does not have.
         """
         y_val = target_array(y_val)
         check_consistent_length(table.X, y_val)

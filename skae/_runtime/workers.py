@@ -1,7 +1,7 @@
 """Communication between training workers, and the assignment of rows to workers.
 
 A worker is a process under a `tf.distribute` strategy, with one replica of the network per device.
-All workers run the same program on the same table, and each worker reads other rows. Without a
+All workers run the same program on the same table, and each worker reads different rows. Without a
 strategy there is one worker, which does not communicate.
 """
 
@@ -16,9 +16,10 @@ import numpy as np
 
 from .tensorflow import import_tensorflow
 
-# Timeout of collectives, in seconds: then another worker counts as lost. TensorFlow notices within
-# seconds that a process has ended or is frozen. The timeout is for a process that runs but does not
-# call the collective. It is long because workers may need different times to read a large table.
+# Timeout of collectives, in seconds. After this time, another worker counts as lost. TensorFlow
+# notices within seconds that a process has ended or is frozen. The timeout is for a process that
+# runs but does not call the collective. It is long because workers may need different times to read
+# a large table.
 TIMEOUT = 600
 # Maximum size of a tensor in the protocol buffers of TensorFlow's collectives.
 _MOST_BYTES = 2**31 - 1

@@ -35,7 +35,7 @@ def dense_rows(X):
 
 
 def observed_error(originals, rows):
-    """Return the mean squared error over the entries that are not missing in the originals."""
+    """Return the mean squared error over the observed entries of the originals."""
     observed = ~np.isnan(originals)
     return mean_squared_error(originals[observed], np.asarray(rows)[observed])
 

@@ -80,7 +80,7 @@ class CodeDisplay:
         Raises
         ------
         ValueError
-            If the code does not have these components, or `y` has another number of rows than X.
+            If the code does not have these components, or the length of `y` is not that of X.
         """
         return cls(np.asarray(estimator.transform(X)), y, components=components).plot(ax=ax)
 
