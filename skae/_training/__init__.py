@@ -1,4 +1,4 @@
-"""Training of a network: losses, optimisers, the plan, the compiled loop, runs over splits.
+"""Training: losses, optimisers, plans, the compiled loop, and runs over validation splits.
 
 May import `_initialization` and the layers below it, see pyproject.toml.
 Start with `run_fit` in `run`, then read `train` in `loop`.

@@ -1,31 +1,31 @@
-"""Progress output and scikit-learn's callbacks."""
+"""Progress output and calls of scikit-learn callbacks."""
 
 from .run import Outcome, TrainingCallback
 
 
 def print_line(estimator, text, at_least=1):
-    """Print a line if `verbose` of an estimator is at least `at_least`."""
+    """Print a line of text if `estimator.verbose` is at least `at_least`."""
     if estimator.verbose >= at_least:
         print(f"[{type(estimator).__name__}] {text}", flush=True)  # noqa: T201
 
 
 class Progress(TrainingCallback):
-    """Prints a line at each evaluation of a fit, and calls scikit-learn's callbacks.
+    """Callback that prints a line at each evaluation and calls scikit-learn callbacks.
 
-    The interval between two evaluations is a task of these callbacks.
+    The interval between two evaluations is one task of the scikit-learn callbacks.
 
     Parameters
     ----------
     estimator : estimator
-        Estimator that is fitted.
+        The estimator on which `fit` was called.
     X, y : object
         Arguments of `fit`.
     n_tasks : int
-        Largest possible number of tasks.
+        Maximum number of tasks.
     conclude : callable
-        Returns the fitted attributes of an `Outcome`.
+        ``conclude(outcome)`` returns the fitted attributes that belong to an `Outcome`.
     should_stop : callable, optional
-        Returns whether to stop.
+        ``should_stop()`` is called at each evaluation and returns whether to stop.
     """
 
     def __init__(self, estimator, X, y, n_tasks, conclude, should_stop=None):
@@ -37,7 +37,7 @@ class Progress(TrainingCallback):
             self.fit.call_on_fit_task_begin(**self.arguments)
 
     def log(self, text, at_least=2):
-        """Print a line if `verbose` is at least `at_least`."""
+        """Print a line of text if `verbose` of the estimator is at least `at_least`."""
         print_line(self.estimator, text, at_least)
 
     def on_interval_begin(self):
@@ -46,7 +46,7 @@ class Progress(TrainingCallback):
             self.task = self.fit.subcontext("epoch").call_on_fit_task_begin(**self.arguments)
 
     def on_evaluation(self, run, seconds_left):
-        """Print a line and end the task; return whether to stop."""
+        """Print a line and end the task; return whether to stop training."""
         n_new, described = run.steps[-1] - run.steps[-2], run.plan.objective.described
         text = f"step {run.step}/{run.plan.stop}, epoch {run.step / run.plan.steps_per_epoch:.4g}"
         text += f", training {described(run.losses[-n_new:].mean())}"
@@ -58,7 +58,7 @@ class Progress(TrainingCallback):
         return self.on_run_end(run) or self.should_stop()
 
     def on_run_end(self, run):
-        """End the task, if one has begun."""
+        """End the current task, if there is one."""
         task, self.task = self.task, None
         if task is None:
             return False
@@ -68,6 +68,6 @@ class Progress(TrainingCallback):
         )
 
     def on_fit_end(self):
-        """End the fit; the estimator has its fitted attributes."""
+        """End the task of the fit. The fitted attributes of the estimator must be set before."""
         if self.fit is not None:
             self.fit.call_on_fit_task_end(**self.arguments, reconstruction_attributes=dict)

@@ -6,10 +6,11 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """Parameters of an estimator that say how its network is trained and selected.
+    """Parameters of an estimator that control the training and the selection of its network.
 
     The fields have the names, the values and the meaning of the parameters of
-    :class:`~skae.AutoencoderTransformer`. Numbers are Python's: NumPy's small ones overflow.
+    :class:`~skae.AutoencoderTransformer`. Numbers are Python numbers, because NumPy numbers of
+    small types can overflow.
     """
 
     learning_rate: Literal["linear", "cosine", "constant"]

@@ -1,4 +1,4 @@
-"""A stream as data: what `partial_fit` knows of the rows before, and what a batch makes of it."""
+"""State that `partial_fit` keeps between calls."""
 
 from typing import Any, NamedTuple
 
@@ -6,41 +6,42 @@ import numpy as np
 
 from .._networks.whitening import code_sums, moments
 
-# Where an estimator keeps the first fields of a stream.
+# Attributes of an estimator that hold the first fields of its `Stream`, in order.
 _ATTRIBUTES = ("n_samples_seen_", "n_steps_", "n_iter_", "mean_", "loss_curve_")
 _ATTRIBUTES += ("validation_curve_", "_n_observed_", "_kept_rows_")
-# The start of a stream is determined by this number of distinct rows for each dimension of the
-# code and for the mean, if all columns vary; by fewer if the rows are a whole batch.
+# Number of distinct rows that determine the initial network, for each component of the code and for
+# the mean: the first number if all columns vary, the second one if there are at least `batch_size`
+# rows.
 _ROWS_PER_DIMENSION, _ROWS_OF_A_BATCH_PER_DIMENSION = 8, 2
 
 
 class Stream(NamedTuple):
-    """All rows so far, and the state of training.
+    """Statistics of all rows seen so far, and the state of training.
 
     Attributes
     ----------
     n_samples, n_steps, n_batches : int
-        Rows seen, gradient steps made, and calls of fit and partial_fit.
+        Number of rows, of gradient steps, and of calls of `fit` and `partial_fit`.
     mean : ndarray of shape (n_features,)
         Mean of the observed values of each column.
     losses, curve : ndarray
-        As `loss_curve_` and `validation_curve_`.
+        Values of `loss_curve_` and `validation_curve_`.
     n_observed : ndarray of shape (n_features,)
-        Number of the observed values of each column.
+        Number of observed values of each column.
     kept : ndarray of shape (n_kept, n_features) or None
         Rows with which training starts again at the next call; see `rows_to_keep`.
     step : int
-        Steps of the optimiser. Its moments are new after `fit`, so that they count anew from there,
-        and the learning rate climbs again.
+        Number of optimiser steps. It is zero after `fit`: the first call of `partial_fit` then
+        starts with new moments, and the learning rate increases from zero again.
     params : dict or None
-        Float32 params in the units of training; None where the fitted network gives them.
+        Float32 params in the units of training. None: use the params of the fitted network.
     moments : dict or None
-        The optimiser's m and v.
+        Moments "m" and "v" of the optimiser.
     code_sums : tuple
-        Number of encoded rows, sum of their codes, each as encoded in its time, and sum of their
-        outer products.
+        Number of encoded rows, sum of their codes, and sum of the outer products of the codes. Each
+        row was encoded by the network at the time of its call.
     code : tuple of ndarray or None
-        The map from the code of `params` to the canonical one, and its inverse.
+        Matrix that maps the code of `params` to the whitened code, and its inverse.
     """
 
     n_samples: int = 0
@@ -59,12 +60,12 @@ class Stream(NamedTuple):
 
     @classmethod
     def of(cls, estimator):
-        """Return the stream up to now of an estimator, fitted or not."""
+        """Return the stream of an estimator, which may be unfitted."""
         if not hasattr(estimator, "encoder_"):
             return cls()
         state = getattr(estimator, "_stream_", None)
         if state is None:
-            # the code of fit has unit variance, and this is what it has in the units of training
+            # the whitened code of fit has unit variance: compute its sums in the units of training
             norms = estimator._network.rescaled(estimator.scale_).direction_norms()
             n_rows = estimator.n_samples_seen_
             cross = (n_rows - 1) * np.diag(norms**-2)
@@ -73,7 +74,7 @@ class Stream(NamedTuple):
         return cls(*(getattr(estimator, name) for name in _ATTRIBUTES), **state)
 
     def attributes(self):
-        """Return the attributes of an estimator that holds this stream."""
+        """Return the attributes of an estimator that store this stream."""
         n_attributes = len(_ATTRIBUTES)
         return dict(zip(_ATTRIBUTES, self, strict=False)) | {
             "best_step_": self.n_steps,
@@ -81,16 +82,16 @@ class Stream(NamedTuple):
         }
 
     def restarted(self):
-        """Return the stream before any training; it still counts all rows and calls."""
+        """Return the stream without the state of training; row and call counts are kept."""
         counts = ("n_samples", "n_batches", "mean", "n_observed", "kept")
         return Stream(**{name: getattr(self, name) for name in counts})
 
     def resumed(self, network):
-        """Return a network with the params of training so far, if there are any."""
+        """Return a network with the params of this stream; the same network if it has none."""
         return network if self.params is None else network._replace(params=self.params)
 
     def state(self, network, plan):
-        """Return the state of training, which goes on from the moments so far."""
+        """Return the initial state of a run, with the optimiser moments of this stream."""
         n_kept = 0 if self.kept is None else len(self.kept)
         state = plan.initial_state(network.params, self.n_samples - n_kept)
         if self.moments is None:
@@ -104,17 +105,24 @@ class Stream(NamedTuple):
         Parameters
         ----------
         run : Run
-            Over the batch.
+            The run over the batch.
         error : float
-            Mean squared error of the batch before it.
+            Mean squared error of the batch before the run.
         table : Table
-            The rows of the batch, and before them those that were kept.
+            The rows kept from earlier calls, followed by the rows of the batch.
         new : Table
             The rows of the batch.
         whiten : bool
-            Whether to give the code its canonical form.
+            Whether to whiten the code.
         kept : ndarray, optional
             The rows to keep for the next call.
+
+        Returns
+        -------
+        network : Autoencoder
+            The trained network, in the float type of the table.
+        stream : Stream
+            The stream including the batch.
         """
         state = run.state and run.state.optimizer_state
         mean, n_new = new.mean_and_count()
@@ -141,13 +149,13 @@ class Stream(NamedTuple):
         return table.workers.broadcast_object((network, stream))
 
     def _with_codes_of(self, network, table):
-        """Return the stream with the codes of a batch, and the map that makes all codes white."""
+        """Return the stream with the codes of a batch added, and a new whitening of all codes."""
         both = zip(self.code_sums, (table.n_rows, *code_sums(network, table)), strict=True)
         sums = tuple(before + new for before, new in both)
         _, covariance = moments(*sums)
         if self.code is None:
             code = network.whitening(covariance)
-        else:  # codes of different times should mean the same: rotate them as little as possible
+        else:  # ZCA whitening rotates least, so that codes of successive calls stay comparable
             to_code, from_code = self.code
             change, back = network.whitening(to_code.T @ covariance @ to_code, canonical=False)
             code = to_code @ change, back @ from_code
@@ -155,27 +163,26 @@ class Stream(NamedTuple):
 
 
 def rows_to_keep(table, n_components, batch_size):
-    """Return the rows of a table from which a stream must start again, or None.
+    """Return the rows with which a stream must start again at the next call, or None.
 
-    As long as the distinct rows of a stream are few, they do not determine the scale, the bounds,
-    PCA and the noise at which training starts. Nor do a few rows in which a column is constant. A
-    row with missing values counts in part.
+    A few distinct rows do not determine the scale, the bounds, the PCA and the noise variance of
+    the initial network, and neither do a few rows with a constant column. A row with missing values
+    counts as the fraction of its values that is observed.
 
     Parameters
     ----------
     table : Table
-        All rows that training has started from.
+        All rows from which the initial network was computed.
     n_components : int
-        Size of the code.
+        Number of components of the code.
     batch_size : int
-        From this number of rows on, fewer distinct rows determine the start, and columns may be
-        constant.
+        From this number of rows on, fewer distinct rows are enough, and columns may be constant.
 
     Returns
     -------
     rows : ndarray of shape (n_kept, n_features) or None
-        All rows if they are fewer than `batch_size`; else the distinct rows that have a value, at
-        most `batch_size` of them.
+        All rows if there are fewer than `batch_size`. Otherwise the distinct rows with at least one
+        observed value, at most `batch_size` of them. None if the initial network is determined.
     """
     distinct = _distinct_rows(table, batch_size)
     n_observed = np.isfinite(distinct).sum() / table.n_features
@@ -188,10 +195,10 @@ def rows_to_keep(table, n_components, batch_size):
 
 
 def _distinct_rows(table, n_most):
-    """Return distinct rows that have a value, of all workers, at most `n_most` of them."""
+    """Return at most `n_most` distinct rows of all workers; rows without any value are left out."""
 
     def add(rows):
-        for row in rows[~np.isnan(rows).all(axis=1)] + 0.0:  # which makes a negative zero positive
+        for row in rows[~np.isnan(rows).all(axis=1)] + 0.0:  # adding zero makes -0.0 positive
             if len(found) == n_most:
                 return
             found.setdefault(row.tobytes(), row)
@@ -208,8 +215,8 @@ def _distinct_rows(table, n_most):
 
 
 def equal_row(table):
-    """Return the row that all rows of a table are equal to, of shape (1, n_features), or None."""
-    if not table.is_incomplete:  # two rows that differ end the search
+    """Return the row of shape (1, n_features) to which all rows of a table are equal, or None."""
+    if not table.is_incomplete:  # the search stops at the second distinct row
         distinct = _distinct_rows(table, 2)
         return distinct if len(distinct) == 1 else None
     least, most = table.extremes()

@@ -1,8 +1,8 @@
-"""The compiled training loop: gradient steps under a GradientTape, a chunk of them at a time.
+"""The compiled training loop, which makes a chunk of gradient steps per call.
 
-It knows neither network nor objective nor optimiser. All state comes in and goes out as arguments
-and the compiled function captures nothing, so that one serves every fit of the same shapes in the
-process.
+The loop is independent of the network, the objective and the optimiser. The compiled function
+captures no state: all state is passed as arguments and returned. All fits of a process with arrays
+of the same shapes therefore share one compiled function.
 """
 
 import threading
@@ -22,14 +22,14 @@ _SLOWER = "XLA cannot compile the training loop here, so it runs uncompiled, whi
 
 
 class TrainState(NamedTuple):
-    """What gradient steps change: nests of arrays or, on the way, of tensors.
+    """State of training, as nests of arrays or, between chunks, of tensors.
 
     Attributes
     ----------
     params : nest
-        What is trained.
+        The trained params.
     optimizer_state : nest
-        From the optimiser's `init` or `update`.
+        Result of `init` or `update` of the optimiser.
     step : int
         Number of steps made so far.
     """
@@ -39,34 +39,36 @@ class TrainState(NamedTuple):
     step: int = 0
 
     def to_numpy(self):
-        """Return a copy in arrays."""
+        """Return a copy with NumPy arrays."""
         nest = import_tensorflow().nest
         return TrainState(*nest.map_structure(lambda t: t.numpy(), self[:2]), self.step)
 
 
 def train(state, chunks, rates, *, objective, constants, optimizer, workers=ALONE, n_stacked=None):
-    """Make gradient steps, and hand over after each chunk of them.
+    """Make gradient steps, and yield the state after each chunk of steps.
 
     Parameters
     ----------
     state : TrainState
-        Where to start, in float32 arrays.
+        Initial state, in float32 arrays.
     chunks : iterator of (nest of ndarray, int)
-        Batches, stacked along the first axis of each array, and how many of them are no padding:
-        what `Table.batches` yields. Read one chunk ahead.
+        Yielded by `Table.batches`: batches, stacked along the first axis of each array, and the
+        number of batches that are not padding. One chunk is read ahead.
     rates : sequence of float
-        Learning rate of each step to come. Slices of it are read.
+        Learning rate of each step. Slices of it are read.
     objective : callable
-        ``objective(params, batch, constants)`` returns a scalar tensor; where networks are stacked,
-        one for each. Hashable. With several replicas it is a sum over the rows of a batch. If what
-        a row counts depends on the other rows, its attribute `depends_on_all_rows` is true, and
-        ``row_losses(params, batch, constants)`` returns the losses and the weights of the rows,
-        ``row_factors(losses, weights)`` returns factors of the losses from those of all replicas,
-        and the factors of its own rows are the fourth argument of the objective.
+        Hashable. ``objective(params, batch, constants)`` returns a scalar tensor, or one value per
+        network if networks are stacked. With several replicas it must be a sum over the rows of a
+        batch. If the weight of a row depends on the losses of the other rows, the objective has the
+        true attribute `depends_on_all_rows` and two more methods:
+        ``row_losses(params, batch, constants)`` returns the losses and the weights of the rows, and
+        ``row_factors(losses, weights)`` returns a factor for each row, given the losses and the
+        weights of the rows of all replicas. The factors of the replica's own rows are then passed
+        to the objective as its fourth argument.
     constants : nest of ndarray
-        The objective's.
+        Constants of the objective.
     optimizer : object with `update`
-        See `optimizers`. Hashable.
+        Hashable; see `optimizers`.
     workers : Workers
         The workers that train together.
     n_stacked : int, optional
@@ -75,9 +77,9 @@ def train(state, chunks, rates, *, objective, constants, optimizer, workers=ALON
     Yields
     ------
     state : TrainState
-        After the chunk, in tensors.
+        State after the chunk, in tensors.
     losses : ndarray of shape (n_steps,) or (n_steps, n_stacked)
-        The objective at each step, before the step.
+        Value of the objective before each step.
     """
     tf = import_tensorflow()
     nests = (*state[:2], constants)
@@ -108,9 +110,10 @@ def train(state, chunks, rates, *, objective, constants, optimizer, workers=ALON
 
 
 def _classes(value):
-    """Return the classes of a value and, at every depth, of the fields by which it is compared.
+    """Return the class of a value and, recursively, the classes of the fields that `==` compares.
 
-    Tuples of different classes compare equal if their fields do. Numbers are only compared.
+    This distinguishes tuples of different classes, which are equal if their fields are equal. For
+    numbers the classes are ignored.
     """
     if isinstance(value, Number):
         return ()
@@ -121,14 +124,14 @@ def _classes(value):
 
 
 def _shapes(tf, nest):
-    """Return a key of the structure, the types and the shapes of a nest of arrays or tensors."""
+    """Return a string of the structure, dtypes and shapes of a nest of arrays or tensors."""
     return repr(tf.nest.map_structure(lambda part: f"{part.dtype}{part.shape}", nest))
 
 
 def _split(tf, batches, workers):
-    """Cut batches along their rows into tensors for each of this worker's replicas."""
+    """Split batches along their rows into tensors, one nest for each replica of this worker."""
     arrays = tf.nest.flatten(batches)
-    once = {id(array): array for array in arrays}  # one may stand for two, and is copied once
+    once = {id(array): array for array in arrays}  # copy an array that occurs twice only once
     parts = []
     for rows in workers.split(arrays[0].shape[1]):
         tensors = {key: tf.convert_to_tensor(array[:, rows]) for key, array in once.items()}
@@ -137,7 +140,7 @@ def _split(tf, batches, workers):
 
 
 def prefetch(iterator):
-    """Yield from `iterator`, with one thread computing the next item meanwhile."""
+    """Yield the items of `iterator`, and compute the next item in a thread meanwhile."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="skae-prefetch") as pool:
         upcoming = pool.submit(next, iterator, None)
         while (item := upcoming.result()) is not None:
@@ -146,9 +149,10 @@ def prefetch(iterator):
 
 
 def _in_thread(function, *arguments):
-    """Call a function in a thread, so that an interrupt does not come amid TensorFlow's C code.
+    """Call a function in a thread, so that KeyboardInterrupt is not raised within TensorFlow code.
 
-    That would lose it, or raise another error. Python interrupts the main thread alone.
+    TensorFlow would lose the interrupt or raise another error. Python raises KeyboardInterrupt in
+    the main thread only.
     """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="skae-tensorflow") as pool:
         return pool.submit(function, *arguments).result()
@@ -156,11 +160,11 @@ def _in_thread(function, *arguments):
 
 @lru_cache(maxsize=32)
 class _Compiled:
-    """The function for one objective, optimiser and set of shapes, which XLA compiles once.
+    """Compiled function for one objective, optimiser and set of shapes.
 
-    At its first call, for all threads. `key` tells apart what compares equal although its classes
-    differ, and arrays of other shapes or types, so that the cache forgets what it has not seen for
-    long.
+    XLA compiles it at the first call, once for all threads. `key` contains the classes, because
+    objects of different classes can be equal, and the shapes and dtypes of the arrays, so that the
+    LRU cache drops shapes that are no longer used.
     """
 
     def __init__(self, objective, optimizer, strategy, ends, key):
@@ -174,7 +178,7 @@ class _Compiled:
             with self.lock:
                 if self.traced is None and self.strategy is None:
                     return self._first_call(tf, arguments)
-                if self.traced is None:  # the parts of a step are compiled, and a peer may be lost
+                if self.traced is None:  # parts of a step are compiled; a worker may be lost
                     self.traced = self._trace(tf, arguments, jit_compile=None)
             return self.traced(*arguments)
         except tf.errors.ResourceExhaustedError as error:
@@ -194,21 +198,21 @@ class _Compiled:
         return results
 
     def _trace(self, tf, arguments, jit_compile):
-        # Once and for good: a tf.function that is called would complain of other fits' shapes.
+        # Trace explicitly: calling the tf.function would warn about retracing for other shapes.
         function = tf.function(self.function, jit_compile=jit_compile, autograph=False)
         return _in_thread(function.get_concrete_function, *arguments)
 
 
 def _cannot_compile(tf, error):
-    """Whether an error says that XLA is missing, or that it cannot compile an operation."""
-    reason = error.message.partition("\n")[0]  # what follows are paths, of any name
+    """Whether the reason of an error is that XLA is missing or cannot compile an operation."""
+    reason = error.message.partition("\n")[0]  # the other lines are file paths
     if isinstance(error, tf.errors.UnimplementedError | tf.errors.NotFoundError):
         return True
     return isinstance(error, tf.errors.InvalidArgumentError) and "compil" in reason
 
 
 def _make_steps(tf, objective, optimizer, strategy, ends):
-    """Build the function that makes a chunk's steps."""
+    """Build the function that makes the steps of a chunk."""
 
     def loss_and_gradients(params, batch, constants, *factors):
         with tf.GradientTape() as tape:
@@ -228,7 +232,7 @@ def _make_steps(tf, objective, optimizer, strategy, ends):
         results = loss_and_gradients(params, batch, constants)
         return update(*results, params, optimizer_state, step, rate)
 
-    runner = strategy or tf.distribute.get_strategy()  # the default one just calls
+    runner = strategy or tf.distribute.get_strategy()  # the default one calls the function directly
 
     def make_steps(params, optimizer_state, batches, constants, step, rates, n_steps, losses):
         def one_step(i, params, state, losses):
@@ -244,16 +248,30 @@ def _make_steps(tf, objective, optimizer, strategy, ends):
 
 
 def _all_reducing(tf, objective, ends, loss_and_gradients, update):
-    """Make the two parts of a replica's step sum the gradients of all replicas between them.
+    """Insert a sum of the gradients of all replicas between the two parts of a step.
 
-    `ends` are where the rows of each replica begin in a batch, and where the last ones end.
+    Each replica compiles the two parts separately.
 
-    Each replica compiles the one and the other.
+    Parameters
+    ----------
+    tf : module
+        TensorFlow.
+    objective : callable
+        See `train`.
+    ends : sequence of int
+        Index of the first row of each replica in a batch, and the number of rows of the batch.
+    loss_and_gradients, update : callable
+        The two parts of a step.
+
+    Returns
+    -------
+    loss_and_gradients, update : callable
+        The first part returns the sums over all replicas, as one array in a list.
     """
     compiled = partial(tf.function, jit_compile=True, autograph=False)
 
     @compiled
-    def in_one_array(*arguments):  # for every collective costs a round trip
+    def in_one_array(*arguments):  # each collective takes a network round trip
         parts = tf.nest.flatten(loss_and_gradients(*arguments))
         return tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
 
@@ -276,7 +294,7 @@ def _all_reducing(tf, objective, ends, loss_and_gradients, update):
 
 
 def _factors_of_own_rows(tf, row_factors, losses, weights, ends):
-    """Return the factors of the losses of this replica's rows, from the rows of all replicas."""
+    """Return the loss factors of this replica's rows, computed from the rows of all replicas."""
     context = tf.distribute.get_replica_context()
     first, end = ends[int(tf.get_static_value(context.replica_id_in_sync_group)) :][:2]
     ours = tf.pad(tf.stack([losses, weights]), [[0, 0], [first, ends[-1] - end]])

@@ -1,8 +1,8 @@
-"""What training minimises, and the errors of held-out rows by which it is judged.
+"""Loss functions and validation errors.
 
-An objective is a callable ``objective(params, batch, constants)`` that returns a scalar tensor. It
-is compiled once for all objectives of the same class that compare equal, so that whatever differs
-from fit to fit comes in as an argument: `constants` are a nest of arrays.
+An objective is a callable ``objective(params, batch, constants)`` that returns a scalar tensor. All
+objectives of the same class that compare equal share one compiled function. Values that differ
+between fits are therefore passed in the argument `constants`, a nest of arrays.
 """
 
 from dataclasses import dataclass, field
@@ -15,18 +15,21 @@ from .._networks.network import decode, encode, forward
 from .._networks.variational import negative_log_likelihoods, posterior
 from .._runtime.tensorflow import import_tensorflow
 
-# Entries of held-out rows are hidden in so many parts, to judge how they are filled: all of them,
-# or the first ones of more numbers than this.
+# The validation error of an imputer is the error of hidden entries. The observed entries are
+# divided at random into _PARTS parts, and one part is hidden at a time. Each hidden part needs a
+# pass over the table; the passes are limited to _MAX_JUDGED entries in total, but there is at least
+# one. _JUDGE_SEED is the seed of the random parts and of the draws of `Elbo.row_errors`.
 _PARTS, _MAX_JUDGED, _JUDGE_SEED = 5, 2**18, 17
-# Number of rows of other workers for which random numbers are drawn at a time.
+# Number of rows for which random numbers are drawn at a time to skip the rows of other workers.
 _MOST_DRAWN = 2**12
 
 
 def _rng_of_share(table, draw):
-    """Return the generator that draws for the rows of a table that this worker reads.
+    """Return the generator of random numbers for the rows of a table that this worker reads.
 
-    It has made the draws for the rows before them, which other workers read, so that all rows get
-    the same numbers, however many workers there are. ``draw(rng, n_rows)`` draws for some rows.
+    It has already drawn the numbers of the rows before them, which other workers read. Each row
+    therefore gets the same numbers for any number of workers. ``draw(rng, n_rows)`` draws the
+    numbers of `n_rows` rows.
     """
     rng = np.random.default_rng(_JUDGE_SEED)
     for rows in gen_batches(table.share.start, _MOST_DRAWN) if table.share.start else ():
@@ -47,11 +50,11 @@ class Reconstruction:
     activations : tuple of str
         Hidden, code and output activation of the network.
     least : float
-        The least that errors can be; a start that is there is exact.
+        Lower bound of the error. An initial network whose error reaches it is exact.
     n_draws : int
-        Random numbers that a row of a batch takes.
+        Number of random numbers for each row of a batch.
     min_steps : int
-        How many gradient steps a short table takes, if nobody says.
+        Minimum number of gradient steps with ``max_iter="auto"``.
     """
 
     activations: tuple
@@ -60,9 +63,10 @@ class Reconstruction:
     min_steps: ClassVar[int] = 600
 
     def constants(self, network):
-        """Return the bounds of standardised rows, finite: `tf.debugging` complains of others.
+        """Return the lower and upper bounds of standardised rows, each of shape (1, n_features).
 
-        Of shape (1, n_features), so that those of several networks can be stacked.
+        They are finite, because `tf.debugging` rejects infinite values. The first axis allows the
+        bounds of several networks to be stacked.
         """
         return _finite_bounds(network)
 
@@ -77,21 +81,21 @@ class Reconstruction:
         return encode(params, batch.inputs, self.activations, ops=tf)
 
     def loss(self, params, codes, batch, constants):
-        """Return the loss of the rows that codes give."""
+        """Return the loss of the rows that are decoded from codes."""
         tf = import_tensorflow(eagerly=False)
 
         rows = decode(params, codes, constants, self.activations, ops=tf)
         errors, weights = tf.square(rows - batch.targets), batch.weights
-        if len(weights.shape) == len(errors.shape):  # of each entry
+        if len(weights.shape) == len(errors.shape):  # one weight per entry
             return tf.reduce_sum(tf.reduce_mean(weights * errors, axis=-1), axis=-1)
         return tf.reduce_sum(weights * tf.reduce_mean(errors, axis=-1), axis=-1)
 
     def unit(self, network, table):
-        """Return what a loss of one is in the errors of rows: the data's variance."""
+        """Return the factor from the loss to row errors: the variance of the data."""
         return network.scale**2 * (table.n_features / table.n_averaged)
 
     def described(self, error, unit=None):
-        """Say what an error is; with the unit, also as a share of the variance."""
+        """Return a text with an error; with `unit`, the text includes R²."""
         text = f"MSE {error:.4g}"
         return f"{text} (R² {1 - error / unit:.4f})" if unit else text
 
@@ -102,13 +106,15 @@ class Reconstruction:
 
 
 class Imputation(Reconstruction):
-    """The same, judged by entries of held-out rows that are hidden on purpose."""
+    """Mean squared error, with a validation error that is computed on hidden entries."""
 
     def row_errors(self, network, table):
-        """Mean squared error of each row's hidden entries, in the units of X.
+        """Squared error of the hidden entries of each row, in the squared units of X.
 
-        A fifth is hidden at a time, the same each time that a table is judged. All are, one fifth
-        after the other, if there are not many. A row in which more is seen counts more.
+        One fifth of the observed entries is hidden at a time, and all fifths in turn if the table
+        is small; the fifths are the same at each call. The sum of each row is divided by the mean
+        number of hidden entries per row, so that rows with more observed values have more weight in
+        the mean.
         """
 
         def parts_of(rng, n_rows):
@@ -128,16 +134,17 @@ class Imputation(Reconstruction):
 
 @dataclass(frozen=True)
 class Supervised:
-    """An objective, and the loss of a linear head that reads y from the code.
+    """Sum of a reconstruction loss and the weighted loss of a linear head that predicts y.
 
-    Cross-entropy of classes, or squared error of numbers, averaged over what is labelled.
+    The input of the head is the code. Its loss is the cross-entropy of classes or the squared error
+    of numbers, averaged over the labelled values.
 
     Attributes
     ----------
     reconstruction : Reconstruction
-        The objective.
+        The reconstruction loss.
     weight : float
-        Of the head's loss, divided by the share of y that is labelled.
+        Weight of the head's loss, divided by the fraction of y that is labelled.
     """
 
     reconstruction: Reconstruction
@@ -147,15 +154,15 @@ class Supervised:
     min_steps: ClassVar[int] = Reconstruction.min_steps
 
     def unit(self, network, table):
-        """Return the unit of the objective."""
+        """Return the factor from the loss to row errors; see `Reconstruction.unit`."""
         return self.reconstruction.unit(network, table)
 
     def described(self, error, unit=None):
-        """Say what an error is, as the objective does."""
+        """Return a text with an error; see `Reconstruction.described`."""
         return self.reconstruction.described(error, unit)
 
     def constants(self, network):
-        """Return those of the objective, and the weight."""
+        """Return the constants of the reconstruction loss, and the weight."""
         return self.reconstruction.constants(network), np.float32(self.weight).reshape(1)
 
     def __call__(self, params, batch, constants):
@@ -166,13 +173,13 @@ class Supervised:
         codes = self.reconstruction.codes(params, batch)
         loss = self.reconstruction.loss(params, codes, batch, constants)
         outputs, weights = forward(params["head"], codes, "identity", "identity", tf), batch.weights
-        if len(weights.shape) == len(outputs.shape):  # of each entry: on average the row's
+        if len(weights.shape) == len(outputs.shape):  # one weight per entry: average over the row
             weights = tf.reduce_mean(weights, axis=-1)
         errors = head_errors(outputs, batch.y)
         return loss + weight[..., 0] * tf.reduce_sum(weights * errors, axis=-1)
 
     def row_errors(self, network, table):
-        """Return the sum of both for each row of a table, in the units of X, squared."""
+        """Return the sum of both losses for each row of a table, in the squared units of X."""
         errors = self.reconstruction.row_errors(network, table)
         if not table.n_rows:
             return errors
@@ -184,13 +191,13 @@ class Supervised:
             own, n_done = y[n_done : n_done + len(rows)], n_done + len(rows)
             return head_errors(outputs.astype(np.float32), own).numpy()
 
-        # blocks are smaller where the head has many outputs
+        # the number of outputs of the head limits the size of a block
         of_head = table.map(head_errors_of, network.width, head["intercepts"][0].shape[-1])
         return errors + self.weight * network.scale**2 * of_head.astype(np.float64)
 
 
 def head_errors(outputs, y):
-    """Loss of each row's y, given what a head says of it; zero where there is none."""
+    """Return the loss of each row, given the outputs of the head; zero if y has no label."""
     tf = import_tensorflow(eagerly=False)
 
     if len(y.shape) < len(outputs.shape):  # classes
@@ -204,21 +211,25 @@ def head_errors(outputs, y):
 
 @dataclass(frozen=True)
 class Elbo:
-    """The negated evidence lower bound, in nats (Kingma & Welling, ICLR 2014, equation 10).
+    """Negated evidence lower bound in nats (Kingma & Welling, ICLR 2014, equation 10).
 
-    Its batches carry a draw of the code of each row.
+    Each batch contains one standard normal draw of the code for each row. The loss is per feature.
 
     Attributes
     ----------
     activations : tuple of str
         Hidden, code and output activation of the network.
     n_draws : int
-        Size of the code.
+        Number of components of the code.
     contamination : float
-        Share of the rows of each batch, those with the highest losses, that do not count, rounded
-        up.
+        Fraction of the rows of each batch that are left out, rounded up: the rows with the highest
+        losses.
     beta : float
         Weight of the divergence of the posterior from the prior.
+    least : float
+        Lower bound of the loss: there is none.
+    min_steps : int
+        Minimum number of gradient steps with ``max_iter="auto"``.
     """
 
     activations: tuple
@@ -229,11 +240,11 @@ class Elbo:
     min_steps: ClassVar[int] = 1200
 
     def unit(self, _, table):
-        """Return what a loss of one is in the errors of rows: losses are per feature."""
+        """Return the factor from the loss, which is per feature, to row errors."""
         return table.n_features
 
     def described(self, error, unit=None):
-        """Say what an error is."""
+        """Return a text with the lower bound; `unit` is not used."""
         return f"bound of the log-likelihood {-error:.4g}"
 
     def constants(self, network):
@@ -242,22 +253,23 @@ class Elbo:
         return _finite_bounds(network), np.reshape(log_scale, 1), np.float32(self.beta).reshape(1)
 
     def __call__(self, params, batch, constants, factors=None):
-        """Return the weighted mean over the rows of a batch; of each, if networks are stacked.
+        """Return the weighted mean over the rows of a batch; one for each stacked network.
 
-        `factors` are those of `row_factors`, where other replicas have other rows of the batch.
+        `factors` is the result of `row_factors` for these rows, if other replicas have other rows
+        of the batch. Otherwise it is computed here.
         """
         tf = import_tensorflow(eagerly=False)
 
         losses, weights = self.row_losses(params, batch, constants)
         if self.depends_on_all_rows:
             factors = self.row_factors(losses, weights) if factors is None else factors
-            # so that an infinite loss that does not count is zero
+            # set the losses of left-out rows to zero, because zero times infinity is NaN
             losses = factors * tf.where(factors > 0, losses, 0)
         return tf.reduce_sum(losses, axis=-1)
 
     @property
     def depends_on_all_rows(self):
-        """Whether what a row counts depends on the losses of the other rows of the batch."""
+        """Whether the weight of a row depends on the losses of the other rows of the batch."""
         return self.contamination > 0
 
     def row_losses(self, params, batch, constants):
@@ -271,7 +283,7 @@ class Elbo:
         errors, weights = negative_log_likelihoods(params, *parts), batch.weights
         divergence = tf.square(mean) + tf.exp(log_variance) - 1 - log_variance
         divergence = tf.reduce_sum(divergence, axis=-1) / (2 * errors.shape[-1])
-        if len(weights.shape) == len(errors.shape):  # of each entry: on average the row's
+        if len(weights.shape) == len(errors.shape):  # one weight per entry: average over the row
             errors, weights = weights * errors, tf.reduce_mean(weights, axis=-1)
         else:
             errors = weights[..., None] * errors
@@ -281,8 +293,9 @@ class Elbo:
     def row_factors(self, losses, weights):
         """Return the factor of each row's loss, given the losses and the weights of all rows.
 
-        It is zero for the rows with the highest losses: the share `contamination` of the rows with
-        a weight, rounded up, but not all of them. The other rows get the weight of all of them.
+        The factor is zero for the rows with the highest losses. Their number is the fraction
+        `contamination` of the rows with positive weight, rounded up, but at least one row is kept.
+        The factors of the kept rows are larger than one, so that their total weight stays one.
         """
         tf = import_tensorflow(eagerly=False)
 
@@ -296,9 +309,10 @@ class Elbo:
         return tf.cast(kept > 0, losses.dtype) / tf.maximum(share, 1e-6)
 
     def row_errors(self, network, table):
-        """Return the negated bound of each row's log-likelihood, in the units of X.
+        """Return the negated lower bound of each row's log-likelihood, in the units of X.
 
-        Those of outliers count as that of the least likely other row.
+        With `contamination`, the errors of that fraction of the rows with the highest errors are
+        replaced by the highest error of the other rows.
         """
 
         def draws_of(rng, n_rows):
@@ -316,15 +330,16 @@ class Elbo:
 
 
 class Resident(NamedTuple):
-    """An objective over rows that are gathered in the compiled step, from a table in the runtime.
+    """Objective for a table that is held in the TensorFlow runtime.
 
-    Its constants are a tuple and the objective's own. In the tuple are the inputs and the targets
-    of all rows, as one array if they are the same.
+    Its batches contain row indices, and the compiled step gathers the rows. Its constants are a
+    tuple of arrays and the constants of the inner objective. The tuple contains the inputs and the
+    targets of all rows, or one array if both are the same.
 
     Attributes
     ----------
     objective : callable
-        Sees the rows.
+        Inner objective, which is called with the gathered rows.
     """
 
     objective: Any
@@ -334,7 +349,7 @@ class Resident(NamedTuple):
         tf = import_tensorflow(eagerly=False)
 
         tables, constants = constants
-        # of several networks, each has its own
+        # each of several stacked networks has its own table and indices
         n_stacked = len(batch.targets.shape) - 1
         rows = [tf.gather(table, batch.targets, batch_dims=n_stacked, axis=-2) for table in tables]
         batch = batch._replace(inputs=rows[0], targets=rows[-1])

@@ -1,9 +1,9 @@
-"""Optimisers, in the form of optax: functions from state to state. And learning rate schedules.
+"""Optimisers and learning rate schedules.
 
-An optimiser has ``init(params)``, which returns its state, a nest of arrays, and
-``update(gradients, state, params, step, rate)``, which returns new params and a new state as
-tensors. Steps count from one. The loop compiles one function for all optimisers of the same class
-that compare equal, so that whatever differs from fit to fit is state.
+Optimisers have the functional interface of optax: ``init(params)`` returns the state, a nest of
+arrays, and ``update(gradients, state, params, step, rate)`` returns new params and a new state as
+tensors. Steps count from one. All optimisers of the same class that compare equal share one
+compiled function. Values that differ between fits are therefore part of the state.
 """
 
 from dataclasses import dataclass
@@ -14,48 +14,48 @@ import optree
 
 from .._runtime.tensorflow import import_tensorflow
 
-# Share of the steps in which a schedule climbs to its peak before it falls, and the number of steps
-# for a stream, which does not know how many are to come.
+# Length of the warm-up, in which the learning rate increases to its peak: a fraction of all steps
+# in fit, and a number of steps in partial_fit, where the total number of steps is unknown.
 _WARM_UP_SHARE = 0.05
 _STREAM_WARM_UP_STEPS = 100
 
 
 class Adam(NamedTuple):
-    """Adam (Kingma & Ba, ICLR 2015, algorithm 1), with its defaults, and an L2 penalty."""
+    """Adam (Kingma & Ba, ICLR 2015, algorithm 1) with the default constants and an L2 penalty."""
 
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
 
     def init(self, params, l2=None):
-        """Return moments of zero.
+        """Return the initial state.
 
         Parameters
         ----------
         params : nest of ndarray
-            What will be trained.
+            Initial params.
         l2 : nest of float, optional
-            For each of the params, the factor of half the sum of its squares that is added to the
-            objective; zeros by default.
+            Penalty factor of each array of params: `l2` / 2 times the sum of its squares is added
+            to the objective. The default is zero for all.
 
         Returns
         -------
         state : dict
-            The moments "m" and "v", and "l2".
+            The moments "m" and "v", which are zero, and "l2".
         """
         zeros = optree.tree_map(np.zeros_like, params)
         l2 = optree.tree_map(np.float32, l2 or optree.tree_map(lambda _: 0.0, params))
         return {"m": zeros, "v": zeros, "l2": l2}
 
     def update(self, gradients, state, params, step, rate):
-        """Make a step."""
+        """Make a step; return the new params and the new state."""
         tf = import_tensorflow(eagerly=False)
 
         each = tf.nest.map_structure
         t = tf.cast(step, tf.float32)
         rate = rate / (1 - self.beta_1**t)
         correction = 1 / (1 - self.beta_2**t)
-        # The gradient of the penalty is added here, where it costs no pass of its own.
+        # Adding the gradient of the penalty here needs no extra pass over the weights.
         gradients = each(lambda g, p, l2: g + l2 * p, gradients, params, state["l2"])
         m = each(lambda m, g: self.beta_1 * m + (1 - self.beta_1) * g, state["m"], gradients)
         v = each(
@@ -68,13 +68,13 @@ class Adam(NamedTuple):
 
 
 def linear(n_steps, part=slice(None)):
-    """Climb to one in 5 % of the steps, then fall in a straight line to zero."""
+    """Increase to one in the first 5 % of the steps, then decrease linearly to zero."""
     climb, progress = _climb_and_progress(n_steps, part)
     return np.minimum(climb, 1 - progress)
 
 
 def cosine(n_steps, part=slice(None)):
-    """Climb to one in 5 % of the steps, then half a cosine down to zero."""
+    """Increase to one in the first 5 % of the steps, then decrease to zero along half a cosine."""
     climb, progress = _climb_and_progress(n_steps, part)
     return np.minimum(climb, (1 + np.cos(np.pi * progress)) / 2)
 
@@ -86,28 +86,28 @@ def _climb_and_progress(n_steps, part):
 
 
 def constant(n_steps, part=slice(None)):
-    """Stay at one."""
+    """Return one for every step."""
     return np.ones(len(_numbers(n_steps, part)))
 
 
 def warm_up(n_steps, part=slice(None), *, step):
-    """Climb to one in 100 steps and stay there: n_steps of this, after `step` of them."""
+    """Increase to one in 100 steps, then stay at one, for `n_steps` steps after `step` steps."""
     return np.minimum((step + _numbers(n_steps, part)) / _STREAM_WARM_UP_STEPS, 1)
 
 
 def _numbers(n_steps, part):
-    """Return the numbers of a part of the steps, which count from one."""
+    """Return the step numbers, counted from one, of the slice `part` of `n_steps` steps."""
     return 1 + np.arange(*part.indices(n_steps))
 
 
-# What `learning_rate` may be: functions from a number of steps, and a slice of them, to the share
-# of the peak at each step of the slice.
+# Values of `learning_rate`. ``schedule(n_steps, part)`` returns the learning rate at each step of
+# the slice `part`, as a fraction of the peak.
 SCHEDULES = {"linear": linear, "cosine": cosine, "constant": constant}
 
 
 @dataclass(frozen=True)
 class Rates:
-    """The learning rates of a run: a sequence, of which slices are computed when they are read.
+    """Sequence of the learning rates of a run; a slice is computed when it is read.
 
     Attributes
     ----------
@@ -116,7 +116,7 @@ class Rates:
     n_steps : int
         Number of steps.
     peak : float
-        The largest rate.
+        Largest learning rate.
     """
 
     schedule: Any

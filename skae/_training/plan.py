@@ -1,4 +1,4 @@
-"""The plan of a run: its length and pace, what is minimised, and how it is judged."""
+"""Plans of training runs: length, learning rates, objective, evaluation and array shapes."""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,48 +15,53 @@ from .config import TrainingConfig
 from .loop import TrainState
 from .optimizers import SCHEDULES, Adam, Rates, warm_up
 
-# How max_iter="auto" trades time for error, in epochs and in gradient steps at most; an objective
-# says how many at least.
+# Length of training with max_iter="auto": number of epochs, and maximum number of gradient steps.
+# The minimum number of steps is `objective.min_steps`.
 _AUTO_EPOCHS, _AUTO_MAX_STEPS = 100, 2400
-# It also ends a run whose held-out error has fallen no more for this share of the steps, and is
-# above that of the start.
+# max_iter="auto" also stops a run if the validation error has had no new minimum for this fraction
+# of the steps, and is above the error of the initial network.
 _AUTO_PATIENCE = 0.25
-# The held-out rows are evaluated about so often in a run, once an epoch at most unless an epoch is
-# long: then after so many steps or more, of which a forward pass takes about a third of the time.
+# Approximate number of evaluations in a run, at most one per epoch unless an epoch is long; minimum
+# number of steps between two evaluations within a long epoch; and time of a forward pass as a
+# fraction of the time of a gradient step.
 _EVALUATIONS, _MIN_STEPS_BETWEEN, _FORWARD = 40, 250, 1 / 3
-# With early stopping, at least after so many epochs: however long the run could be, it can end.
+# With early stopping, the validation rows are evaluated at least after this number of epochs, so
+# that a run with a large max_iter can stop early.
 _MAX_EPOCHS_BETWEEN = 10
-# The losses of a run are kept in arrays.
+# Maximum number of steps of a run, because the losses of all steps are kept in memory.
 _MOST_STEPS = 10**9
 _FLOAT32_BYTES = 4
 _LARGEST = float(np.finfo(np.float32).max)
 
-# Four million float32: a chunk costs 16 MB. To hand one over takes about a millisecond, which long
-# chunks of short steps share; small tables evaluate their held-out rows too often to fill them.
+# Maximum number of float32 entries in a chunk, 16 MB.
 _CHUNK = 2**22
-# Some 17 thousand million multiplications, a tenth of a second or a few: between chunks, training
-# can be interrupted.
+# Maximum number of multiplications in a chunk, which takes about 0.1 to 0.5 seconds. Training can
+# be interrupted between chunks only.
 _CHUNK_PRODUCTS = 2**34
+# Maximum number of steps in a chunk of a table with fewer rows than _LONG_TABLE, and of a longer
+# table. Passing a chunk to the runtime takes about a millisecond, which matters less per step in
+# long chunks. Small tables evaluate their validation rows too often to fill long chunks.
 _CHUNK_STEPS, _LONG_CHUNK_STEPS, _LONG_TABLE = 32, 128, 2**15
-# The arrays of a batch have a multiple of so many rows: the same shapes, whatever the fold.
+# The number of rows in the arrays of a batch is a multiple of this number, so that the folds of a
+# cross-validation have arrays of the same shapes.
 _BATCH_UNIT = 64
-# A table of _LONG_TABLE rows is held in the runtime, filled up to a multiple of so many rows, so
-# that folds share a compiled loop.
+# A table of at least _LONG_TABLE rows is held in the runtime, padded to a multiple of this number
+# of rows, so that the folds of a cross-validation share a compiled loop.
 _RESIDENT_UNIT = 2**12
-# So many splits are trained at once, if the networks have no more weights than this in all: a
-# quarter of a gigabyte, with the moments. More at once would gain little, and every number is a
-# shape of its own, which must be compiled.
+# Number of splits that are trained in parallel, if their networks have at most this many weights in
+# total (0.25 GB with the moments of Adam). More splits in parallel would gain little, and each
+# number of splits is another shape that must be compiled.
 _STACK, _MOST_STACKED_WEIGHTS = 3, 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How a run trains, how long it is, and how it is validated.
+    """Length, learning rates, objective, evaluation and array shapes of a run.
 
     Attributes
     ----------
     objective : callable
-        What is minimised, and the errors of held-out rows; see `losses`.
+        Loss function and validation errors; see `losses`.
     shape : tuple of int
         Shape of a chunk, see `chunk_shape`.
     n_training : int
@@ -64,24 +69,27 @@ class Plan:
     rates : Rates
         Learning rate of each gradient step.
     evaluate_every : int
-        Number of steps between two evaluations of the held-out rows.
+        Number of steps between two evaluations of the validation rows.
     stop : int
         Number of steps to make.
     config : TrainingConfig
         Parameters of the estimator.
     against_pca : bool
-        Whether the start is PCA, which is kept unless another step is better beyond chance.
+        Whether the initial network is PCA, which is kept unless another step is significantly
+        better.
     frees_pca : bool
-        Whether PCA is judged and kept without bounds: automatic ones, which are not PCA's.
+        Whether PCA is evaluated and kept without bounds, because the bounds are automatic.
     patience : int or None
-        The run ends if the held-out error has been above its minimum for so many evaluations, and
-        is above that of the start; None: it does not.
+        The run stops if the validation error has had no new minimum for this number of evaluations,
+        and is above the error of the initial network. None: no such stop.
     n_stacked : int
-        How many runs over different splits are made at once, while there are so many.
+        Number of runs over different splits that are made in parallel.
     n_resident : int or None
-        If the table is held in the runtime, the number of rows there, some of them padding.
+        Number of rows, including padding, of the table in the runtime; None if the table is not
+        held there.
     axes : ndarray of shape (n_axes, n_features), float32, or None
-        Orthonormal axes of the subspace of the rows in which the encoder is trained.
+        Orthonormal axes of the row space in which the encoder is trained; None if it is trained in
+        the columns of the table.
     optimizer : object
         See `optimizers`.
     """
@@ -103,67 +111,87 @@ class Plan:
 
     @property
     def corruption(self):
-        """What is done to the inputs of training."""
+        """Corruption of the training inputs."""
         return Corruption(self.config.corruption, self.config.noise)
 
     @property
     def steps_per_epoch(self):
-        """Gradient steps in a pass over the training rows."""
+        """Number of gradient steps in a pass over the training rows."""
         return -(-self.n_training // self.shape[1])
 
     @property
     def n_evaluations(self):
-        """How often the held-out rows will be evaluated, after the start."""
+        """Number of evaluations of the validation rows, without that of the initial network."""
         return -(-self.stop // self.evaluate_every)
 
     def evaluates_at(self, step):
-        """Whether the held-out rows are evaluated after this step."""
+        """Whether the validation rows are evaluated after this step."""
         return step % self.evaluate_every == 0 or step == self.stop
 
     def chunk_lengths(self):
-        """Cut the steps into chunks that end wherever the held-out rows are evaluated."""
+        """Yield the lengths of chunks of steps; a chunk ends at each evaluation."""
         for first in range(0, self.stop, self.evaluate_every):
             n_steps = min(self.evaluate_every, self.stop - first)
             for done in range(0, n_steps, self.shape[0]):
                 yield min(self.shape[0], n_steps - done)
 
     def inner_params(self, params):
-        """Return the params that are trained, from those of a network of all columns."""
+        """Return the trained params, given the params of a network of all columns."""
         if self.axes is None:
             return params
         return params | {"encoder": with_inputs(params["encoder"], self.axes)}
 
     def outer_params(self, params):
-        """Return the params of a network of all columns, from those that are trained."""
+        """Return the params of a network of all columns, given the trained params."""
         if self.axes is None:
             return params
         return params | {"encoder": with_inputs(params["encoder"], self.axes.T)}
 
     def kept_start(self, network):
-        """Return the network that is kept if the start is: PCA is without automatic bounds."""
+        """Return an initial network as it is kept: PCA is kept without automatic bounds."""
         return network.without_bounds() if self.frees_pca else network
 
     def initial_state(self, params, n_before=0):
-        """Return the state that training starts from: float32 params, and Adam's moments.
+        """Return the initial state of training: float32 params, and moments of zero.
 
-        The penalty is shared by the training rows and `n_before` rows of the stream before them.
+        `alpha` is divided by the number of training rows plus `n_before`, the number of earlier
+        rows of the stream.
         """
         params = optree.tree_map(np.float32, params)
         l2 = min(self.config.alpha / (n_before + self.n_training), _LARGEST)
-        # the linear path bears none, so that a large alpha leads to a linear autoencoder
+        # no penalty on the linear path, so that a large alpha leads to a linear autoencoder
         penalty = optree.tree_map_with_path(lambda path, _: l2 * ("coefs" in path), params)
         return TrainState(params, self.optimizer.init(params, penalty))
 
 
 def plan_fit(objective, table, architecture, splits, config, against_pca, axes=None):
-    """Plan runs over splits of the rows of a table; see `Plan` for the other arguments.
+    """Plan runs over splits of the rows of a table.
 
-    The axes are used if the table may be held in the runtime.
+    Parameters
+    ----------
+    objective : callable
+        See `losses`.
+    table : Table
+        All rows.
+    architecture : Architecture
+        The network.
+    splits : list of Split
+        Splits of the rows.
+    config : TrainingConfig
+        Parameters of the estimator.
+    against_pca : bool
+        See `Plan`.
+    axes : ndarray of shape (n_axes, n_features), optional
+        See `Plan`. Only used if the table may be held in the runtime.
+
+    Returns
+    -------
+    Plan
 
     Raises
     ------
     ValueError
-        If more steps are asked for than can be made.
+        If `max_iter` and `max_steps` give more steps than can be made.
     """
     n_training = len(splits[0].training)
     fit_in = _STACK * architecture.n_weights(table.n_features) <= _MOST_STACKED_WEIGHTS
@@ -176,7 +204,7 @@ def plan_fit(objective, table, architecture, splits, config, against_pca, axes=N
     n_steps = int(max_steps or auto) if max_iter == "auto" else int(max_iter) * steps_per_epoch
     n_steps = min(n_steps, int(max_steps or n_steps))
     if n_steps > _MOST_STEPS:
-        asked = f"{min(n_steps, 10**300):.1e}"  # larger ones are no floats
+        asked = f"{min(n_steps, 10**300):.1e}"  # larger integers cannot be formatted as floats
         raise ValueError(
             f"max_iter={max_iter!r} and max_steps={max_steps!r} ask for {asked} gradient "
             f"steps, {steps_per_epoch} in an epoch; at most {_MOST_STEPS:.0e} can be made."
@@ -191,7 +219,7 @@ def plan_fit(objective, table, architecture, splits, config, against_pca, axes=N
     shape = chunk_shape(table, architecture, n_rows, n_stacked, n_resident is not None)
     n_held_out = len(splits[0].held_out) / n_rows
     every = _steps_between(config, n_steps, steps_per_epoch, n_held_out)
-    # an imputer keeps automatic bounds, for what it fills should be possible
+    # an imputer keeps automatic bounds, because imputed values should lie within them
     is_free = isinstance(architecture.bounds, str) and not architecture.is_imputer
     is_auto = max_iter == "auto" and max_steps is None
     return Plan(
@@ -212,10 +240,11 @@ def plan_fit(objective, table, architecture, splits, config, against_pca, axes=N
 
 
 def _steps_between(config, n_steps, steps_per_epoch, n_held_out):
-    """Return the number of steps between two evaluations of so many batches of held-out rows.
+    """Return the number of steps between two evaluations of the validation rows.
 
-    There are about forty evaluations, after every few epochs, or after each. A long epoch has
-    several, so that progress is seen and snapshots are taken, where they cost a tenth at most.
+    There are about 40 evaluations, each after one or a few epochs. A long epoch has several
+    evaluations, if they take at most a tenth of its time, so that progress is shown and snapshots
+    are taken. `n_held_out` is the number of validation rows divided by the rows of a batch.
     """
     n_epochs = max(1, round(n_steps / steps_per_epoch / _EVALUATIONS))
     if config.early_stopping:
@@ -245,9 +274,10 @@ def _rates(config, schedule, n_steps):
 
 
 def _resident_rows(table, unit, n_stacked=1):
-    """Return the number of rows to hold in the runtime, a multiple of `unit`, or None.
+    """Return the number of rows of a table in the runtime, a multiple of `unit`, or None.
 
-    It holds a table that one process trains on, if that fits into scikit-learn's `working_memory`.
+    The runtime holds a table if one process trains on it and if it fits into the `working_memory`
+    of scikit-learn.
     """
     n_rows = -(-table.n_rows // unit) * unit
     n_bytes = _FLOAT32_BYTES * n_stacked * n_rows * table.n_features
@@ -256,9 +286,10 @@ def _resident_rows(table, unit, n_stacked=1):
 
 
 def batch_rows(batch_size, *numbers_of_rows):
-    """Return the rows of the arrays of a batch, for tables of these numbers of rows.
+    """Return the number of rows in the arrays of a batch, for tables of these numbers of rows.
 
-    Enough for the batches of an epoch, which are equally long, and no more than `batch_size`.
+    The batches of an epoch differ by one row at most. The arrays have room for the longest batch,
+    and at most `batch_size` rows.
     """
     batch_size = int(batch_size)
     longest = max(-(-n // -(-n // batch_size)) for n in numbers_of_rows)
@@ -266,10 +297,11 @@ def batch_rows(batch_size, *numbers_of_rows):
 
 
 def chunk_shape(table, architecture, n_rows, n_stacked=1, is_resident=False):
-    """Shape (n_steps, n_rows, n_features) of a chunk, for each of so many networks.
+    """Return the shape (n_steps, n_rows, n_features) of a chunk of each stacked network.
 
-    It hardly depends on the number of rows: the folds of a cross-validation and the fit on all rows
-    share a shape, and so one compiled loop. The chunks of a resident table are row indices.
+    The shape hardly depends on the number of rows of the table: the folds of a cross-validation and
+    the fit on all rows have chunks of the same shape, and share one compiled loop. If the runtime
+    holds the table, a chunk contains row indices.
     """
     n_samples, n_features = table.n_rows, table.n_features
     n_steps = _LONG_CHUNK_STEPS if n_samples >= _LONG_TABLE else _CHUNK_STEPS

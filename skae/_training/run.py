@@ -1,4 +1,4 @@
-"""Training runs over validation splits, and the selection of the network that is kept.
+"""Training runs over validation splits, and selection of the network that is kept.
 
 A run trains one network and keeps its best snapshot. A fit makes one run, or one run for each of
 several splits and a last run on all rows. The validation errors of all runs select PCA or a step.
@@ -21,18 +21,19 @@ from .._runtime.workers import WorkerLostError
 from . import loop
 from .losses import Resident
 
-# A start that leaves less than this share of the variance is exact, up to rounding.
+# An initial network is exact up to rounding if its error is at most this fraction of the variance.
 _EXACT = 1e-10
-# A loss this many times the first one, or the data's variance, has exploded, unless a later chunk
-# comes back below the first.
+# Training has diverged if the loss exceeds this multiple of the first loss, and of the variance of
+# the data, unless the present chunk contains a loss that is not above the first loss.
 _EXPLODED = 1e6
-# Level of the test that a network must pass to be kept instead of PCA: over rows, and over groups,
-# of which there may be few, and blocks of one series are not quite independent.
+# Significance level of the test that a network must pass to be kept instead of PCA: for independent
+# rows, and for groups. The second is stricter, because there may be few groups, and blocks of one
+# series are not quite independent.
 _SIGNIFICANCE, _SIGNIFICANCE_OF_GROUPS = 0.05, 0.01
 
 
 class StopReason(Enum):
-    """What ended a run, or a fit."""
+    """Reason why a run or a fit ended."""
 
     COMPLETED = "all steps were made"
     EXACT = "the initial network leaves no error"
@@ -43,32 +44,50 @@ class StopReason(Enum):
 
     @property
     def is_abort(self):
-        """Whether the cause came from outside of training."""
+        """Whether the cause was outside of training."""
         return self in (StopReason.INTERRUPTED, StopReason.WORKER_LOST)
 
 
 class Run:
-    """A training run as it goes on, and what it leaves behind; losses and errors in units of X.
+    """State and results of a training run.
+
+    Losses and errors are in the squared units of X, or in nats for the variational network.
+
+    Parameters
+    ----------
+    table : Table
+        All rows.
+    split : Split
+        Training rows and validation rows.
+    start : Autoencoder
+        The initial network.
+    plan : Plan
+        Plan of the run.
 
     Attributes
     ----------
+    training, held_out : Table
+        Training rows and validation rows.
     plan : Plan
-        The plan that it follows.
+        Plan of the run.
     network : Autoencoder
-        The snapshot with the lowest held-out error; without held-out rows, the last one. Snapshots
-        are taken when the held-out rows are evaluated, or would be.
+        The snapshot with the lowest validation error, or the last snapshot if there are no
+        validation rows. Snapshots are taken at the evaluations.
     state : TrainState or None
-        Without held-out rows, the state of training then, to go on with.
+        State of training at the last snapshot, from which training can continue; None if there are
+        validation rows.
+    unit : float
+        Factor from the loss to row errors.
     steps : list of int
-        When the held-out rows were evaluated, from 0 on.
+        Number of gradient steps at each evaluation; the first is 0.
     errors : list of ndarray of shape (n_held_out,)
-        Mean squared error of each held-out row then.
+        Error of each validation row at each evaluation.
     groups : ndarray of shape (n_held_out,), or None
         See `Split`.
     stop_reason : StopReason
-        What ended the run.
+        Reason why the run ended.
     error : Exception or None
-        Error that the loss of a worker raised.
+        Error that was raised when a worker was lost.
     """
 
     def __init__(self, table, split, start, plan):
@@ -88,7 +107,7 @@ class Run:
         self._lowest, self._index = errors.mean() if len(errors) else np.nan, ...
 
     def as_trained_on(self):
-        """Return the training rows as training reads them."""
+        """Return the standardised training rows, with the imputation model if it is needed."""
         table = self.training.standardised(self.start.offset, self.start.scale)
         fills = table.is_incomplete or self.plan.corruption.hides
         return table._replace(filling=self.start.filling) if fills else table
@@ -104,9 +123,10 @@ class Run:
         return sum(map(len, self._losses))
 
     def add(self, state, losses, index):
-        """Take note of a chunk of steps; return whether the loss is still a reasonable number.
+        """Record a chunk of steps; return whether the loss is finite and has not exploded.
 
-        The index is the run's place in the stack, or an ellipsis if it is alone.
+        `index` is the position of this run among the stacked runs, or an ellipsis if it is the only
+        one.
         """
         self._latest, self._index, losses = state, index, losses[:, index]
         self._losses.append(losses.astype(np.float64))
@@ -115,9 +135,9 @@ class Run:
         return bool(np.isfinite(losses).all() and not has_exploded)
 
     def evaluate(self):
-        """Keep a snapshot if its held-out errors are lower, or if there are no held-out rows.
+        """Evaluate the network; keep a snapshot if its error is the lowest yet, or not validated.
 
-        Return whether its params are finite numbers; otherwise it does not count.
+        Return whether the params are finite. If not, the evaluation is not recorded.
         """
         params = optree.tree_map(lambda part: part.numpy()[self._index], self._latest.params)
         network = self.start._replace(params=self.plan.outer_params(params))
@@ -137,18 +157,18 @@ class Run:
         return True
 
     def has_lost_patience(self):
-        """Whether the last evaluations improved too little; never without held-out rows."""
+        """Whether `early_stopping` stops the run; always False without validation rows."""
         config = self.plan.config
         return config.early_stopping and self._stale >= config.n_iter_no_change
 
 
 class TrainingCallback:
-    """Methods that a fit calls; here they do nothing.
+    """Base class of training callbacks. The methods of this class do nothing.
 
     Attributes
     ----------
     outcome : Outcome or None
-        Result of the fit if the present run is discarded; None during the first run.
+        Result of the fit if the current run is discarded; None during the first run.
     """
 
     outcome = None
@@ -157,34 +177,35 @@ class TrainingCallback:
         """Report a line of text."""
 
     def on_interval_begin(self):
-        """Note that training starts, or continues after an evaluation."""
+        """Handle the start of training, or its continuation after an evaluation."""
 
     def on_evaluation(self, run, seconds_left):
-        """Note that the validation rows were evaluated; return True to stop the run.
+        """Handle an evaluation of the validation rows; return True to stop the run.
 
         `seconds_left` estimates the remaining time of the run; None if there is no estimate yet.
         """
 
     def on_run_end(self, run):
-        """Note that a run ended, which may be between two evaluations."""
+        """Handle the end of a run, which may be between two evaluations."""
 
 
 def train(runs, rngs, callback=None, state=None):
-    """Train the networks of some runs together, and remember the best snapshot of each.
+    """Train the networks of several runs in parallel, and keep the best snapshot of each.
 
-    A step of all is one step of the loop, whose arrays are stacked; so the splits of a small table
-    cost hardly more calls than one. What ends one run ends them all.
+    The arrays of the runs are stacked, and one step of the loop makes a step of every run. For
+    small tables, several splits then take hardly more calls of the runtime than one split. A reason
+    to stop one run stops all of them.
 
     Parameters
     ----------
     runs : list of Run
-        Runs that are paced alike.
+        Runs with the same plan; their results are stored in them.
     rngs : list of numpy.random.Generator
-        For each, shuffles the minibatches and makes the noise.
+        Generator of each run, which shuffles the minibatches and draws the noise.
     callback : TrainingCallback, optional
         Called at the evaluations of the first run.
     state : TrainState, optional
-        What to go on from, where one run follows another.
+        Initial state of training. By default it is computed from the initial networks.
     """
     plan, workers = runs[0].plan, runs[0].training.workers
     if any(run.stop_reason == StopReason.EXACT for run in runs):
@@ -203,14 +224,14 @@ def train(runs, rngs, callback=None, state=None):
         n_stacked=len(runs) if len(runs) > 1 else None,
     )
     callback, error = callback or TrainingCallback(), None
-    # NumPy fills rows in a thread of its own, beside the threads of the compiled step: more of them
-    # would get in each other's way
+    # NumPy imputes missing values in a separate thread while the compiled step runs: use one BLAS
+    # thread, because more threads would compete with those of the compiled step
     is_filled = any(table.filling is not None for table in tables)
     try:
         with one_blas_thread() if is_filled else nullcontext():
             stop_reason = _advance(runs, chunks, callback)
     except KeyboardInterrupt:
-        if workers.n_workers > 1:  # the others cannot know, and wait
+        if workers.n_workers > 1:  # the other workers would wait for this one
             raise
         stop_reason = StopReason.INTERRUPTED
     except WorkerLostError as lost:
@@ -226,14 +247,17 @@ def train(runs, rngs, callback=None, state=None):
 
 
 def _stacked(nests, axis=0):
-    """Stack nests of arrays of equal shapes; one alone stays as it is."""
+    """Stack nests of arrays of equal shapes; a single nest is returned without a new axis."""
     if len(nests) == 1:
         return nests[0]
     return optree.tree_map(lambda *arrays: np.stack(arrays, axis), *nests)
 
 
 def _minimised(runs, tables, plan):
-    """Return the objective and its constants, as arguments: who trains should hold them alone."""
+    """Return the arguments `objective` and `constants` of `loop.train`.
+
+    They are not stored elsewhere, so that their memory is freed when training ends.
+    """
     constants = _stacked([plan.objective.constants(run.start) for run in runs])
     if plan.n_resident is None:
         return {"objective": plan.objective, "constants": constants}
@@ -269,7 +293,7 @@ def _advance(runs, chunks, callback):
         pairs = zip(runs, indices, strict=True)
         if not all(run.add(state, losses, index) for run, index in pairs):
             return StopReason.DIVERGED
-        # the first chunk compiles the step, which says nothing of the time that the others take
+        # exclude the first chunk from the time estimate, because it compiles the step
         began = began or (time.monotonic(), first.step)
         if not plan.evaluates_at(first.step):
             continue
@@ -285,14 +309,20 @@ def _advance(runs, chunks, callback):
 
 
 def _seconds_left(step, last_step, began, first_step):
-    """Estimate the seconds that the steps up to the last one take; None if nothing is known yet."""
+    """Estimate the seconds until the last step; None if there is no estimate yet.
+
+    `began` is the time at which `first_step` was reached.
+    """
     if step == first_step:
         return None
     return (time.monotonic() - began) * (last_step - step) / (step - first_step)
 
 
 def _error_rises(runs):
-    """Whether the held-out error has long been above its minimum, and is above the start's."""
+    """Whether the validation error had no new minimum for `plan.patience` evaluations.
+
+    It must also be above the error of the initial network.
+    """
     patience, errors = runs[0].plan.patience, np.hstack([run.errors for run in runs])
     if patience is None or not errors.size:
         return False
@@ -302,23 +332,23 @@ def _error_rises(runs):
 
 
 def choose(runs, against_pca):
-    """Choose the step at which to stop, by the held-out errors of all runs.
+    """Select the step whose network is kept, by the validation errors of all runs.
 
     Parameters
     ----------
     runs : list of Run
-        Runs over different splits, paced alike.
+        Runs over different splits, with evaluations at the same steps.
     against_pca : bool
-        Whether the start is PCA, which is kept unless another step is better beyond chance: at the
-        5 % level of a one-sided paired t-test, or with groups the 1 % level. If not, the best step
-        is taken.
+        Whether the initial network is PCA. Step 0 is then selected unless the errors at the best
+        step are significantly lower in a one-sided paired t-test, at the 5 % level, or at the 1 %
+        level with groups. If False, the step with the lowest mean error is selected.
 
     Returns
     -------
     step : int
-        The best step; without held-out rows, the last.
+        The selected step; the last step if there are no validation rows.
     curve : ndarray of shape (n_evaluations, 2)
-        Steps, and the mean held-out error over all splits.
+        Steps, and mean validation errors over all splits.
     """
     n_evaluations = min(len(run.steps) for run in runs)
     steps = runs[0].steps[:n_evaluations]
@@ -335,28 +365,28 @@ def choose(runs, against_pca):
 
 
 def clearly_lower(errors, baseline, significance, groups=None):
-    """Whether errors are lower than the baseline's on the same rows, beyond chance.
+    """Whether errors are significantly lower than the errors of a baseline on the same rows.
 
-    One-sided paired t-test: the mean gain of a row is compared with its standard error, so a few
-    lucky rows in a small sample decide nothing. With groups of rows that depend on each other, the
-    standard error is the cluster-robust one, from the total gain of each group, and the number of
-    degrees of freedom is that of the groups (Cameron & Miller, "A Practitioner's Guide to
-    Cluster-Robust Inference", Journal of Human Resources 50, 2015, section II).
+    One-sided paired t-test: the mean decrease of the error is compared with its standard error. If
+    rows of the same group depend on each other, the cluster-robust standard error is computed from
+    the total decrease of each group, and the number of degrees of freedom is the number of groups
+    minus one (Cameron & Miller, "A Practitioner's Guide to Cluster-Robust Inference", Journal of
+    Human Resources 50, 2015, section II).
 
     Parameters
     ----------
     errors, baseline : ndarray of shape (n_rows,)
         Errors of the same rows.
     significance : float
-        Level of the test.
+        Significance level of the test.
     groups : ndarray of int of shape (n_rows,), optional
-        Number of the group of each row; None if all rows are independent.
+        Group number of each row; None if all rows are independent.
     """
     n_rows = len(errors)
     n_groups = n_rows if groups is None else len(np.unique(groups))
     if n_groups < 2 or not np.isfinite(baseline).all():
         return False
-    gains = (baseline - errors) / (abs(baseline.mean()) or 1.0)  # so that their squares are numbers
+    gains = (baseline - errors) / (abs(baseline.mean()) or 1.0)  # no overflow of squares
     if groups is None:
         standard_error = gains.std(ddof=1) / np.sqrt(n_rows)
     else:
@@ -372,17 +402,17 @@ class Outcome:
     Attributes
     ----------
     network : Autoencoder or None
-        The network to keep; None means the start on all rows, which is PCA.
+        The network to keep; None means PCA of all rows.
     step : int
-        The step that was chosen; the network is that of this step.
+        The selected step, after which `network` was taken.
     curve : ndarray of shape (n_evaluations, 2)
-        Steps and mean held-out errors of the runs that chose.
+        Steps, and mean validation errors of the runs that selected the step.
     losses : ndarray of shape (n_steps,)
         Training losses of the first run.
     stop_reason : StopReason
-        What ended the fit.
+        Reason why the fit ended.
     error : Exception or None
-        Error that the loss of a worker raised.
+        Error that was raised when a worker was lost.
     """
 
     network: Autoencoder | None
@@ -394,7 +424,7 @@ class Outcome:
 
     @classmethod
     def of(cls, runs, against_pca):
-        """Choose by the held-out errors of some runs; of several, the first one's network."""
+        """Return the outcome of runs: the step is selected by all, the network is of the first."""
         step, curve = choose(runs, against_pca)
         network = None if against_pca and step == 0 else runs[0].network
         reasons = [run.stop_reason for run in runs]
@@ -409,9 +439,10 @@ class Outcome:
         )
 
     def aborted(self, error, workers):
-        """Return the outcome of a fit that an exception ended after a run; or raise it.
+        """Return the outcome of a fit that an exception ended after a run, or raise the exception.
 
-        A second interrupt is raised, and one where other workers would wait for this one.
+        KeyboardInterrupt is raised if it is the second one, or if other workers would wait for this
+        worker.
         """
         is_lost = isinstance(error, WorkerLostError)
         is_second = self.stop_reason == StopReason.INTERRUPTED
@@ -422,7 +453,10 @@ class Outcome:
 
 
 def stacks(splits, size):
-    """Cut splits into those that are trained together: so many, and what remains one by one."""
+    """Group splits into lists of `size` splits, which are trained in parallel.
+
+    The remaining splits are trained one by one.
+    """
     n_stacked = len(splits) // size * size
     firsts = [*range(0, n_stacked, size), *range(n_stacked, len(splits) + 1)]
     return [splits[first:end] for first, end in pairwise(firsts)]
@@ -431,23 +465,23 @@ def stacks(splits, size):
 def run_fit(table, start, plan, splits, seed, callback):
     """Make the runs of a fit.
 
-    With one split, a run over it. With several, a run over each; their joint errors choose between
-    PCA and a step, and a last run on all rows is made up to there. Where that run, or one of the
-    splits after the first, is not made to its end, the first split decides alone: its network and
-    its errors are those of one run.
+    With one split, one run is made. With several splits, one run is made for each split. The errors
+    of all runs then select PCA or a step, and if a step is selected, a last run trains on all rows
+    up to this step. If the last run, or a run after the run of the first split, does not complete,
+    the outcome is that of the first split alone.
 
     Parameters
     ----------
     table : Table
         All rows.
     start : callable
-        Returns the network that training on a table starts from.
+        ``start(training)`` returns the initial network for a table of training rows.
     plan : Plan
-        Of a run over a split.
+        Plan of a run over a split.
     splits : list of Split
-        See `splits`.
+        The splits.
     seed : int
-        For the order of minibatches, and noise.
+        Seed of the order of minibatches and of the noise.
     callback : TrainingCallback
         Called at each evaluation.
 
@@ -473,14 +507,14 @@ def run_fit(table, start, plan, splits, seed, callback):
             if not runs:
                 callback.outcome = Outcome.of(latest[:1], plan.against_pca)
                 if callback.outcome.network is None and table.shards is not None:
-                    # if a worker is lost, so are its rows: no PCA of all could be made then
+                    # a lost worker's rows are lost too, and PCA of all rows is then impossible
                     pca = plan.kept_start(latest[0].start)
                     callback.outcome = replace(callback.outcome, network=pca)
             reason, error = latest[0].stop_reason, latest[0].error
             if reason.is_abort:
                 return replace(callback.outcome, stop_reason=reason, error=error)
             runs += latest
-            plan = replace(plan, stop=runs[0].steps[-1])  # the others run as long as the first
+            plan = replace(plan, stop=runs[0].steps[-1])  # same length for all splits
         together = Outcome.of(runs, plan.against_pca)
         if len(runs) == 1 or together.network is None:
             return together
@@ -495,10 +529,10 @@ def run_fit(table, start, plan, splits, seed, callback):
 
 
 def concluded(outcome, conclude, workers):
-    """Return an outcome and what `conclude` makes of it.
+    """Return an outcome, and the fitted attributes that ``conclude(outcome)`` computes.
 
-    An interrupt meanwhile costs nothing that was learnt: what was asked for is done first, and
-    then the fit ends. A second one is raised.
+    If an interrupt or the loss of a worker ends `conclude`, it is called again, with an outcome
+    that has this stop reason. A second interrupt is raised.
     """
     try:
         return outcome, conclude(outcome)

@@ -1,4 +1,4 @@
-"""The smallest code that keeps a share of the variance of held-out rows, found by training."""
+"""Search for the smallest number of components that retains a fraction of the variance."""
 
 from bisect import bisect_left
 
@@ -9,41 +9,46 @@ from .._networks.network import squared_norms
 from .losses import Reconstruction
 from .run import Run, TrainingCallback, train
 
-# A size below that which was trained as in a fit is tried by so large a part of a fit.
+# The first size, and each larger size, is trained with all steps of a fit. Smaller sizes start from
+# the truncated initial network of a larger size and are trained for this fraction of the steps.
 _SHARE_OF_STEPS = 0.5
 _SEED = 23
 
 
 class Sizing:
-    """Trains networks of several sizes, and remembers what they keep.
+    """Search over the number of components of the code, called its size.
 
-    The largest is trained as a fit is. A smaller one has the same start, of whose code the later
-    components are silenced, so that all sizes share a compiled loop.
+    Each size that is tried is trained once. A size that is larger than all earlier ones is trained
+    with all steps of a fit. For a smaller size, the last components of the initial network of a
+    larger size are set to zero, so that both share a compiled loop. If the code has an activation
+    other than the identity, every size is trained with all steps.
 
     Parameters
     ----------
     table : Table
         All rows.
     start : callable
-        ``start(table, size)`` returns the network with which training on a table starts.
+        ``start(training, size)`` returns the initial network for a table of training rows.
     plan : callable
-        ``plan(size, share)`` returns the plan of that share of a fit to the split's training rows.
+        ``plan(size, share)`` returns the plan of a run over the split with the fraction `share` of
+        the steps of a fit.
     split : Split
-        Training rows and held-out ones; if none of these has a value, the training rows judge.
+        Training rows and validation rows. If no validation row has a value, the errors are computed
+        on the training rows.
     seed : int
-        For the order of minibatches, and noise.
+        Seed of the order of minibatches and of the noise.
     log : callable
         Called with a line of text for each size.
     should_stop : callable or None
-        Asked at each evaluation whether to stop; a KeyboardInterrupt is then raised.
+        Called at each evaluation. If it returns True, KeyboardInterrupt is raised.
 
     Attributes
     ----------
     errors : dict
-        For each size, mean squared error of the held-out rows.
+        Mean squared error of the validation rows for each size.
     variance : float
-        Their mean squared distance from the mean of the training rows. Rows without any value do
-        not count.
+        Mean squared distance of the validation rows from the mean of the training rows. Rows
+        without any value are left out.
     """
 
     def __init__(self, table, start, plan, split, seed, log, should_stop):
@@ -61,16 +66,17 @@ class Sizing:
         self.variance = self.judge.map(squares).mean() / table.n_averaged
 
     def smallest(self, share, size, largest):
-        """Return the smallest size that keeps a share of the variance.
+        """Return the smallest size that retains a fraction of the variance.
 
         Parameters
         ----------
         share : float
-            The share.
+            The fraction of the variance.
         size : int
-            Size to begin with. It is doubled if it keeps less, and not passed if it keeps more.
+            First size to try. It is doubled until a size retains enough of the variance. Smaller
+            sizes are then tried by bisection.
         largest : int
-            Size that is not passed; it is the answer if none keeps so much.
+            Maximum size, which is returned if no size retains enough.
         """
 
         def keeps(size):
@@ -86,22 +92,31 @@ class Sizing:
         return least + 1 + bisect_left(range(least + 1, size), True, key=keeps)
 
     def curve(self):
-        """Return an array of the sizes that were tried, in order, and their errors."""
+        """Return the sizes that were tried, in increasing order, and their errors as columns."""
         return np.array(sorted(self.errors.items()), dtype=np.float64).reshape(-1, 2)
 
     def _try(self, size):
-        """Train a network of some size."""
+        """Train a network with `size` components and store its error.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If training is interrupted, or if `should_stop` returns True in any worker.
+        WorkerLostError
+            If a worker is lost.
+        """
         larger = min((other for other in self._starts if other > size), default=None)
         share_of_steps = 1.0 if larger is None else _SHARE_OF_STEPS
         if larger is None:
             network = self.start(self.training, size)
-            if network.activations[1] == "identity":  # of others, a component of zero may speak
+            # other activations of the code may map zero to a value other than zero
+            if network.activations[1] == "identity":
                 self._starts[size] = network
         else:
             network = first_components(self._starts[larger], size)
         run = Run(self.table, self.split, network, self.plan(network.code_size, share_of_steps))
         train([run], [np.random.default_rng([self.seed, _SEED, size])], self._callback)
-        # one worker may have been asked when another was not yet
+        # workers may receive a stop request at different evaluations
         is_stopped = self._callback.is_stopped
         if run.stop_reason.is_abort or any(self.table.workers.all_gather_object(is_stopped)):
             raise run.error or KeyboardInterrupt
@@ -111,14 +126,14 @@ class Sizing:
 
 
 def with_values(table):
-    """Return the table of the rows that have a value."""
+    """Return the table of the rows that have at least one observed value."""
     if not table.is_incomplete:
         return table
     return table.select(np.flatnonzero(table.map(lambda rows: ~np.isnan(rows).all(axis=1))))
 
 
 class _StopCallback(TrainingCallback):
-    """Stops a run if `should_stop` returns True, and stores that."""
+    """Callback that stops a run if `should_stop` returns True, and stores the result."""
 
     def __init__(self, should_stop):
         self._should_stop, self.is_stopped = should_stop, False
@@ -129,9 +144,9 @@ class _StopCallback(TrainingCallback):
 
 
 def first_components(network, size):
-    """Return a network whose code has so many components; the others are zero.
+    """Return a copy of a network in which all components after the first `size` are zero.
 
-    They stay so in training, for no gradient reaches them.
+    They stay zero in training, because the gradients of their weights are zero.
     """
     network = network._replace(params=optree.tree_map(np.copy, network.params))
     encoder, decoder = network.params["encoder"], network.params["decoder"]
