@@ -1,4 +1,4 @@
-"""What the estimators share: fit and partial_fit, inference, composition of estimators.
+"""Base classes and functions of the estimators: training, inference and composition.
 
 May import `_parameters` and the layers below it, see pyproject.toml.
 Start with `TrainingMixin._fit` in `training`.

@@ -1,4 +1,4 @@
-"""Estimators that are made of another one, which they fit."""
+"""Fit of an inner estimator by an estimator that wraps it."""
 
 from sklearn.exceptions import ConvergenceWarning
 
@@ -7,28 +7,29 @@ from .._runtime.workers import WorkerLostError
 
 
 def fit_part(owner, part, conclude, X, **given):
-    """Fit the estimator that another one is made of, and keep what it has learnt.
+    """Fit the inner estimator of an estimator, and set the fitted attributes of the latter.
 
     Parameters
     ----------
     owner : estimator
-        Becomes fitted.
+        Outer estimator, which becomes fitted.
     part : estimator
-        Not fitted yet. Its messages name the owner.
+        Inner estimator, not fitted yet. Its messages name the outer estimator.
     conclude : callable
-        Returns the fitted attributes of the owner, given the fitted part. It is called a second
-        time if an interrupt ends it.
+        ``conclude(part)`` returns the fitted attributes of the outer estimator, given the fitted
+        inner estimator. If an interrupt ends it, it is called a second time.
     X : object
-        The rows.
+        Training data.
     **given : object
         Other arguments of `fit`.
 
     Raises
     ------
     WorkerLostError
-        If a worker was lost. If something was learnt before, the owner is fitted.
+        If a worker was lost. The outer estimator is fitted if the inner estimator is.
     KeyboardInterrupt
-        If nothing was learnt yet, or if a second interrupt ends `conclude`.
+        If an interrupt ends the fit of the inner estimator before it is fitted, or if a second
+        interrupt ends `conclude`.
     """
     part, error = _sklearn_compat.as_part_of(owner, part), None
     try:

@@ -1,6 +1,6 @@
-"""Serving: what a fitted autoencoder computes, with NumPy alone.
+"""Inference with a fitted autoencoder, using NumPy only.
 
-The mixin that gives estimators PCA's methods over their fitted arrays.
+The mixin of this module implements the methods of PCA for the fitted arrays of an estimator.
 """
 
 from copy import copy
@@ -28,7 +28,7 @@ Rows: TypeAlias = ArrayLike | sparray | spmatrix
 
 
 class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
-    """Encodes, decodes and scores rows."""
+    """Mixin with the methods that encode, decode and score rows."""
 
     @property
     def _network(self):
@@ -38,7 +38,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @property
     def components_(self) -> NDArray[Any]:
-        """Linear path of the encoder; ``(X - offset_) @ components_.T`` is its part of the code."""
+        """Linear path of the encoder; its part of the code is ``(X - offset_) @ components_.T``."""
         check_is_fitted(self)
         path = self._network.linear_path()
         if path is None:
@@ -50,7 +50,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self.n_components_
 
     def _names_in(self):
-        """Names of the columns of rows."""
+        """Return the names of the input columns."""
         return _sklearn_compat.check_feature_names_in(self)
 
     def transform(self, X: Rows) -> NDArray[Any]:
@@ -64,7 +64,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         codes : ndarray of shape (n_samples, n_components_)
-            Their codes, float32 for float32 rows, else float64.
+            Latent codes of the rows; float32 for float32 rows, else float64.
         """
         if is_collection(X):
             check_is_fitted(self)
@@ -83,12 +83,13 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         rows : ndarray of shape (n_samples, n_features_in_)
-            The reconstruction, within ``bounds_``, float32 for float32 codes, else float64.
+            Reconstructed rows, clipped to ``bounds_``; float32 for float32 codes, else float64.
 
         Raises
         ------
         ValueError
-            If X is a frame whose columns have the names that `transform` gives in another order.
+            If the number of columns of X is not `n_components_`, if values are missing, or if X is
+            a frame whose columns have the output names of `transform` in another order.
         """
         check_is_fitted(self)
         if is_collection(X):
@@ -121,7 +122,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         rows : ndarray of shape (n_samples, n_features_in_)
-            What the code keeps of them.
+            Reconstructed rows, clipped to ``bounds_``; float32 for float32 rows, else float64.
         """
         if is_collection(X):
             check_is_fitted(self)
@@ -130,7 +131,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return table.map(lambda rows: network.decode(network.encode(rows)), network.width)
 
     def score_samples(self, X: Rows) -> NDArray[Any]:
-        """Negated squared error of each row, so that unusual rows score low.
+        """Compute the negated squared error of each row, which is low for unusual rows.
 
         Parameters
         ----------
@@ -140,8 +141,8 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            Minus the sum over the features of the squared reconstruction error, float64; minus
-            infinity where that is beyond it.
+            Minus the sum over the features of the squared reconstruction error, float64. Minus
+            infinity if the sum overflows.
         """
         if is_collection(X):
             check_is_fitted(self)
@@ -152,7 +153,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             return table.map(network.squared_errors, network.width) * -(network.scale**2)
 
     def score(self, X: Rows, y: object = None) -> float:
-        """Share of the variance that the reconstruction keeps.
+        """Compute the fraction of the variance that the reconstruction retains.
 
         Parameters
         ----------
@@ -164,8 +165,9 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         score : float
-            One minus the squared error divided by the squared distance from ``mean_``. On the
-            training rows of a PCA this is the sum of its ``explained_variance_ratio_``.
+            One minus the total squared error divided by the total squared distance from ``mean_``.
+            If the network is PCA, the score of its training rows is the sum of
+            ``PCA.explained_variance_ratio_``.
         """
         if is_collection(X):
             check_is_fitted(self)
@@ -180,14 +182,15 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return float(1 - error / total)
 
     def _error_and_total(self, X):
-        """Return the squared error of rows, their squared distance from the mean, and the unit.
+        """Return the total squared error, the total squared distance from the mean, and the unit.
 
-        The first two are in units of the third, in which squares neither overflow nor vanish.
+        The first two are divided by the squared unit, so that squares neither overflow nor
+        underflow.
         """
         network, table = self._prepare(X)
         distances = abs(np.stack(table.extremes()) - self.mean_)
         unit = float(np.fmax.reduce(distances, axis=None, initial=self.scale_))
-        # the weights of so large a unit may be too large for single precision
+        # with a large unit, rescaled weights may be too large for single precision
         dtype = np.float64 if unit > _LARGE_UNIT else table.dtype
         network = network.rescaled(unit).astype(dtype)
 
@@ -200,21 +203,21 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return errors.sum(), table.map(distances).sum(), unit
 
     def to_keras(self) -> Any:
-        """Build the same network as a Keras model.
+        """Build a Keras model that computes the same reconstruction.
 
-        Of built-in layers, in the dtype of Keras' policy: it can be trained further, saved and
-        exported, and it runs on GPUs.
+        The model consists of built-in layers and has the dtype of the Keras dtype policy. It can be
+        trained further, saved and exported, and it runs on GPUs.
 
         Returns
         -------
         model : keras.Model
-            From complete rows to their reconstruction, with the sub-models
+            Model that maps complete rows to their reconstruction, with the sub-models
             ``model.get_layer("encoder")`` and ``model.get_layer("decoder")``.
 
         Raises
         ------
         ValueError
-            If values were missing in training: the model does not fill them.
+            If the training rows had missing values: the model does not impute them.
 
         Examples
         --------
@@ -230,12 +233,12 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         check_is_fitted(self)
         self._check_exportable()
-        from .._keras import to_keras  # which imports TensorFlow
+        from .._keras import to_keras  # imports TensorFlow
 
         return to_keras(self._network)
 
     def _check_exportable(self):
-        """Refuse to export what was trained on rows that must be filled first."""
+        """Raise a ValueError if the training rows had missing values."""
         if self._had_gaps_:
             raise ValueError(
                 f"This {type(self).__name__} was trained on rows with missing values, in this or "
@@ -245,10 +248,10 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             )
 
     def _validate(self, X, *, reset, min_samples=1):
-        """Check rows; arrays of numbers are left as they are, in memory or on disk.
+        """Validate rows; numeric arrays, in memory or memory-mapped, are not copied or converted.
 
-        Return their table, and the fitted attributes that describe their columns. This estimator
-        stays as it is, for the fit may fail.
+        Return the table of the rows, and the fitted attributes that describe its columns. This
+        estimator is not changed, because the fit may fail.
         """
         X = with_nan(X)
         is_numeric = getattr(getattr(X, "dtype", None), "kind", "none") in "biuf"
@@ -268,7 +271,7 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return table, {name: vars(checked)[name] for name in names if name in vars(checked)}
 
     def _prepare(self, X, network=None):
-        """Return the fitted network, or another, in the float type of X, and X as a table."""
+        """Return the fitted network, or the given network, in the float type of X, and a table."""
         check_is_fitted(self)
         table, _ = self._validate(X, reset=False)
         network = (network or self._network).astype(table.dtype)

@@ -1,4 +1,4 @@
-"""The stories of fit and partial_fit, which the autoencoders share."""
+"""Implementation of `fit` and `partial_fit`, shared by the autoencoders."""
 
 from copy import copy
 from dataclasses import replace
@@ -49,17 +49,17 @@ from .._training.size_search import Sizing
 
 
 class TrainingMixin:
-    """Trains a network, and keeps what it has come to as fitted attributes.
+    """Mixin that trains a network and sets the fitted attributes.
 
-    An estimator has all of `_parameters.CONSTRAINTS` as parameters or as attributes of its class,
-    and says by `_objective` what is minimised.
+    An estimator with this mixin has all names in `_parameters.CONSTRAINTS` as parameters or as
+    class attributes. Its method `_objective` returns the loss function.
     """
 
-    @np.errstate(under="ignore")  # what is so small counts as zero
+    @np.errstate(under="ignore")  # underflow to zero is harmless
     def _fit(self, X, y, should_stop=None, *, X_val=None, y_val=None, groups=None):
-        """Train, and return the fitted estimator.
+        """Train the network, and return the fitted estimator.
 
-        Training stops at an evaluation where `should_stop` returns True.
+        `should_stop` is called at each evaluation, and training stops if it returns True.
         """
         given = {"X_val": X_val, "y_val": y_val, "groups": groups}
         check_given(self, **given)
@@ -86,7 +86,7 @@ class TrainingMixin:
             subspace = Subspace.of(table, architecture, len(splits[0].training))
         if subspace is not None and subspace.is_bounded:
             axes, subspace = subspace.axes, None
-        elif validation is not None:  # whose rows may lie outside the subspace
+        elif validation is not None:  # validation rows may lie outside the row space
             subspace = None
         elif subspace is not None:
             rows, architecture = subspace.coordinates(table), architecture._replace(bounds=None)
@@ -107,7 +107,7 @@ class TrainingMixin:
             lambda table: plan.kept_start(start(table)), bool(self.whiten), subspace
         )
         conclude = partial(self._conclude, table, plan, canonical, columns)
-        # with several splits, there is a run on all rows
+        # with several splits, a last run trains on all rows
         n_runs = len(stacks(splits, plan.n_stacked)) + (len(splits) > 1)
         n_tasks = n_runs * plan.n_evaluations
         progress = Progress(self, table.X, y, n_tasks, conclude, should_stop)
@@ -120,23 +120,24 @@ class TrainingMixin:
         return self
 
     def _validation_table(self, X_val, y_val, table, columns, target):
-        """Return the table of the validation rows that the user gives, or None.
+        """Return the table of the validation rows that the user passed, or None.
 
         Parameters
         ----------
         X_val, y_val : object
-            As given to `fit`.
+            Arguments of `fit`.
         table : Table
             The training rows.
         columns : dict
-            The fitted attributes that describe their columns.
+            The fitted attributes that describe the columns of the training rows.
         target : Target or None
-            What their code is taught.
+            Target that the code is trained to predict.
 
         Raises
         ------
         ValueError, TypeError
-            If X_val has other columns than X or is refused as X would be.
+            If X_val has other columns than X, or if it is invalid for a reason that also makes X
+            invalid.
         """
         if X_val is None:
             return None
@@ -179,7 +180,10 @@ class TrainingMixin:
         return group_splits(groups, fraction, min_held_out, min_groups, rng)
 
     def _fit_collection(self, method, X, y, **given):
-        """Call a method in the workers of a Dask cluster, and become what it makes of the rows."""
+        """Call a fit method in the workers of a Dask cluster, and set the fitted attributes.
+
+        Without a Dask client, compute the collection and call the method in this process.
+        """
         if not has_client():
             _sklearn_compat.warn(_NO_CLIENT, UserWarning)
             parts = {"X": X, "y": y, **given}
@@ -200,7 +204,7 @@ class TrainingMixin:
 
     @np.errstate(under="ignore")
     def _partial_fit(self, X, y=None, should_stop=None):
-        """Go on training with the next rows of a stream, and return the estimator."""
+        """Continue training with the next rows of a stream, and return the estimator."""
         if is_collection(X):
             return self._fit_collection("_partial_fit", X, None)
         is_new = not hasattr(self, "encoder_")
@@ -220,7 +224,7 @@ class TrainingMixin:
         rng, state = np.random.default_rng([seed, stream.n_steps]), stream.state(network, plan)
         run = Run(table, all_rows(table.n_rows), network, plan)
         train([run], [rng], state=state)
-        # a batch on which training diverged is ignored: it would change the whitening
+        # ignore a batch on which training diverged, because it would change the whitening
         if run.stop_reason != StopReason.DIVERGED or is_new:
             if run.stop_reason == StopReason.WORKER_LOST:
                 table, new = table.alone(), new.alone()
@@ -235,7 +239,21 @@ class TrainingMixin:
         return self
 
     def _conclude(self, table, plan, canonical, known, outcome):
-        """Return the fitted attributes of a fit that has come to this outcome."""
+        """Return the fitted attributes of a fit with this outcome.
+
+        Parameters
+        ----------
+        table : Table
+            All rows.
+        plan : Plan
+            Plan of the runs.
+        canonical : Canonical
+            Returns the whitened network of an outcome.
+        known : dict
+            The fitted attributes that do not depend on the outcome.
+        outcome : Outcome
+            Result of the runs.
+        """
         if outcome.stop_reason == StopReason.WORKER_LOST:
             table = table.alone() if table.shards is None else table.sample_alone(_HASTY_ROWS)
         network = canonical(outcome, table)
@@ -256,7 +274,7 @@ class TrainingMixin:
         }
 
     def _kept_text(self, outcome, plan, table):
-        """Return a line of text that says which network was kept."""
+        """Return a line of text about the network that was kept, and its error."""
         unit = plan.objective.unit(self._network._replace(scale=self.scale_), table)
         described = plan.objective.described(getattr(self, self._error_name), unit)
         if outcome.step or not plan.against_pca:
@@ -270,7 +288,7 @@ class TrainingMixin:
         return f"kept {pca}{reason} ({described})"
 
     def _weights(self, network):
-        """Return the fitted attributes that hold a network."""
+        """Return the fitted attributes that store a network."""
         params = network.rescaled(1.0).with_params_in(network.offset.dtype).params
         return {
             "encoder_": params["encoder"],
@@ -285,9 +303,10 @@ class TrainingMixin:
         }
 
     def _table(self, X, *, reset):
-        """Check rows; return their table, with the workers that train together, and its columns.
+        """Validate the rows of X, which may be a Shard, in all workers.
 
-        The last are the fitted attributes that describe them.
+        Return their table, which holds the workers, and the fitted attributes that describe its
+        columns.
         """
         workers, is_shard = current_workers(), isinstance(X, Shard)
         workers.check_agreement({"X": "a Shard" if is_shard else "all rows"})
@@ -299,15 +318,15 @@ class TrainingMixin:
         return table._replace(workers=workers), columns
 
     def _check_rows(self, table, columns):
-        """Refuse rows that the network cannot be trained on or judged by; here, none."""
+        """Raise an error if rows are invalid for this estimator; this method accepts all rows."""
 
     def _agree(self, table, columns):
-        """Return the seed of all workers that train together.
+        """Return the seed, which is the same in all workers.
 
         Raises
         ------
         ValueError
-            If workers were given different parameters, tables or networks.
+            If the workers have different parameters, tables or fitted networks.
         """
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         if table.workers.n_workers > 1:
@@ -326,10 +345,10 @@ class TrainingMixin:
         return table.workers.broadcast_object(seed)
 
     def _open(self, X, *, fitted):
-        """Check parameters and rows, which must suit the network if there is a fitted one.
+        """Validate parameters and rows, against the fitted network if `fitted` is True.
 
-        Return the table, the fitted attributes that describe its columns, the seed, and what the
-        parameters say of the network.
+        Return the table, the fitted attributes that describe its columns, the seed, and the
+        architecture of the network.
         """
         check_combinations(self)
         if fitted:
@@ -343,7 +362,7 @@ class TrainingMixin:
         return table, columns, seed, architecture.sized(table, seed)
 
     def _architecture(self):
-        """Return what the parameters say of the network."""
+        """Return the architecture of the network, from the parameters alone."""
         return Architecture(
             self.n_components,
             layer_sizes(self.hidden_layer_sizes),
@@ -354,29 +373,32 @@ class TrainingMixin:
         )
 
     def _start(self, table, architecture, seed, warm, target=None):
-        """Return the function that gives the network with which training on a table starts."""
+        """Return a function that returns the initial network for a table of training rows.
+
+        With `warm`, the initial network is the fitted one. With a target, it has a linear head.
+        """
         start = partial(self._first_network, architecture=architecture, seed=seed)
         if warm:
             network = restarted(self._trained_network, self.scale_, self.bounds, table)
             start = lambda training: network  # noqa: E731
         return start if target is None else target.with_head(start)
 
-    # whether an imputer holds this estimator
+    # whether this estimator is the inner estimator of an AutoencoderImputer
     _is_of_imputer = False
-    # what is minimised, and the attribute that holds that of what was kept
+    # name of the loss, and name of the attribute that holds the error of the kept network
     _loss_name, _error_name = "mean squared error", "reconstruction_err_"
     _pca_name = "PCA"
     _first_network = staticmethod(first_network)
 
     @property
     def _trained_network(self):
-        """The fitted network, with all that is trained."""
+        """The fitted network with all trained params."""
         return self._network
 
     def _sized(self, table, architecture, objective, split, axes, seed, target, should_stop):
-        """Return the architecture whose code is the smallest that keeps the share, and the curve.
+        """Search for the smallest code that retains the fraction `n_components` of the variance.
 
-        The last is what `components_curve_` holds.
+        Return the architecture with its number of components, and `components_curve_`.
         """
 
         def start(training, size):
@@ -400,8 +422,8 @@ class TrainingMixin:
         return architecture._replace(n_components=size), sizing.curve()
 
 
-# Where each worker has rows of its own and one is lost, another looks at so many to conclude: the
-# code becomes white on these.
+# If the workers hold shards and one worker is lost, each other worker whitens the code and computes
+# the fitted attributes on a sample of at most this number of its rows.
 _HASTY_ROWS = 20_000
 _NO_CLIENT = (
     "There is no distributed.Client, so the Dask collection is computed in this process and fitted "

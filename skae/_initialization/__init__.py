@@ -1,4 +1,4 @@
-"""The network before training: statistics of the table, PCA, bounds and the first weights.
+"""Initialisation of the network: statistics of the table, PCA, bounds and initial weights.
 
 May import `_networks` and the layers below it, see pyproject.toml.
 Start with `first_network` in `initial_network`.

@@ -1,15 +1,16 @@
-"""Bounds of the outputs: those found in a table, and those that the user gave."""
+"""Bounds of the output: automatic bounds from a table, and bounds given by the user."""
 
 import numpy as np
 
 from .._networks.network import rounded_inwards
 
-# A side of a feature is bounded if so many rows, and this share of them, sit on its extreme.
+# A feature has an automatic bound if at least this number of rows, and at least this fraction of
+# the rows, are equal to its minimum (maximum).
 _MIN_TIES, _MIN_TIED_SHARE = 5, 1e-3
 
 
 def first_bounds(table, architecture):
-    """Return the bounds (2, n_features) of a first network: those found, or those given."""
+    """Return the bounds of an initial network, of shape (2, n_features): automatic or given."""
     is_auto = isinstance(architecture.bounds, str)
     if is_auto and architecture.activations[-1] == "identity":
         return tied_bounds(table, _MIN_TIES, _MIN_TIED_SHARE)
@@ -17,22 +18,24 @@ def first_bounds(table, architecture):
 
 
 def tied_bounds(table, min_ties, min_share):
-    """Extremes of the features that have many rows exactly on them; infinity for the others.
+    """Return bounds at the minima and maxima that are equal to the values of many rows.
 
-    Pixels, counts, percentages and one-hot columns end at a wall, and their rows pile up there.
-    The largest value of a column with a long tail is no wall: the next row may exceed it.
+    Pixels, counts, percentages and one-hot columns are bounded, and many of their values are
+    exactly at a bound. The maximum of a column with a long tail is not a bound: the value of a new
+    row may exceed it.
 
     Parameters
     ----------
     table : Table
         The rows.
     min_ties, min_share : int, float
-        An extreme is a bound if at least so many rows, and this share of them, sit on it.
+        A minimum (maximum) is a bound if at least this number of rows, and at least this fraction
+        of the rows, are equal to it.
 
     Returns
     -------
     bounds : ndarray of shape (2, n_features)
-        Lower and upper ones, in the type of the table.
+        Lower and upper bounds in the float type of the table; infinite where there is no bound.
     """
     extremes = table.extremes()
     ties = table.total(lambda block: [(block == extreme).sum(axis=0) for extreme in extremes])
@@ -41,26 +44,27 @@ def tied_bounds(table, min_ties, min_share):
 
 
 def given_bounds(bounds, table):
-    """Bounds that the user gave, for each feature.
+    """Return the bounds of each feature that the user gave.
 
     Parameters
     ----------
     bounds : "auto", None or pair
         Lower and upper bound, each None, a number or an array of shape (n_features,). None and
-        "auto" bound nothing.
+        "auto" give no bounds.
     table : Table
-        Says how many features there are, and their type.
+        The rows, whose number of features and float type are used.
 
     Returns
     -------
     bounds : ndarray of shape (2, n_features)
-        Lower and upper ones in the type of the table, infinite where a side is unbounded. What the
-        type cannot hold is rounded inwards, so that rows within are within what was given.
+        Lower and upper bounds in the float type of the table; infinite where there is no bound.
+        They are rounded inwards, so that rows within them are also within the given bounds.
 
     Raises
     ------
     ValueError
-        If bounds are not a pair, do not fit the features, or leave no room.
+        If bounds are not a pair, have another number of features than the table, are too large for
+        a float, or if a lower bound is not below the upper bound.
     """
     pair = (None, None) if bounds is None or isinstance(bounds, str) else bounds
     if getattr(pair, "ndim", 1) == 0 or len(pair) != 2:

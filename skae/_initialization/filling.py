@@ -1,24 +1,38 @@
-"""The model that fills missing values: the mean, PCA, or probabilistic PCA fitted by EM."""
+"""Initial imputation model: column means, PCA, or probabilistic PCA fitted by EM."""
 
 import numpy as np
 
 from .._networks.ppca import Filling, choose_effort, fit_filling, probabilistic_pca
 from .statistics import location_and_scale
 
-# So many components fill the missing values of rows, at most, where none were missing in training.
+# Maximum number of components of the imputation model if the training rows are complete.
 _MAX_FILLING_COMPONENTS = 64
 
 
 def mean_filling(table):
-    """Return the filling that takes the mean of each column."""
+    """Return the imputation model that imputes the mean of each column."""
     return Filling(table.mean(), 1.0, np.zeros((table.n_features, 0)), 1.0)
 
 
 def pca_filling(table, components, std, offset, scale):
-    """Return the probabilistic PCA of complete rows, from the first principal axes.
+    """Return the probabilistic PCA of complete rows, given their first principal axes.
 
-    It has at most half as many components as rows: the variances along the last axes of few rows
-    are far too small, and then the missing values depend on errors of the observed ones.
+    It has at most half as many components as there are rows. With few rows, the variances along the
+    last axes are far too small, and the imputed values would depend on errors of the observed
+    values.
+
+    Parameters
+    ----------
+    table : Table
+        The rows.
+    components : ndarray of shape (n_components, n_features)
+        Principal axes of the standardised rows.
+    std : ndarray of shape (n_components,)
+        Standard deviation of the standardised rows along each axis.
+    offset : ndarray of shape (n_features,)
+        Mean of each column.
+    scale : float
+        Scale of all columns.
     """
     size = min(_MAX_FILLING_COMPONENTS, (table.n_rows - 1) // 2)
     variance = np.square(std[:size].astype(np.float64))
@@ -29,7 +43,7 @@ def pca_filling(table, components, std, offset, scale):
 
 
 def first_filling(table, effort, seed):
-    """Return the model that fills missing values, fitted by EM; None if none is needed."""
+    """Return the imputation model fitted by EM, in the units of X; None if `effort` is None."""
     if effort is None:
         return None
     offset, scale, standardised = _standardised_as_they_are(table)
@@ -38,21 +52,36 @@ def first_filling(table, effort, seed):
 
 
 def filling_effort(table, n_components, seed):
-    """Choose how closely the model is fitted that fills missing values; see `choose_effort`."""
+    """Select the size and the EM steps of the imputation model for a table of unscaled rows."""
     return choose_effort(_standardised_as_they_are(table)[-1], n_components, seed)
 
 
 def _standardised_as_they_are(table):
-    """Return the mean and the scale of a table, and its rows in these units, still incomplete."""
+    """Return the mean and the scale of a table, and its standardised rows, without imputation."""
     location = location_and_scale(table.filled(mean_filling(table)))
     return *location, table.standardised(*location)
 
 
 def filling_paths(components, filling):
-    """Return linear paths of encoder and decoder that reconstruct what is missing as it was filled.
+    """Return linear paths of encoder and decoder that reconstruct missing values as imputed.
 
-    The first components of the code are the mean of the filling's latent variables, in its
-    principal axes. The others are those of PCA, for which the decoder's path is silent.
+    The first components of the code are the posterior mean of the latent variables of the
+    imputation model, along its principal axes. The other components are those of PCA; their weights
+    in the linear path of the decoder are zero.
+
+    Parameters
+    ----------
+    components : ndarray of shape (n_components, n_features)
+        Axes of PCA.
+    filling : Filling
+        The imputation model.
+
+    Returns
+    -------
+    to_code : ndarray of shape (n_features, n_components)
+        Linear path of the encoder.
+    to_rows : ndarray of shape (n_components, n_features)
+        Linear path of the decoder.
     """
     axes, std, _ = np.linalg.svd(filling.loadings, full_matrices=False)
     size = len(std)

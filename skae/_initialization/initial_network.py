@@ -1,4 +1,4 @@
-"""The network that training starts from: its architecture and its first weights."""
+"""Initial network: its architecture and its initial weights."""
 
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -11,33 +11,35 @@ from .filling import filling_effort, filling_paths, first_filling, mean_filling,
 from .pca import code_size, principal_components
 from .statistics import TOO_FAR, location_and_scale
 
-# An imputer's code keeps all of a row, up to so many columns, unless it is told otherwise.
+# With n_components="auto", the code has as many components as the table has columns, up to this
+# number of columns. For wider tables it has as many as the imputation model.
 _MAX_AUTO_COMPONENTS = 128
-# So far from the mean, squares of rows and of their codes can still be summed.
+# Up to this distance from the mean, sums of squares of rows and of codes do not overflow.
 _FARTHEST = 1e150
 
 
 class Architecture(NamedTuple):
-    """What the parameters say of the network.
+    """Architecture of the network, given by the parameters of the estimator.
 
     Attributes
     ----------
-    n_components : int
-        Size of the code.
+    n_components : int, float or "auto"
+        Number of components of the code; an int after `sized`.
     hidden_layer_sizes : tuple of int
         Sizes of the encoder's hidden layers; the decoder mirrors them.
     activations : tuple of str
         Hidden, code and output activation.
     init : {"pca", "glorot", "normal"}
-        See the estimator.
+        Initial network; see `AutoencoderTransformer`.
     bounds : "auto", None or pair
-        See the estimator.
+        Bounds of the output; see `AutoencoderTransformer`.
     effort : Effort or None
-        How closely the model that fills missing values is fitted; None where it is PCA's.
+        Numbers of components and EM steps of the imputation model; None if that model is computed
+        from complete rows.
     is_imputer : bool
-        Whether training starts at that model, and not at PCA.
+        Whether training starts at the imputation model, and not at PCA.
     likelihood : {"gaussian", "bernoulli"} or None
-        Of a variational network; see `VariationalAutoencoder`.
+        Likelihood of a variational network, see `VariationalAutoencoder`; None for other networks.
     """
 
     n_components: int
@@ -50,7 +52,13 @@ class Architecture(NamedTuple):
     likelihood: str | None = None
 
     def sized(self, table, seed):
-        """Return the architecture for a table: its effort and the size of its code are chosen."""
+        """Return the architecture for a table, with `effort` and the number of components set.
+
+        Raises
+        ------
+        ValueError
+            If all values of the table are missing.
+        """
         effort = None
         if table.seen_share() == 0:
             raise ValueError("X has no value at all: all of it is missing.")
@@ -60,48 +68,50 @@ class Architecture(NamedTuple):
             is_wide = table.n_features > _MAX_AUTO_COMPONENTS
             n_components = max(1, effort.n_components) if is_wide else table.n_features
         else:
-            # a share of the variance is that of filled rows
+            # the fraction of the variance is computed on imputed rows
             is_share = table.is_incomplete and self.n_components < 1
             complete = table.filled(first_filling(table, effort, seed)) if is_share else table
             n_components = code_size(complete, self.n_components, seed)
-        if self.is_imputer and n_components < effort.n_components:  # which starts in the code
+        # the code of an imputer starts as the latent variables of the imputation model
+        if self.is_imputer and n_components < effort.n_components:
             effort = filling_effort(table, n_components, seed)
         return self._replace(n_components=n_components, effort=effort)
 
     def sizes(self, n_features):
-        """Sizes of the encoder's layers, from the features to the code."""
+        """Return the sizes of the encoder's layers, from the features to the code."""
         return [n_features, *self.hidden_layer_sizes, self.n_components]
 
     def n_weights(self, n_features):
-        """Count the coefs of the layers of encoder and decoder."""
+        """Return the number of coefs in the layers of encoder and decoder."""
         return 2 * sum(n_in * n_out for n_in, n_out in pairwise(self.sizes(n_features)))
 
 
 def first_network(table, architecture, seed):
-    """Return the network that training on a table starts from.
+    """Return the initial network for a table of training rows.
 
     Parameters
     ----------
     table : Table
         The training rows.
     architecture : Architecture
-        What to build.
+        Architecture of the network.
     seed : int
-        For the hidden layers, and for PCA's solvers.
+        Seed of the hidden layers and of the solvers of PCA.
 
     Returns
     -------
     Autoencoder
-        In the float type of the table.
+        The network, in the float type of the table.
     """
     rng = np.random.default_rng(seed)
     n_features, bounds = table.n_features, first_bounds(table, architecture)
     filling = first_filling(table, architecture.effort, seed)
     table = table.filled(filling)
     offset, scale = np.zeros(n_features), 1.0
-    if architecture.activations[-1] == "identity":  # others have a range, in which the data come
+    # with an output activation, rows are in its range and are neither centred nor scaled
+    if architecture.activations[-1] == "identity":
         offset, scale = location_and_scale(table)
-    if table.n_embedding:  # the other axes of a larger code lie outside the subspace
+    if table.n_embedding:  # the other axes of a larger code lie outside the row space
         n_axes = max(1, min(architecture.n_components, table.n_rows - 1))
         architecture = architecture._replace(n_components=n_axes)
     sizes = architecture.sizes(n_features)
@@ -121,35 +131,35 @@ def first_network(table, architecture, seed):
 
 
 def restarted(network, scale, bounds, table):
-    """Return a fitted network with params of the size that PCA starts with.
+    """Return a fitted network as the initial network of another fit.
 
-    Adam moves each weight by about the learning rate, whatever its size; the code that the last fit
-    folded into the weights would give it others than those it started from. Automatic bounds are
-    those that were found, moved out to rows that exceed them, and not removed: the network has
-    learned to rely on the clip.
+    Its weights are rescaled to the magnitude of initial weights at PCA: Adam changes each weight by
+    about the learning rate, independently of its magnitude, and the whitening of the last fit has
+    changed the magnitudes. Automatic bounds of the last fit are widened to include the new rows,
+    and are not removed, because the network was trained with clipping.
 
     Parameters
     ----------
     network : Autoencoder
-        The fitted one.
+        The fitted network.
     scale : float
-        The unit that it was trained in.
+        Scale of the rows in the last fit.
     bounds : "auto", None or pair
-        See the estimator.
+        Bounds of the output; see `AutoencoderTransformer`.
     table : Table
-        The rows to train on now.
+        The new training rows.
 
     Raises
     ------
     ValueError
-        If their squares overflow.
+        If squares of the rows overflow.
     """
     network = network.rescaled(scale).as_started()
     least, most = table.extremes()
     with np.errstate(over="ignore"):
         distances = abs(np.stack([least, most]) - network.offset)
         farthest = np.fmax.reduce(distances, axis=None, initial=0)
-    if float(farthest) > _FARTHEST:  # a NumPy float32 cannot be compared with that
+    if float(farthest) > _FARTHEST:  # the limit overflows in a comparison with a NumPy float32
         raise ValueError(TOO_FAR)
     if isinstance(bounds, str):
         low, high = network.bounds
@@ -160,28 +170,30 @@ def restarted(network, scale, bounds, table):
 
 
 def start_at_pca(components, std, sizes, rng, paths=None):
-    """Start encoder and decoder at PCA: the linear path is PCA, the branch beside it adds zero.
+    """Initialise encoder and decoder at PCA: the linear path is PCA, the branch outputs zero.
 
-    The branch's hidden layers are drawn so that their units start at unit scale for inputs of unit
-    variance; the last layer is zero and opens as it is trained. The random intercepts
-    spread the units' bends over the data, which matters where the input has few dimensions.
+    The hidden layers of the branch are drawn so that the inputs of their activations have unit
+    scale if the inputs of the layer have unit variance. The last layer of the branch is zero before
+    training. The random intercepts distribute the bends of the activations over the data, which is
+    important for inputs with few dimensions.
 
     Parameters
     ----------
     components : ndarray of shape (n_components, n_features)
-        PCA's axes.
+        Axes of PCA.
     std : ndarray of shape (n_components,)
         Standard deviation of the scaled data along each axis.
     sizes : list of int
         Sizes of the encoder's layers, from the features to the code; the decoder mirrors them.
     rng : numpy.random.Generator
-        Where the hidden layers are drawn from.
+        Generator of the hidden layers.
     paths : (ndarray, ndarray), optional
-        Other linear paths of encoder and decoder than the axes.
+        Linear paths of encoder and decoder. By default they are the axes.
 
     Returns
     -------
     params : dict
+        Params of encoder and decoder.
     """
     to_code, to_rows = paths or (components.T, components)
     variance = np.mean(std**2)
@@ -206,7 +218,7 @@ def _half_at_pca(sizes, linear, input_scale, rng):
 
 
 def start_at_random(init, sizes, rng):
-    """Start encoder and decoder as plain stacks.
+    """Initialise encoder and decoder at random, as plain stacks of layers.
 
     Parameters
     ----------
@@ -216,11 +228,12 @@ def start_at_random(init, sizes, rng):
     sizes : list of int
         Sizes of the encoder's layers, from the features to the code; the decoder mirrors them.
     rng : numpy.random.Generator
-        Where they are drawn from.
+        Generator of the layers.
 
     Returns
     -------
     params : dict
+        Params of encoder and decoder.
     """
 
     def layer(n_in, n_out):

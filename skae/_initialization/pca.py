@@ -1,4 +1,4 @@
-"""Principal axes of a table of any size, and how many keep a share of the variance."""
+"""Principal axes of a table of any size."""
 
 import numpy as np
 from scipy.linalg import eigh
@@ -7,16 +7,18 @@ from sklearn.utils.extmath import svd_flip
 
 from .statistics import location_and_scale
 
-# Up to here the covariance and its eigenvectors cost less than a few passes of training.
+# Up to this number of features, the covariance and its eigenvectors take less time than a few
+# epochs of training.
 _MAX_COVARIANCE_FEATURES = 1500
-# An eighth of a gigabyte in double precision, on which PCA's solvers make copies. Of larger tables
-# they get a random subset, and the axes then make so many steps towards those of all rows.
+# Maximum number of entries (128 MiB in double precision) that the solvers of PCA get, because they
+# copy them. For a larger table, PCA is fitted to a random subset of its rows, and the axes are
+# improved by this number of subspace iterations over all rows.
 _MAX_PCA_NUMBERS = 2**24
 _SUBSPACE_ITERATIONS = 3
 
 
 def code_size(table, n_components, seed):
-    """Return the number of components, which may be given as a share of the variance."""
+    """Return the number of components, which may be given as a fraction of the variance."""
     if n_components >= 1:
         return int(min(n_components, table.n_features))
     standardised = table.standardised(*location_and_scale(table))
@@ -24,27 +26,27 @@ def code_size(table, n_components, seed):
 
 
 def principal_components(table, n_components, seed):
-    """Principal axes of a table, always as many as asked for.
+    """Return principal axes of a table.
 
-    From the covariance, summed block by block, where rows are many and columns few; else by
-    scikit-learn's PCA.
+    They are eigenvectors of the covariance, which is summed block by block, if the table has few
+    columns and more rows than columns. Otherwise they are computed by the PCA of scikit-learn.
 
     Parameters
     ----------
     table : Table
         Standardised rows, so that their squares do not overflow.
     n_components : int or float in (0, 1)
-        Number of axes, or the share of variance that they must explain.
+        Number of axes, or the fraction of the variance that they must explain.
     seed : int
-        For subsets, for the solvers of PCA that draw, and for the axes that the data leave open.
+        Seed of the subset of rows, of randomised solvers of PCA, and of arbitrary axes.
 
     Returns
     -------
     components : ndarray of shape (n_components, n_features)
-        Orthonormal rows, with PCA's signs. If rows are fewer than components, the last are
-        arbitrary.
+        Orthonormal axes, with the signs of PCA. If there are fewer rows than components, the last
+        axes are arbitrary.
     std : ndarray of shape (n_components,)
-        Standard deviation of the rows along each, with ``n_samples - 1`` as in PCA.
+        Standard deviation of the rows along each axis, with ``n_samples - 1`` as in PCA.
     """
     n_features = table.n_features
     if n_features <= _MAX_COVARIANCE_FEATURES and table.n_rows > n_features:
@@ -65,7 +67,11 @@ def principal_components(table, n_components, seed):
 
 
 def _first(n_components, variance, components):
-    """Return the first axes: so many or, given a share of the variance, as many as PCA takes."""
+    """Return the first axes and their variances.
+
+    `n_components` is the number of axes, or a fraction of the variance, from which the number is
+    computed as in PCA.
+    """
     if n_components < 1:
         explained = np.cumsum(variance) / (variance.sum() or 1.0)
         n_components = 1 + np.searchsorted(explained[:-1], n_components, side="right")
@@ -73,7 +79,7 @@ def _first(n_components, variance, components):
 
 
 def _axes_of_covariance(table, n_components):
-    """Return variances and axes, the strongest first."""
+    """Return variances and axes from the covariance, in decreasing order of variance."""
     (covariance,) = table.total(lambda rows: (rows.T @ rows,))
     covariance /= table.n_rows - 1
     last = table.n_features - 1
@@ -83,17 +89,17 @@ def _axes_of_covariance(table, n_components):
 
 
 def _axes_of_rows(table, n_components, seed):
-    """Return variances and axes from scikit-learn's PCA, the strongest first.
+    """Return variances and axes from scikit-learn's PCA, in decreasing order of variance.
 
-    Where a copy of the rows would be large, it sees a random subset, and its axes go through a few
-    subspace iterations over all rows.
+    If a copy of the rows would be large, PCA is fitted to a random subset, and a few subspace
+    iterations over all rows improve its axes.
     """
     n_rows, n_features, is_share = table.n_rows, table.n_features, n_components < 1
     size = min(n_rows, max(_MAX_PCA_NUMBERS // n_features, 2 if is_share else 2 * n_components))
     chosen = np.random.default_rng(seed).choice(n_rows, size, replace=False)
     rows = table.collect(np.sort(chosen))
     pca = PCA(None if is_share else min(n_components, *rows.shape), copy=False, random_state=seed)
-    with np.errstate(invalid="ignore"):  # shares of a variance that is zero
+    with np.errstate(invalid="ignore"):  # ratios of a variance of zero
         pca.fit(rows)
     variance, components = _first(n_components, pca.explained_variance_, pca.components_)
     if size < n_rows:
@@ -102,16 +108,16 @@ def _axes_of_rows(table, n_components, seed):
 
 
 def _subspace_iterations(components, table):
-    """Rotate orthonormal axes towards the principal ones of all rows; return variances and axes.
+    """Improve principal axes by subspace iterations over all rows; return variances and axes.
 
     Golub & Van Loan, Matrix Computations, section 8.2.4.
     """
     for _ in range(_SUBSPACE_ITERATIONS):
-        # the product of the covariance and the axes
+        # product of the covariance and the axes
         (product,) = table.total(lambda rows, axes=components.T: (rows.T @ (rows @ axes),))
         product /= table.n_rows - 1
         variance, rotation = np.linalg.eigh(components @ product)
-        # the strongest first, so that they stay it
+        # sort by decreasing variance: QR orthogonalises each axis against the axes before it
         axes, _ = np.linalg.qr(product @ rotation[:, ::-1])
         components = axes.T.astype(components.dtype)
     return variance[::-1].clip(min=0), components

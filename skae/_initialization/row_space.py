@@ -1,4 +1,4 @@
-"""The subspace of the rows, in which the network of a wide table is trained."""
+"""Row space of a wide table, in which its network is trained."""
 
 from typing import NamedTuple
 
@@ -8,22 +8,24 @@ from sklearn.utils.extmath import svd_flip
 from .bounds import first_bounds
 from .statistics import location_and_scale
 
-# Up to here the axes of rows that are fewer than columns cost less than a few passes of training.
+# Up to this number of rows and of entries, the axes of the row space take less time than a few
+# epochs of training.
 _MAX_SUBSPACE_ROWS, _MAX_SUBSPACE_NUMBERS = 2000, 2**25
-# The axes of a code that the training rows leave open may lie outside the subspace if there is so
-# many times the room for them: arbitrary ones would then catch less than a twentieth of an error.
+# If n_components exceeds the rank of the training rows, the extra axes are arbitrary. They may lie
+# outside the row space only if its complement has at least this number of dimensions for each of
+# them, so that they would explain less than 5 % of an error.
 _OPEN_AXES_ROOM = 20
 
 
 class Subspace(NamedTuple):
-    """The subspace in which the rows of a wide table lie.
+    """Affine subspace that contains the rows of a wide table.
 
     Attributes
     ----------
     axes : ndarray of shape (n_axes, n_features)
-        Orthonormal: the rows' principal axes.
+        Principal axes of the rows, which are orthonormal.
     origin : ndarray of shape (n_features,)
-        Their mean.
+        Mean of the rows.
     is_bounded : bool
         Whether the network has bounds, so that its decoder must be trained in all columns.
     """
@@ -34,14 +36,18 @@ class Subspace(NamedTuple):
 
     @classmethod
     def of(cls, table, architecture, n_training):
-        """Return the subspace of a table, or None where training in it is not the same or no gain.
+        """Return the row space of a table, or None if the network is trained in all columns.
 
-        Rows that are fewer than the columns span as many dimensions as there are rows. A network
-        that starts at PCA and has no bounds does there what it does in all columns, at a cost that
-        does not depend on their number. With bounds, its encoder does. If the training rows of a
-        split, of which there are `n_training`, have fewer axes than the code, the others are
-        arbitrary. In the subspace they would be those of the held-out rows, so they lie outside,
-        where there is room.
+        If a table has fewer rows than columns, the row space has at most as many dimensions as
+        there are rows. A network that starts at PCA and has no bounds computes the same in the row
+        space as in all columns, at a cost that does not depend on the number of columns. With
+        bounds, this holds for the encoder.
+
+        If the `n_training` training rows of a split span fewer axes than the code has components,
+        the other axes are arbitrary. Within the row space they would be axes of the validation
+        rows. They are therefore outside the row space, and None is returned if its complement is
+        too small. None is also returned if training in the row space would not be equivalent or
+        would save no time.
         """
         if table.is_incomplete or architecture.is_imputer or architecture.likelihood:
             return None
@@ -57,18 +63,18 @@ class Subspace(NamedTuple):
         if is_bounded and n_open > 0:
             return None
         origin, scale = location_and_scale(table)
-        # A QR decomposition first makes the singular vectors several times as cheap (Chan, ACM TOMS
-        # 8, 1982, section 2). The last one is nothing, for the mean takes a dimension.
+        # A QR decomposition before the SVD makes it several times faster (Chan, ACM TOMS 8, 1982,
+        # section 2). The last singular value is zero, because the rows are centred.
         basis, triangle = np.linalg.qr(table.standardised(origin, scale).take(slice(None)).T)
         axes = (basis @ np.linalg.svd(triangle)[0][:, :-1]).T
         _, axes = svd_flip(None, axes, u_based_decision=False)
         return table.workers.broadcast_object(cls(axes, origin.astype(table.dtype), is_bounded))
 
     def coordinates(self, table):
-        """Return the table of the rows' coordinates."""
+        """Return the table of the coordinates of the rows in the row space."""
         X = table.alone().map(lambda rows: (rows - self.origin) @ self.axes.T, len(self.axes))
         return table._replace(X=X, n_embedding=table.n_features)
 
     def embed(self, network):
-        """Return the network of rows, from that of their coordinates."""
+        """Return the network of rows that is equivalent to a network of their coordinates."""
         return network.embedded(self.axes, self.origin)

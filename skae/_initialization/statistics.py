@@ -1,16 +1,18 @@
-"""The mean of each column, and the one scale of all columns."""
+"""Mean of each column, and common scale of all columns."""
 
 import numpy as np
 
 TOO_FAR = "X holds numbers whose squares overflow: divide it by a constant."
-# Squares of smaller numbers lose digits. Weights divided by a smaller scale would overflow.
+# Squares of numbers below the first limit lose digits. Weights that are divided by a scale below
+# the second limit would overflow.
 _SMALL, _SMALLEST = 1e-140, 1e-290
-# Beyond this, numbers that are some times larger or smaller leave the type.
+# If the scale exceeds this limit, or is below its inverse, numbers that are a few times larger or
+# smaller than the scale overflow or underflow in float32.
 _LARGE_FLOAT32 = 1e37
 
 
 def location_and_scale(table):
-    """Mean of each column, and the root mean square of what it leaves.
+    """Return the mean of each column, and the root mean square of the centred entries.
 
     Parameters
     ----------
@@ -20,17 +22,18 @@ def location_and_scale(table):
     Returns
     -------
     mean : ndarray of shape (n_features,)
-        In double precision.
+        Mean of each column, in double precision.
     scale : float
-        One number for all columns; 1 if no column varies.
+        Common scale of all columns; 1 if no column varies.
 
     Raises
     ------
     ValueError
-        If numbers are so large or small that those of training would overflow.
+        If squares of the entries overflow, or if the scale of float32 rows is near the limits of
+        float32.
     """
-    # Sums of distances from a row of the table, so that large means cost no digits of the variance
-    # (Chan, Golub & LeVeque, The American Statistician 37, 1983, section 3: shifted data).
+    # The first row is subtracted before the sums, so that large means do not reduce the precision
+    # of the variance (Chan, Golub & LeVeque, The American Statistician 37, 1983, section 3).
     shift = table.collect(slice(0, 1))[0].astype(np.float64)
 
     def moments(unit):
@@ -45,7 +48,7 @@ def location_and_scale(table):
 
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         mean, scale = moments(1)
-        if scale < _SMALL:  # squares may have vanished
+        if scale < _SMALL:  # squares may have underflowed
             (farthest,) = table.fold(np.maximum, lambda block: [abs(block - shift).max(initial=0)])
             mean, scale = moments(float(farthest)) if farthest > 0 else (mean, 1.0)
             scale = max(scale, _SMALLEST)
