@@ -1,4 +1,4 @@
-"""The autoencoder: what its parameters mean, and what it minimises."""
+"""Autoencoder with the interface of a scikit-learn transformer."""
 
 from collections.abc import Sequence
 from numbers import Real
@@ -23,13 +23,13 @@ _Activation: TypeAlias = Literal["identity", "relu", "tanh", "logistic", "elu", 
 
 
 def _is_taught(estimator):
-    """Whether the parameters, which may be invalid, say that the code is taught y."""
+    """Whether the code is trained to predict y. The parameters may be invalid."""
     weight = estimator.target_weight
     return isinstance(weight, Real) and bool(weight > 0)
 
 
 def _ignores_y(estimator):
-    """Whether y is ignored; an AttributeError says so otherwise."""
+    """Return True if y is ignored; otherwise raise an AttributeError, for `available_if`."""
     if _is_taught(estimator):
         raise AttributeError(
             "partial_fit is for target_weight=0: a batch may lack classes that others have."
@@ -344,7 +344,7 @@ class AutoencoderTransformer(
 
     # ---- fitting
 
-    if TYPE_CHECKING:  # what the mixins add
+    if TYPE_CHECKING:  # methods of the mixins
 
         def fit_transform(self, X: Rows, y: object = None, **params: Any) -> NDArray[Any]: ...
         def get_feature_names_out(self, input_features: object = None) -> NDArray[Any]: ...
@@ -424,13 +424,13 @@ class AutoencoderTransformer(
         """
         return self._partial_fit(X)
 
-    if not TYPE_CHECKING:  # to which a method that may be missing has no type
+    if not TYPE_CHECKING:  # type checkers cannot handle a conditional method
         partial_fit = available_if(_ignores_y)(partial_fit)
 
     def _open(self, X, *, fitted):
         opened = super()._open(X, fitted=fitted)
         n_features = opened[0].n_features
-        # an imputer's code may keep all of a row; a share may turn out to need it
+        # no warning for an imputer, or if a fraction of the variance needs all components
         is_asked = not (fitted or is_imputer(self) or is_share(self))
         if is_asked and self.n_components >= n_features:
             _sklearn_compat.warn(
@@ -449,6 +449,6 @@ class AutoencoderTransformer(
         return Supervised(objective, float(self.target_weight) / target.labelled_share)
 
     def _weights(self, network):
-        if self.init == "pca" and not self.whiten:  # a code in the units of X, as PCA's
+        if self.init == "pca" and not self.whiten:  # code in the units of X, as in PCA
             network = network.rescale_code(np.full(network.code_size, network.scale))
         return super()._weights(network)

@@ -1,4 +1,4 @@
-"""The variational autoencoder: densities and samples, from the rooms of the other one."""
+"""Variational autoencoder: density estimation and sampling."""
 
 from collections.abc import Sequence
 from numbers import Integral, Real
@@ -22,11 +22,11 @@ from ._parameters import CONSTRAINTS, check_same
 from ._sklearn_compat import CallbackSupportMixin, EstimatorMixin, Interval, StrOptions
 from ._training.losses import Elbo
 
-# Of the draws that judge rows: the same whenever they are judged, and for each.
+# Seed of the draws of `score_samples`, which are the same for all rows and in all calls.
 _DRAW_SEED = 0
-# The variance of the noise is a part of the square of this scale.
+# Smallest scale of X. The noise variance is a fraction of its square, which must not underflow.
 _LEAST_SCALE = 1e-150
-# Parameters that are the autoencoder's.
+# Parameters with the same constraints as in AutoencoderTransformer.
 _SHARED = ("hidden_layer_sizes", "activation", "bounds", "learning_rate", "learning_rate_init")
 _SHARED += ("batch_size", "max_iter", "max_steps", "alpha", "validation_fraction")
 _SHARED += ("early_stopping", "n_iter_no_change", "tol", "warm_start", "random_state", "verbose")
@@ -193,7 +193,7 @@ class VariationalAutoencoder(
         "n_draws": [Interval(Integral, 1, 2**31 - 1, closed="both")],
     }
 
-    # What the autoencoder leaves open and this one does not.
+    # Parameters of AutoencoderTransformer that are constants here.
     init, whiten, code_activation = "pca", False, "identity"
     corruption, noise, target_weight = "gaussian", 0.0, 0.0
     output_activation = property(
@@ -344,7 +344,7 @@ class VariationalAutoencoder(
     def _first_network(self, table, architecture, seed):
         hidden, code, output = architecture.activations
         architecture = architecture._replace(activations=(hidden, code, "identity"))
-        if output == "logistic":  # which has a range of its own
+        if output == "logistic":  # the logistic function bounds the output
             architecture = architecture._replace(bounds=None)
         per_feature = self.noise_variance == "feature"
         network = first_network(table, architecture, seed)
@@ -377,18 +377,21 @@ class VariationalAutoencoder(
 
     @property
     def lower_bound_(self) -> float:
-        """Mean bound of the log-likelihood of a held-out row."""
+        """Mean lower bound of the log-likelihood of a validation row."""
         check_is_fitted(self)
         return -self._negated_bound_
 
-    # ---- serving
+    # ---- inference
 
     @property
     def _network(self):
         return self._trained_network.mean_path
 
     def _prepare_density(self, X):
-        """Return the whole network in the float type of X and the unit of training, and a table."""
+        """Return the variational network, with the scale of training, and the table of X.
+
+        The network is in the float type of X.
+        """
         check_is_fitted(self)
         network, table = self._prepare(X, self._trained_network)
         return network.rescaled(self.scale_).astype(table.dtype), table

@@ -1,4 +1,4 @@
-"""Networks as arrays, and what they compute: for inference with NumPy alone.
+"""Networks as NumPy arrays, and their forward pass, imputation and whitening.
 
 May import `_data` and the layers below it, see pyproject.toml.
 Start with `Autoencoder` and `forward` in `network`.

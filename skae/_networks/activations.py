@@ -1,4 +1,4 @@
-"""The activations a network may use."""
+"""Activation functions."""
 
 from operator import attrgetter
 
@@ -7,7 +7,7 @@ from scipy.special import ndtr
 
 
 def _silu(x):
-    # x * logistic(x) with as few temporary arrays as possible, for this is the default
+    # x * logistic(x), with few temporary arrays for speed, because this activation is the default
     half = 0.5 * x
     out = np.tanh(half)
     out += 1
@@ -15,9 +15,10 @@ def _silu(x):
     return out
 
 
-# For each name, the NumPy function that serves it and the path of TensorFlow's, which trains it. A
-# path and not the function, because TensorFlow is imported by training alone. The hyperbolic
-# tangent never overflows and NumPy vectorises it: 7 times as fast as scipy's expit.
+# For each name, the NumPy function for inference and the attribute path of the TensorFlow function
+# for training. The path is stored because only training imports TensorFlow. The logistic function
+# is computed by the hyperbolic tangent, which does not overflow and is vectorised in NumPy: it is 7
+# times as fast as scipy.special.expit.
 ACTIVATIONS = {
     "identity": (lambda x: x, "identity"),
     "relu": (lambda x: np.maximum(x, 0), "nn.relu"),
@@ -30,6 +31,14 @@ ACTIVATIONS = {
 
 
 def activation(name, ops):
-    """Return the function of this name, for the arrays of numpy or the tensors of tensorflow."""
+    """Return the function with this name for NumPy arrays or for TensorFlow tensors.
+
+    Parameters
+    ----------
+    name : str
+        A key of `ACTIVATIONS`.
+    ops : module
+        `numpy` or `tensorflow`.
+    """
     in_numpy, in_tensorflow = ACTIVATIONS[name]
     return in_numpy if ops is np else attrgetter(in_tensorflow)(ops)

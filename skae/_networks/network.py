@@ -1,15 +1,16 @@
-"""The network: its params, the forward pass, and other networks that compute the same.
+"""Network: params, forward pass, and transformations of the params.
 
 Params are a nest of float arrays::
 
     encoder, decoder
         coefs       list of (n_in, n_out), one per layer
         intercepts  list of (n_out,), one per layer
-        linear      (n_in, n_out), the linear path beside the layers; absent in a plain stack
+        linear      (n_in, n_out), the linear path parallel to the layers; absent in a plain stack
+    head            as encoder and decoder, with one layer that predicts y from the code; only in
+                    training, and only with a target
 
-and, in training alone, where the code is taught a y, ``head``: one layer from the code to that.
-Training and fitted estimators hold them in this form. The forward pass is written once, for NumPy,
-which serves, and TensorFlow, which trains.
+Training and fitted estimators store params in this form. The same functions compute the forward
+pass in NumPy for inference and in TensorFlow for training.
 """
 
 from typing import Any, NamedTuple
@@ -20,22 +21,22 @@ from sklearn.utils.extmath import svd_flip
 
 from .activations import activation
 
-# A direction of the code with less than this share of the largest variance is rounding, for codes
-# are computed in float32; and where nothing varies, there is no largest. So is a code with less
-# than this share of an average column's variance: PCA keeps at least as much as that.
+# Relative variance up to which a direction of the code is constant except for float32 rounding. It
+# is relative to the largest variance of the code. A code whose mean variance is at most this
+# fraction of the mean variance of the columns is also constant.
 FLAT = 1e-10
 
 
 def forward(params, x, hidden, last, ops=np):
-    """Compute the layers of the encoder or the decoder, and the linear path beside them.
+    """Compute the output of the encoder or the decoder: the layers plus the linear path.
 
     Parameters
     ----------
     params : dict
-        The encoder's or the decoder's, as arrays or as tensors. Those of several networks may be
-        stacked along a first axis.
+        Params of the encoder or the decoder, as arrays or as tensors. The params of several
+        networks may be stacked along a first axis.
     x : ndarray or tensor of shape (n_rows, n_in)
-        Its input; with a first axis for the networks, if they are stacked.
+        Input; with an additional first axis if several networks are stacked.
     hidden, last : str
         Names of the activations of the hidden layers and of the output.
     ops : module, default=numpy
@@ -44,6 +45,7 @@ def forward(params, x, hidden, last, ops=np):
     Returns
     -------
     out : ndarray or tensor of shape (n_rows, n_out)
+        Output; with an additional first axis if several networks are stacked.
     """
     hidden, last = activation(hidden, ops), activation(last, ops)
     layers = zip(params["coefs"], params["intercepts"], strict=True)
@@ -57,38 +59,38 @@ def forward(params, x, hidden, last, ops=np):
 
 
 def clip(rows, low, high, ops=np):
-    """Clip rows to the bounds of each feature; NumPy arrays in place.
+    """Clip rows to the bounds of each feature; NumPy arrays are clipped in place.
 
-    The derivative of a clip is zero outside the bounds, and a unit that starts there could not come
-    back. So it counts as one in training: the data lie inside, and the residual itself points the
-    right way.
+    In TensorFlow the derivative is one everywhere (straight-through gradient). The derivative of
+    the clip is zero outside the bounds, and outputs outside the bounds would not be trained. The
+    data are within the bounds, so that the residual has the right sign there.
     """
     if ops is np:
         return np.clip(rows, low, high, out=rows)
     clipped = ops.minimum(ops.maximum(rows, low), high)
-    # the value is that of the first term to the bit, the derivative that of the second
+    # the value is exactly that of the first term, the derivative that of the second term
     return ops.stop_gradient(clipped) + (rows - ops.stop_gradient(rows))
 
 
 def reconstruct(params, rows, bounds, activations, ops=np):
-    """Encode and decode rows that are centred and scaled, in NumPy or TensorFlow."""
+    """Encode and decode standardised rows, in NumPy or TensorFlow."""
     return decode(params, encode(params, rows, activations, ops), bounds, activations, ops)
 
 
 def encode(params, rows, activations, ops=np):
-    """Codes of rows that are centred and scaled."""
+    """Return the codes of standardised rows."""
     hidden, code, _ = activations
     return forward(params["encoder"], rows, hidden, code, ops)
 
 
 def decode(params, codes, bounds, activations, ops=np):
-    """Rows of codes, centred and scaled, within bounds in that unit."""
+    """Return the standardised rows that codes are decoded to, clipped to standardised bounds."""
     hidden, _, output = activations
     return clip(forward(params["decoder"], codes, hidden, output, ops), *bounds, ops)
 
 
 def with_inputs(encoder, matrix):
-    """Return the encoder that takes ``x`` where another takes ``x @ matrix``."""
+    """Return the encoder that maps ``x`` to the output of `encoder` for ``x @ matrix``."""
     first, *others = encoder["coefs"]
     encoder = encoder | {"coefs": [matrix @ first, *others]}
     if "linear" in encoder:
@@ -97,9 +99,9 @@ def with_inputs(encoder, matrix):
 
 
 def rounded_inwards(bounds, dtype):
-    """Return bounds in a float type in which rows within them are within the given ones too.
+    """Return bounds in a float type, rounded so that they are within the given bounds.
 
-    Bounds beyond the type become infinite.
+    Bounds that exceed the range of the type become infinite.
 
     Parameters
     ----------
@@ -118,10 +120,15 @@ def rounded_inwards(bounds, dtype):
 
 
 def squared_norms(rows, missing=None):
-    """Sum of the squares of each row, in double precision.
+    """Return the sum of squares of each row, in double precision.
 
-    Where something is missing, a mask says so, and the sum over what is there is scaled up to all
-    columns; it is zero where nothing is there.
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_features)
+        Rows.
+    missing : ndarray of bool, of the same shape, optional
+        Mask of missing entries. The sum over the observed entries is scaled to all columns. It is
+        zero for a row without observed entries.
     """
     if missing is None or not missing.any():
         return np.einsum("ij,ij->i", rows, rows).astype(np.float64)
@@ -132,24 +139,24 @@ def squared_norms(rows, missing=None):
 
 
 class Autoencoder(NamedTuple):
-    """Params, and the units they work in.
+    """Params of a network, and the offset, scale and bounds of its rows.
 
     Attributes
     ----------
     params : dict
-        See the module's docstring.
+        See the docstring of this module.
     offset : ndarray of shape (n_features,)
         Subtracted from each row before the encoder and added back after the decoder.
     scale : float
-        The one number that rows are divided by, and multiplied by after the decoder: the unit of
-        training. One where the params do that, see `rescaled`.
+        Common scale of all columns: rows are divided by it before the encoder and multiplied by it
+        after the decoder. It is one if the params include the scale; see `rescaled`.
     bounds : ndarray of shape (2, n_features)
-        Lower and upper bounds of the reconstruction in the units of X, infinite where it is
-        unclipped.
+        Lower and upper bounds of the reconstruction in the units of X; infinite where there is no
+        bound.
     activations : tuple of str
         Names of the hidden, code and output activations.
     filling : Filling or None
-        Completes rows with missing values before they are encoded; None where there are none.
+        Imputation model for missing values, used before rows are encoded; None for complete rows.
     """
 
     params: dict
@@ -161,38 +168,38 @@ class Autoencoder(NamedTuple):
 
     @property
     def dtype(self):
-        """Float type of the params, in which the forward pass is computed."""
+        """Float type of the params and of the forward pass."""
         return self.params["encoder"]["intercepts"][-1].dtype
 
     def astype(self, dtype):
-        """Return the same network in another float type; arrays of that type are shared."""
+        """Return the same network in another float type; arrays of that type are not copied."""
         offset = self.offset.astype(dtype, copy=False)
         bounds = rounded_inwards(self.bounds, dtype)
         return self.with_params_in(dtype)._replace(offset=offset, bounds=bounds)
 
     def with_params_in(self, dtype):
-        """Return the same network with params in another float type, and units as they are."""
+        """Return the same network with params in another float type; the rest is unchanged."""
         params = optree.tree_map(lambda array: array.astype(dtype, copy=False), self.params)
         return self._replace(params=params)
 
     def is_finite(self):
-        """Whether every weight is a finite number."""
+        """Whether all params are finite."""
         return all(np.isfinite(array).all() for array in optree.tree_leaves(self.params))
 
     def standardise(self, X):
-        """Centre and scale dense rows in their own precision, and cast them to that of params."""
+        """Centre and scale dense rows in their own float type, and cast them to that of params."""
         scaled = X - self.offset
         if self.scale != 1:
             scaled *= 1 / self.scale
         return scaled.astype(self.dtype, copy=False)
 
     def standardised_bounds(self, dtype):
-        """Bounds (low, high) of standardised rows."""
+        """Return the bounds (low, high) of standardised rows."""
         with np.errstate(over="ignore"):
             return ((self.bounds - self.offset) / self.scale).astype(dtype)
 
     def encode(self, X):
-        """Codes (n_samples, n_components) of dense rows."""
+        """Return the codes (n_samples, n_components) of dense rows."""
         hidden, code, _ = self.activations
         with np.errstate(over="ignore", invalid="ignore"):
             rows = self.standardise(self.completed(X))
@@ -200,11 +207,11 @@ class Autoencoder(NamedTuple):
         return self._again_in_double_precision("encode", X, codes)
 
     def completed(self, X):
-        """Dense rows with their missing values filled."""
+        """Return dense rows with missing values imputed."""
         return X if self.filling is None else self.filling(X)
 
     def decode(self, codes):
-        """Rows (n_samples, n_features) of codes."""
+        """Return the rows (n_samples, n_features) that codes are decoded to."""
         hidden, _, output = self.activations
         with np.errstate(over="ignore", invalid="ignore"):
             rows = forward(self.params["decoder"], codes, hidden, output)
@@ -214,9 +221,18 @@ class Autoencoder(NamedTuple):
         return clip(self._again_in_double_precision("decode", codes, rows), *self.bounds)
 
     def _again_in_double_precision(self, method, X, results):
-        """Return results, those that are not finite in single precision computed once more.
+        """Return results in which rows with non-finite values are recomputed in double precision.
 
-        What single precision cannot hold becomes its largest number.
+        Values that exceed the range of single precision become its largest number.
+
+        Parameters
+        ----------
+        method : str
+            Name of the method that computed the results.
+        X : ndarray
+            Argument of the method.
+        results : ndarray
+            Result of the method, which is changed in place.
         """
         if self.dtype == np.float64 or np.isfinite(results).all():
             return results
@@ -228,20 +244,22 @@ class Autoencoder(NamedTuple):
         return results
 
     def squared_errors(self, X, hidden=None, unit=1.0):
-        """Squared error of each dense row, summed over the features, in units of (unit * scale)².
+        """Return the squared error of each dense row, in units of (unit * scale)².
 
-        Where a row misses something, the errors of the others stand for it; of a row that misses
-        everything, the error is zero. In the precision of the params, and in double precision for
-        rows that are too far from the training rows for that.
+        It is the sum over the features. If values are missing, the sum over the observed values is
+        scaled to all features. The error of a row without any value is zero. The residuals are in
+        the float type of the params; rows whose squares overflow are recomputed in double
+        precision.
 
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
             Rows.
         hidden : ndarray of bool, of the same shape, optional
-            Entries that the network is not shown, whose errors alone are summed.
+            Mask of entries that are hidden from the network. If it is given, only the errors of the
+            hidden entries are summed.
         unit : float, default=1.0
-            What residuals are divided by before they are squared.
+            Residuals are divided by this number before they are squared.
         """
         with np.errstate(over="ignore", invalid="ignore"):
             shown = X if hidden is None else np.where(hidden, X.dtype.type(np.nan), X)
@@ -266,15 +284,16 @@ class Autoencoder(NamedTuple):
     def recode(self, to_code, from_code, origin):
         """Return a network with the code ``(z - origin) @ to_code`` and the same output.
 
-        The affine map goes into the weights of the encoder's last and the decoder's first layers,
-        so the code must not pass through an activation. Params of the result are float64.
+        The affine map is multiplied into the weights of the encoder's last and the decoder's first
+        layers. The activation of the code must therefore be the identity. The params of the result
+        are float64.
 
         Parameters
         ----------
         to_code, from_code : ndarray of shape (n_components, n_components)
             A matrix and its inverse.
         origin : ndarray of shape (n_components,)
-            The present code that becomes zero.
+            The code z of this network that is mapped to zero.
         """
         params = self._params_in_double_precision()
         encoder, decoder = params["encoder"], params["decoder"]
@@ -293,10 +312,10 @@ class Autoencoder(NamedTuple):
         return self._replace(params=params)
 
     def rescaled(self, scale):
-        """Return the same network with another scale, and float64 params that make up for it.
+        """Return an equivalent network with another scale, whose params are float64.
 
         With a scale of one the rows are only centred, which saves a pass over them. A network with
-        an output activation keeps its scale: the activation is not linear.
+        an output activation is returned unchanged, because the activation is not linear.
         """
         if self.activations[-1] != "identity":
             return self
@@ -312,19 +331,19 @@ class Autoencoder(NamedTuple):
         return self._replace(params=params, scale=scale)
 
     def embedded(self, axes, origin):
-        """Return the network that does with rows what this one does with their coordinates.
+        """Return the network of rows that is equivalent to this network of their coordinates.
 
-        Rows are projected onto a subspace, and their reconstruction lies in it. Unit and code are
-        those of a network that is trained on the rows.
+        The returned network projects rows onto a subspace, which contains their reconstruction. Its
+        scale and its code are those of a network that is trained on the rows.
 
         Parameters
         ----------
         axes : ndarray of shape (n_features, n_columns)
-            Orthonormal axes of the subspace, one for each of this network's features.
+            Orthonormal axes of the subspace, one for each feature of this network.
         origin : ndarray of shape (n_columns,)
             The row whose coordinates are zero.
         """
-        factor = np.sqrt(axes.shape[1] / len(axes))  # the same squares over more columns
+        factor = np.sqrt(axes.shape[1] / len(axes))  # same squares, averaged over more columns
         network = self.rescaled(self.scale / factor).rescale_code(np.full(self.code_size, factor))
         params = network._params_in_double_precision()
         decoder = params["decoder"]
@@ -339,26 +358,27 @@ class Autoencoder(NamedTuple):
         return network._replace(params=params, offset=offset, bounds=bounds, filling=filling)
 
     def _params_in_double_precision(self):
-        """Copy them, to be changed without this network noticing."""
+        """Return a float64 copy of the params, which may be modified in place."""
         return optree.tree_map(lambda array: array.astype(np.float64), self.params)
 
     def whitening(self, covariance, *, canonical=True):
-        """Return the map that makes the code white, for `recode`.
+        """Return the matrix that whitens the code, for `recode`.
 
-        Of all white codes, which differ by a rotation, the canonical one is that whose
-        components send orthogonal directions into the output through the decoder's linear path
-        (the first layer in a plain stack), the strongest first: the singular value decomposition
-        of what a unit of code does. Signs are those of scikit-learn's ``svd_flip``, as in PCA. The
-        other choice is the symmetric map, which rotates the code as little as possible (Kessy,
-        Lewin & Strimmer, The American Statistician 72, 2018, "ZCA"). Directions along which the
-        code does not vary keep their scale.
+        Whitened codes differ by a rotation. The canonical whitening is defined by the decoder's
+        linear path (its first layer in a plain stack): different components change the output of
+        this path in orthogonal directions, and the components are sorted by decreasing length of
+        this change. It is computed by a singular value decomposition of the change of the output
+        per unit of whitened code, with the signs of scikit-learn's ``svd_flip``, as in PCA. The
+        other whitening is the symmetric matrix, which rotates the code as little as possible
+        (Kessy, Lewin & Strimmer, The American Statistician 72, 2018, "ZCA"). Directions along which
+        the code does not vary keep their scale.
 
         Parameters
         ----------
         covariance : ndarray of shape (n_components, n_components)
-            Of the present code over the training rows.
+            Covariance of the code of this network over the training rows.
         canonical : bool, default=True
-            Which of the two.
+            Whether to return the canonical whitening or the symmetric one.
 
         Returns
         -------
@@ -373,42 +393,46 @@ class Autoencoder(NamedTuple):
             return to_code, from_code
         decoder = self.params["decoder"]
         carrier = decoder.get("linear", decoder["coefs"][0])
-        unit = (axes * (std * varies)) @ axes.T @ carrier  # what a unit of white code does
+        unit = (axes * (std * varies)) @ axes.T @ carrier  # change of output per unit of white code
         rotation, _, vt = np.linalg.svd(unit, full_matrices=unit.shape[0] > unit.shape[1])
-        # what carries nothing, where a code is wider than the carrier, has no sign
+        # if the code has more components than the output, the last ones have no direction and sign
         signed = rotation[:, : len(vt)]
         signed[...], _ = svd_flip(signed, vt[: len(rotation)], u_based_decision=False)
         return to_code @ rotation, rotation.T @ from_code
 
     def rescale_code(self, factors):
-        """Return a network with each code column multiplied by its factor."""
+        """Return a network with each component of the code multiplied by its factor."""
         return self.recode(np.diag(factors), np.diag(1 / factors), np.zeros_like(factors))
 
     def as_started(self):
-        """Return a network with a code of the size that PCA starts with, and the same output."""
+        """Return an equivalent network whose directions have unit length, as those of PCA.
+
+        See `direction_norms`.
+        """
         return self.rescale_code(1 / self.direction_norms())
 
     @property
     def width(self):
-        """Numbers that a row takes in the widest layer."""
+        """Number of units of the widest layer."""
         halves = [half for half in self.params.values() if isinstance(half, dict)]
         return max(len(b) for half in halves for b in half["intercepts"])
 
     @property
     def code_size(self):
-        """Number of code columns."""
+        """Number of components of the code."""
         return len(self.params["encoder"]["intercepts"][-1])
 
     def linear_path(self):
-        """Return the encoder's linear path, which may be its only layer, or None."""
+        """Return the encoder's linear path, or its only layer; None if it has neither."""
         encoder = self.params["encoder"]
         layers = encoder["coefs"]
         return encoder.get("linear", layers[0] if len(layers) == 1 else None)
 
     def direction_norms(self):
-        """Length of each code column's direction in the linear path; ones where there is none.
+        """Return the norm of each component's weights in the linear path of the encoder.
 
-        PCA starts them at one.
+        The norms are one in PCA. Ones are returned if there is no linear path, and for components
+        whose weights are zero.
         """
         path = self.linear_path()
         if path is None:
@@ -417,5 +441,5 @@ class Autoencoder(NamedTuple):
         return np.where(norms > 0, norms, 1.0)
 
     def without_bounds(self):
-        """Return the same network with every feature unclipped."""
+        """Return the same network without bounds."""
         return self._replace(bounds=np.full_like(self.bounds, [[-np.inf], [np.inf]]))

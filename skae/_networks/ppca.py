@@ -1,8 +1,9 @@
-"""Rows with missing values: the probabilistic PCA that fills them, fitted by EM.
+"""Imputation of missing values by probabilistic PCA, which is fitted by EM.
 
-A missing value is NaN. It is filled with its mean given the values of its row that are there, under
-a Gaussian whose covariance is of low rank, but for noise: the model of Tipping & Bishop (Journal of
-the Royal Statistical Society B 61, 1999), whose components are PCA's where nothing is missing.
+A missing value is NaN. It is imputed with its conditional mean given the observed values of its
+row, under a Gaussian distribution whose covariance is a matrix of low rank plus a multiple of the
+identity. This is the model of Tipping & Bishop (Journal of the Royal Statistical Society B 61,
+1999). Its components are those of PCA if the rows are complete.
 """
 
 import math
@@ -12,17 +13,20 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils import gen_batches
 
-# Least variance of the noise, as a share of that of an average column: systems stay solvable.
+# Smallest noise variance, as a fraction of the mean variance of the columns, so that the linear
+# systems have solutions.
 LEAST_NOISE = 1e-6
-# EM makes so many products of entries and pairs of components for a row, at most.
+# Upper bounds of n_features * n_components**2, the products that EM computes per row, and of
+# n_components.
 _MAX_ROW_PRODUCTS, _MAX_COMPONENTS = 2**20, 64
-# EM reads a random subset of the rows of a larger table: a step takes half a second at most. The
-# choice of size and steps reads fewer, but enough to tell.
+# EM uses a random subset of the rows of a large table. Maximum number of products in an EM step,
+# which then takes at most half a second; maximum number in a step of `choose_effort`; and minimum
+# number of rows of a subset.
 _MAX_PRODUCTS, _CHOICE_PRODUCTS, _MIN_ROWS = 2**32, 2**27, 500
-# The choice is made with this share of the entries hidden.
+# `choose_effort` hides this fraction of the entries, and compares these numbers of EM steps.
 _HIDDEN_SHARE = 0.2
 _STEPS = (3, 5, 8, 12, 18, 27, 40, 60, 90)
-# What is computed of a block of rows has about so many numbers.
+# Approximate number of entries of the arrays that are computed for a block of rows.
 _BLOCK = 2**20
 
 
@@ -30,8 +34,9 @@ def probabilistic_pca(variance, n_rows, n_features, n_columns=None):
     """Compute noise variance and lengths of the loadings from the variances of complete rows.
 
     Tipping & Bishop, equations 7 and 8, with the noise variance of scikit-learn's PCA: the variance
-    that the first principal axes leave is divided by ``min(n_rows, n_features) - n_components``,
-    because rows that are fewer than the columns show no variance in the other directions.
+    that the first principal axes do not explain is divided by ``min(n_rows, n_features) -
+    n_components``, because rows that are fewer than the columns have no variance in the other
+    directions.
 
     Parameters
     ----------
@@ -49,8 +54,8 @@ def probabilistic_pca(variance, n_rows, n_features, n_columns=None):
     noise : float
         Noise variance of each column.
     lengths : ndarray of shape (n_loadings,)
-        Lengths of the first loadings. They are fewer than the components if a direction would not
-        be left for the noise.
+        Lengths of the first loadings. There are at most ``min(n_features - 1, n_rows - 2)``, so
+        that at least one direction remains for the noise.
     """
     total = n_features * n_rows / max(1, n_rows - 1) * variance.any()
     variance = variance[: max(0, min(n_features - 1, n_rows - 2))]
@@ -60,7 +65,7 @@ def probabilistic_pca(variance, n_rows, n_features, n_columns=None):
 
 
 class Filling(NamedTuple):
-    """Probabilistic PCA, called with rows to fill what they miss.
+    """Probabilistic PCA; a call with rows returns rows with missing values imputed.
 
     A row is ``mean + scale * (loadings @ z + e)``, with z from N(0, I) and e from
     N(0, noise_variance I).
@@ -68,13 +73,13 @@ class Filling(NamedTuple):
     Attributes
     ----------
     mean : ndarray of shape (n_features,)
-        In units of X.
+        Mean, in the units of X.
     scale : float
-        The unit of the others.
+        Unit of the loadings and, squared, of the noise variance.
     loadings : ndarray of shape (n_features, n_components)
-        Orthogonal columns, the longest first.
+        Orthogonal columns, sorted by decreasing length.
     noise_variance : float
-        What the components leave, in each column.
+        Variance of each column that the components do not explain.
     """
 
     mean: np.ndarray
@@ -83,7 +88,7 @@ class Filling(NamedTuple):
     noise_variance: float
 
     def __call__(self, rows):
-        """Return rows without NaN: the same array if there is none, else a copy."""
+        """Return rows without NaN: the same array if no value is missing, otherwise a copy."""
         missing = np.isnan(rows)
         incomplete = np.flatnonzero(missing.any(axis=1))
         if not len(incomplete):
@@ -97,45 +102,48 @@ class Filling(NamedTuple):
             with np.errstate(over="ignore", invalid="ignore"):
                 centred = np.where(seen, (rows[index] - mean) / dtype.type(self.scale), 0)
                 z = latent_mean(centred, seen, loadings, self.noise_variance)
-                z[~np.isfinite(z).all(axis=1)] = 0  # rows so far away say nothing
+                z[~np.isfinite(z).all(axis=1)] = 0  # overflow: impute the mean
                 filled = mean + dtype.type(self.scale) * (z @ loadings.T)
             rows[index] = np.where(seen, rows[index], filled.clip(-most, most))
         return rows
 
     def astype(self, dtype):
-        """Return the same model with loadings, its weights, in another float type."""
+        """Return the same model with the loadings in another float type."""
         return self._replace(loadings=self.loadings.astype(dtype, copy=False))
 
     def standardised(self, offset, scale):
-        """Return the filling of rows from which an offset is subtracted, divided by a scale."""
+        """Return the model of rows ``(X - offset) / scale``."""
         return self._replace(mean=(self.mean - offset) / scale, scale=self.scale / scale)
 
     def embedded(self, axes, origin):
-        """Return the filling of rows, from that of their coordinates on orthonormal axes."""
+        """Return the model of rows, given this model of their coordinates on orthonormal axes."""
         mean, loadings = origin + self.mean @ axes, axes.T @ self.loadings
         return self._replace(mean=mean, loadings=loadings)
 
 
 def latent_mean(centred, seen, loadings, noise_variance):
-    """Mean of the latent variables of rows, given what is there.
+    """Return the mean of the latent variables of each row, given its observed values.
 
-    It solves ``(Wᵀ S W + noise_variance I) z = Wᵀ S (x - mean)`` for each row, where S keeps what
-    is there, by conjugate gradients with the diagonal as preconditioner (Golub & Van Loan, Matrix
-    Computations, section 11.5.2): no matrix is made for a row. Each row ends where its own residual
-    is as small as the square root of the precision, so that it does not depend on the others.
+    It solves ``(Wᵀ S W + noise_variance I) z = Wᵀ S (x - mean)`` for each row, where W are the
+    loadings and S is the diagonal matrix with ones for observed values. The method is conjugate
+    gradients with a diagonal preconditioner (Golub & Van Loan, Matrix Computations, section
+    11.5.2), which computes no matrix for each row. The iterations of a row stop when the relative
+    norm of its residual is at most the square root of the machine epsilon, so that the result does
+    not depend on the other rows.
 
     Parameters
     ----------
     centred : ndarray of shape (n_rows, n_features)
-        Rows, zero where they miss something.
+        Centred rows, with zeros for missing values.
     seen : ndarray of bool, of the same shape
-        What is there.
+        Mask of observed values.
     loadings, noise_variance : ndarray and float
-        See `Filling`. All is computed in their float type.
+        See `Filling`. Computations are in the float type of the loadings.
 
     Returns
     -------
     z : ndarray of shape (n_rows, n_components)
+        Posterior mean of the latent variables.
     """
     dtype = loadings.dtype
     seen, noise_variance = seen.astype(dtype), dtype.type(noise_variance)
@@ -160,12 +168,16 @@ def latent_mean(centred, seen, loadings, noise_variance):
 
 
 def posterior(centred, seen, loadings, noise_variance):
-    """Mean and covariance of the latent variables of rows; see `latent_mean`.
+    """Return the posterior mean and covariance of the latent variables of each row.
+
+    See `latent_mean` for the parameters.
 
     Returns
     -------
     z : ndarray of shape (n_rows, n_components)
+        Posterior means.
     covariance : ndarray of shape (n_rows, n_components, n_components)
+        Posterior covariances.
     """
     n_features, n_components = loadings.shape
     precision = np.zeros((len(centred), n_components**2))
@@ -179,7 +191,7 @@ def posterior(centred, seen, loadings, noise_variance):
 
 
 def _products(vectors):
-    """Outer product of each row with itself, flat."""
+    """Return the outer product of each row with itself, as a row."""
     return (vectors[:, :, None] * vectors[:, None, :]).reshape(len(vectors), -1)
 
 
@@ -189,14 +201,16 @@ def _rows_of_block(loadings):
 
 
 class Effort(NamedTuple):
-    """How closely probabilistic PCA is fitted.
+    """Hyperparameters of probabilistic PCA.
 
     Attributes
     ----------
     n_components : int
-        Number of components, less than those of columns and rows; 0 fills with columns' means.
+        Number of components, less than the number of columns and the number of rows. With 0, the
+        means of the columns are imputed.
     n_steps : int
-        Steps of EM. Few of them are a regularisation: correlations grow step by step.
+        Number of EM steps. Few steps regularise the model, because the correlations increase with
+        each step.
     """
 
     n_components: int
@@ -211,14 +225,14 @@ def fit_filling(table, effort, seed):
     table : Table
         Standardised rows, so that their squares do not overflow.
     effort : Effort
-        From `choose_effort`.
+        Result of `choose_effort`.
     seed : int
-        Draws the rows of a subset.
+        Seed of the random subset of rows.
 
     Returns
     -------
     Filling
-        Of the standardised rows.
+        Model of the standardised rows.
     """
     rows = _subset(table, effort.n_components, seed, _MAX_PRODUCTS)
     *_, filling = islice(_expectation_maximisation(rows, effort.n_components), effort.n_steps)
@@ -226,18 +240,19 @@ def fit_filling(table, effort, seed):
 
 
 def choose_effort(table, n_components, seed):
-    """Choose size and steps that best fill entries which are hidden on purpose.
+    """Select the numbers of components and EM steps that best impute hidden entries.
 
-    The largest size comes first, and is halved as long as that helps.
+    A random part of the observed entries is hidden for this purpose. The largest number of
+    components is tried first, and is halved as long as the error decreases.
 
     Parameters
     ----------
     table : Table
         Standardised rows.
     n_components : int
-        Largest size.
+        Largest number of components.
     seed : int
-        Draws the rows that are used, and what is hidden.
+        Seed of the random subset of rows and of the hidden entries.
 
     Returns
     -------
@@ -257,7 +272,7 @@ def choose_effort(table, n_components, seed):
 
 
 def _choose_steps(rows, size, seed):
-    """Return the effort of so many components that fills hidden entries best, and its error."""
+    """Select the number of EM steps for `size` components; return the effort and its error."""
     hidden = ~np.isnan(rows) & (np.random.default_rng([1, seed]).random(rows.shape) < _HIDDEN_SHARE)
     kept, truth = np.where(hidden, np.nan, rows), rows[hidden]
     best, least = Effort(size, 1), np.inf
@@ -274,18 +289,18 @@ def _choose_steps(rows, size, seed):
 
 
 def _subset(table, n_components, seed, max_products):
-    """Return random rows, as many as EM may read, in double precision."""
+    """Return a random subset of rows in double precision, limited by `max_products` of EM."""
     n_rows = max_products // (table.n_features * max(1, n_components**2))
     order = np.random.default_rng(seed).permutation(table.n_rows)
     return table.collect(np.sort(order[: max(n_rows, _MIN_ROWS)])).astype(np.float64)
 
 
 def _expectation_maximisation(rows, n_components):
-    """Fit probabilistic PCA to rows with NaN; yield the filling after each step.
+    """Fit probabilistic PCA to rows with NaN; yield the model after each EM step.
 
-    Tipping & Bishop 1999, appendix B, with the mean as one more column of the loadings and sums
-    over what is there (Ilin & Raiko, JMLR 11, 2010, section 3). The first loadings are principal
-    axes of the rows with means for what is missing.
+    Tipping & Bishop 1999, appendix B, with the mean as an additional column of the loadings, and
+    with sums over the observed values (Ilin & Raiko, JMLR 11, 2010, section 3). The initial
+    loadings are the principal axes of the rows with column means for missing values.
     """
     seen = ~np.isnan(rows)
     n_seen, rows = seen.sum(axis=0), np.where(seen, rows, 0.0)
@@ -295,7 +310,7 @@ def _expectation_maximisation(rows, n_components):
     least = LEAST_NOISE * (variance or 1.0)
     _, std, axes = np.linalg.svd(centred, full_matrices=False)
     std = std[:n_components] / np.sqrt(len(rows))
-    n_components = len(std)  # fewer where rows are
+    n_components = len(std)  # at most the number of rows
     loadings = axes[:n_components].T * std
     noise_variance = max(variance - np.square(std).sum() / rows.shape[1], least)
     while True:
@@ -310,10 +325,14 @@ def _expectation_maximisation(rows, n_components):
 
 
 def _sums(rows, seen, mean, loadings, noise_variance):
-    """Sum, over the rows in which a column is there, what its regression on z and 1 takes.
+    """Return the sums for the regression of each column on ``[z, 1]``, over its observed values.
 
-    The expected outer products of ``[z, 1]``, of shape (n_features, n_components + 1,
-    n_components + 1), and those of ``[z, 1]`` and the column.
+    Returns
+    -------
+    moments : ndarray of shape (n_features, n_components + 1, n_components + 1)
+        Sums of the expected outer products of ``[z, 1]`` with itself.
+    products : ndarray of shape (n_features, n_components + 1)
+        Sums of the expected products of ``[z, 1]`` and the column.
     """
     n_features, n_components = loadings.shape
     moments = np.zeros((n_features, (n_components + 1) ** 2))

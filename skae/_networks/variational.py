@@ -1,17 +1,18 @@
-"""The variational network: a code that is a distribution, and the likelihood of rows.
+"""Variational network: posterior of the code, and likelihood of rows.
 
-It starts at probabilistic PCA (Tipping & Bishop, Journal of the Royal Statistical Society B 61,
-1999): a row is ``W z + mean + noise`` with a standard normal code z. Given the row, the code is
-normal too, with independent components in the principal axes, so that the encoder can hold this
-posterior exactly, and the bound of Kingma & Welling (ICLR 2014) is the likelihood itself (Lucas et
-al., NeurIPS 2019).
+The initial network is probabilistic PCA (Tipping & Bishop, Journal of the Royal Statistical Society
+B 61, 1999): a row is ``W z + mean + noise`` with a standard normal code z. The posterior of the
+code, given the row, is normal too, and its components are independent along the principal axes. The
+encoder can therefore represent this posterior exactly, and the lower bound of Kingma & Welling
+(ICLR 2014) is then equal to the likelihood (Lucas et al., NeurIPS 2019).
 
-Beside what a network has, its params are::
+The params are those of `network`, with these differences::
 
-    encoder             its last layer, and its linear path, give the means and the log variances
-    log_noise_variance  (1,) or (n_features,), in the units of training; of a Gaussian likelihood
+    encoder             outputs the means and then the log variances of the code
+    log_noise_variance  (1,) or (n_features,), logarithm of the noise variance in the units of
+                        training; only for a Gaussian likelihood
 
-An output activation of "logistic" says that the likelihood is Bernoulli.
+The likelihood is Bernoulli if the output activation is "logistic", and otherwise Gaussian.
 """
 
 from functools import partial
@@ -24,17 +25,17 @@ from .network import Autoencoder, clip, forward
 from .ppca import probabilistic_pca
 from .whitening import code_sums, moments
 
-# Log variances of the code leave this range for absurd rows alone.
+# Log variances of the code are clipped to this range; only extreme rows reach its limits.
 _LOG_VARIANCES = (-20.0, 20.0)
-# A Bernoulli likelihood starts at probabilities no nearer to zero and one than this.
+# The initial probabilities of a Bernoulli likelihood are at least this far from zero and from one.
 _LEAST_PROBABILITY = 0.01
 _LOG_2PI = float(np.log(2 * np.pi))
-# The weights of a row for this number of draws are held in memory, and then summed.
+# The importance weights of this number of draws are held in memory at a time, and then summed.
 _DRAWS_AT_ONCE = 32
 
 
 def posterior(params, rows, hidden, ops=np):
-    """Means and log variances of the codes of rows that are centred and scaled."""
+    """Return the posterior means and log variances of the codes of standardised rows."""
     out = forward(params["encoder"], rows, hidden, "identity", ops)
     size = out.shape[-1] // 2
     clipped = ops.minimum(ops.maximum(out[..., size:], _LOG_VARIANCES[0]), _LOG_VARIANCES[1])
@@ -42,16 +43,16 @@ def posterior(params, rows, hidden, ops=np):
 
 
 def negative_log_likelihoods(params, codes, targets, bounds, activations, ops=np):
-    """Of each entry of rows, in nats, given codes.
+    """Return the negative log-likelihood of each entry of rows, given codes, in nats.
 
     Parameters
     ----------
     params : dict
-        See the module's docstring.
+        See the docstring of this module.
     codes, targets : ndarray or tensor of shape (n_rows, n_components) and (n_rows, n_features)
-        Codes, and rows that are centred and scaled.
+        Codes, and standardised rows.
     bounds : tuple of ndarray or tensor
-        Of the mean, in that unit.
+        Lower and upper bounds of the mean of standardised rows; not used by a Bernoulli likelihood.
     activations : tuple of str
         Hidden, code and output activation.
     ops : module, default=numpy
@@ -68,74 +69,76 @@ def negative_log_likelihoods(params, codes, targets, bounds, activations, ops=np
 
 
 class Variational(Autoencoder):
-    """A network whose code is a distribution."""
+    """Network whose encoder computes a normal distribution of the code."""
 
     __slots__ = ()
 
     @property
     def code_size(self):
-        """Number of code columns."""
+        """Number of components of the code."""
         return super().code_size // 2
 
     @property
     def mean_path(self):
-        """The ordinary network that encodes rows as the means of their codes."""
+        """Network without a distribution, whose code is the posterior mean."""
         return _MeanPath(*self)._replace(params=_halved(self.params, self.code_size))
 
     def encode(self, X):
-        """Means of the codes of dense rows."""
+        """Return the posterior means of the codes of dense rows."""
         return self.mean_path.encode(X)
 
     def code_variances(self, X):
-        """Variances of the codes of dense rows."""
+        """Return the posterior variances of the codes of dense rows."""
         variances = np.exp(self._posterior(X)[-1])
         return self._again_in_double_precision("code_variances", X, variances)
 
     def rescaled(self, scale):
-        """Return the same network with another scale; see `Autoencoder.rescaled`."""
+        """Return an equivalent network with another scale; see `Autoencoder.rescaled`."""
         network = super().rescaled(scale)
         if "log_noise_variance" in network.params:
             network.params["log_noise_variance"] += 2 * np.log(self.scale / scale)
         return network
 
     def as_started(self):
-        """Return the same network: its code has the unit of the prior."""
+        """Return this network: the scale of its code is that of the prior."""
         return self
 
     def log_weights(self, X, draws, beta=1.0):
-        """Return importance weights of draws from the posteriors, whose means are likelihoods.
+        """Return the log importance weight of one draw from the posterior of each row.
 
-        ``log p(x, z) - log q(z | x)`` is on average a lower bound of ``log p(x)``, and all the same
-        for each draw where the posterior is exact.
+        The log weight is ``log p(x, z) - log q(z | x)``. The mean of the weights over draws
+        estimates ``p(x)``; the mean of the log weights is a lower bound of ``log p(x)``. If the
+        posterior is exact, all draws have the same weight.
 
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
-            Dense rows; what is NaN does not count.
+            Dense rows. NaN values are left out of the likelihood.
         draws : ndarray of shape (n_samples or 1, n_components)
             Standard normal numbers.
         beta : float, default=1.0
-            Weight of ``log p(z) - log q(z | x)``, one in a likelihood.
+            Weight of ``log p(z) - log q(z | x)``; one for a likelihood.
 
         Returns
         -------
         log_weights : ndarray of shape (n_samples,), float64
-            In nats, with densities in the units of X; minus infinity where numbers overflow.
+            Log weights in nats, with densities in the units of X; minus infinity where numbers
+            overflow.
         """
         return self._log_weights(X, *self._posterior(X), draws, beta)
 
     def _posterior(self, X):
-        """Return dense rows, standardised, and the means and log variances of their codes."""
+        """Return dense rows, standardised, and the posterior means and log variances."""
         with np.errstate(over="ignore", invalid="ignore"):
             rows = self.standardise(self.completed(X))
             mean, log_variance = posterior(self.params, rows, self.activations[0])
-        if self.filling is not None:  # without values, the posterior is the prior
+        if self.filling is not None:  # a row without values has the prior as posterior
             is_empty = np.isnan(X).all(axis=1)
             mean[is_empty], log_variance[is_empty] = 0, 0
         return rows, mean, log_variance
 
     def _log_weights(self, X, rows, mean, log_variance, draws, beta=1.0):
-        """Return the weights of draws from posteriors that are known; see `log_weights`."""
+        """Return the log weights, given the result of `_posterior`; see `log_weights`."""
         with np.errstate(over="ignore", invalid="ignore"):
             codes = mean + np.exp(log_variance / 2) * draws.astype(self.dtype)
             parts = self._log_likelihoods_of_entries(X, rows, codes)
@@ -144,14 +147,17 @@ class Variational(Autoencoder):
         return np.nan_to_num(result, nan=-np.inf, posinf=-np.inf, neginf=-np.inf)
 
     def entry_log_likelihoods(self, X):
-        """Log-likelihoods of the entries of dense rows, given the means of their codes."""
+        """Return the log-likelihoods of the entries of dense rows, given the posterior means."""
         rows, mean, _ = self._posterior(X)
         with np.errstate(over="ignore", invalid="ignore"):
             parts = self._log_likelihoods_of_entries(X, rows, mean)
         return np.nan_to_num(parts, copy=False, nan=-np.inf, posinf=-np.inf, neginf=-np.inf)
 
     def _log_likelihoods_of_entries(self, X, rows, codes):
-        """Return those of standardised rows, in the units of X; zero where X is NaN."""
+        """Return the log-likelihoods of the entries of rows, given codes; zero where X is NaN.
+
+        `rows` are the standardised rows of X. Densities are in the units of X.
+        """
         bounds = self.standardised_bounds(self.dtype)
         parts = -negative_log_likelihoods(self.params, codes, rows, bounds, self.activations)
         if self.activations[-1] != "logistic":
@@ -161,7 +167,7 @@ class Variational(Autoencoder):
     def log_likelihoods(self, X, draws):
         """Return the importance-weighted lower bound of each row's log-likelihood.
 
-        Burda, Grosse & Salakhutdinov (ICLR 2016), equation 8; of which more draws give higher ones.
+        Burda, Grosse & Salakhutdinov (ICLR 2016), equation 8. More draws give a higher bound.
 
         Parameters
         ----------
@@ -180,12 +186,12 @@ class Variational(Autoencoder):
 
 
 class _MeanPath(Autoencoder):
-    """A network that encodes rows as the means of their codes; zero for a row without values."""
+    """Network whose code is the posterior mean; zero for a row without any value."""
 
     __slots__ = ()
 
     def encode(self, X):
-        """Codes of dense rows."""
+        """Return the codes of dense rows."""
         codes = super().encode(X)
         if self.filling is not None:
             codes[np.isnan(X).all(axis=1)] = 0
@@ -193,7 +199,10 @@ class _MeanPath(Autoencoder):
 
 
 def _halved(params, size):
-    """Return params whose encoder gives the first columns alone, and no noise."""
+    """Return params whose encoder outputs the posterior means only, without the noise variance.
+
+    `size` is the number of components of the code.
+    """
     encoder = params["encoder"]
     *coefs, last_coefs = encoder["coefs"]
     *intercepts, last_intercepts = encoder["intercepts"]
@@ -212,14 +221,15 @@ def at_probabilistic_pca(network, table, output, *, per_feature):
     Parameters
     ----------
     network : Autoencoder
-        Starts at PCA.
+        Initial network at PCA of the table.
     table : Table
         The rows.
     output : {"identity", "logistic"}
-        Says whether the likelihood is Gaussian or Bernoulli. A Bernoulli one starts with
-        probabilities that are, to first order around their means, the Gaussian's means.
+        "identity" for a Gaussian likelihood, "logistic" for a Bernoulli likelihood. The initial
+        probabilities of the latter are equal to the means of the Gaussian likelihood, to first
+        order around the mean of the rows.
     per_feature : bool
-        Whether each feature gets a noise variance.
+        Whether each feature has its own noise variance.
 
     Returns
     -------
@@ -250,12 +260,15 @@ def at_probabilistic_pca(network, table, output, *, per_feature):
 
 
 def _last(half):
-    """Return the linear path of a half that starts at PCA, which may be its only layer."""
+    """Return the linear path of an encoder or decoder at PCA, which may be its only layer."""
     return half["linear"] if "linear" in half else half["coefs"][0]
 
 
 def _bernoulli(network):
-    """Return the network of probabilities that starts where a Gaussian one does."""
+    """Return the network with a Bernoulli likelihood, given the one with a Gaussian likelihood.
+
+    See `at_probabilistic_pca`.
+    """
     mean = network.offset.astype(np.float64)
     network = network.rescaled(1.0)
     encoder, decoder = network.params["encoder"], network.params["decoder"]

@@ -1,22 +1,22 @@
-"""The canonical code of a network: its moments over the rows, and the map that makes it white."""
+"""Whitening of the code of a network over the rows of a table."""
 
 import numpy as np
 
 
 class Canonical:
-    """Gives the network of an outcome its canonical code.
+    """Function that returns the network of an outcome with a whitened code.
 
-    It keeps what it has computed, for callbacks ask at each evaluation, and as long as PCA leads,
-    or a snapshot, the answer is the same.
+    The last result is cached, because callbacks request it at each evaluation, and the best network
+    changes less often.
 
     Parameters
     ----------
     start : callable
-        Returns the network of a table that is kept where no trained one is.
+        ``start(table)`` returns the network that is kept if no trained network is.
     whiten : bool
-        See the estimator.
+        Whether to whiten the code.
     subspace : Subspace, optional
-        Where the network was trained, if not in all columns.
+        Row space in which the network was trained; None if it was trained in all columns.
     """
 
     def __init__(self, start, whiten, subspace=None):
@@ -31,9 +31,9 @@ class Canonical:
             if self.subspace and not is_pca:
                 network = self.subspace.embed(network)
             network = network.astype(table.dtype)
-            if self.whiten and table.n_rows:  # a shard that is left alone may have none
+            if self.whiten and table.n_rows:  # the only remaining shard may have no rows
                 mean, covariance = moments(table.n_rows, *code_sums(network, table))
-                # PCA's components are in order; a rotation would mix those of equal variance
+                # PCA: components are already sorted; a rotation would mix those of equal variance
                 whitening = network.whitening(covariance, canonical=not is_pca)
                 network = network.recode(*whitening, mean)
             self._network = table.workers.broadcast_object(network)
@@ -42,7 +42,7 @@ class Canonical:
 
 
 def code_sums(network, table):
-    """Sum of the codes of the rows of a table, and of their outer products."""
+    """Return the sum of the codes of the rows of a table, and the sum of their outer products."""
 
     def sums(rows):
         codes = network.encode(rows).astype(np.float64)
@@ -52,6 +52,6 @@ def code_sums(network, table):
 
 
 def moments(n_samples, total, cross):
-    """Mean and covariance from a sum and a sum of outer products."""
+    """Return the mean and the covariance, given a sum and a sum of outer products."""
     mean = total / n_samples
     return mean, (cross - n_samples * np.outer(mean, mean)) / max(1, n_samples - 1)
