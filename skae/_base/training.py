@@ -159,7 +159,7 @@ class TrainingMixin:
         return validation
 
     def _splits(self, table, validation, groups, seed, against_pca):
-        """Return the splits into training and validation rows; see `splits`."""
+        """Return the splits into training and validation rows; see the module `_data.splits`."""
         if validation is not None:
             return [all_rows(table.n_rows, validation)]
         fraction, rng = float(self.validation_fraction), np.random.default_rng(seed)

@@ -172,10 +172,10 @@ def restarted(network, scale, bounds, table):
 def start_at_pca(components, std, sizes, rng, paths=None):
     """Initialise encoder and decoder at PCA: the linear path is PCA, the branch outputs zero.
 
-    The hidden layers of the branch are drawn so that the inputs of their activations have unit
-    scale if the inputs of the layer have unit variance. The last layer of the branch is zero before
-    training. The random intercepts distribute the bends of the activations over the data, which is
-    important for inputs with few dimensions.
+    The hidden layers of the branch are drawn so that their units have a scale of about one if the
+    inputs have unit variance. The last layer of the branch is zero before training. The random
+    intercepts distribute the bends of the activation functions over the data, which is important
+    for inputs with few dimensions.
 
     Parameters
     ----------

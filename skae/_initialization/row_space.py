@@ -45,9 +45,9 @@ class Subspace(NamedTuple):
 
         If the `n_training` training rows of a split span fewer axes than the code has components,
         the other axes are arbitrary. Within the row space they would be axes of the validation
-        rows. They are therefore outside the row space, and None is returned if its complement is
-        too small. None is also returned if training in the row space would not be equivalent or
-        would save no time.
+        rows. They are therefore chosen outside the row space, and None is returned if its
+        complement is too small. None is also returned if training in the row space would not be
+        equivalent or would save no time.
         """
         if table.is_incomplete or architecture.is_imputer or architecture.likelihood:
             return None

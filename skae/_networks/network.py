@@ -21,9 +21,9 @@ from sklearn.utils.extmath import svd_flip
 
 from .activations import activation
 
-# Relative variance up to which a direction of the code is constant except for float32 rounding. It
-# is relative to the largest variance of the code. A code whose mean variance is at most this
-# fraction of the mean variance of the columns is also constant.
+# A direction of the code is constant, except for float32 rounding, if its variance is at most this
+# fraction of the largest variance of the code. A code is constant if its mean variance is at most
+# this fraction of the mean variance of the columns: if the rows vary, the code of PCA has more.
 FLAT = 1e-10
 
 
@@ -395,7 +395,7 @@ class Autoencoder(NamedTuple):
         carrier = decoder.get("linear", decoder["coefs"][0])
         unit = (axes * (std * varies)) @ axes.T @ carrier  # change of output per unit of white code
         rotation, _, vt = np.linalg.svd(unit, full_matrices=unit.shape[0] > unit.shape[1])
-        # if the code has more components than the output, the last ones have no direction and sign
+        # if the code has more components than the path has outputs, the last ones have no sign
         signed = rotation[:, : len(vt)]
         signed[...], _ = svd_flip(signed, vt[: len(rotation)], u_based_decision=False)
         return to_code @ rotation, rotation.T @ from_code

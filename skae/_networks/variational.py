@@ -80,7 +80,7 @@ class Variational(Autoencoder):
 
     @property
     def mean_path(self):
-        """Network without a distribution, whose code is the posterior mean."""
+        """Deterministic network whose code is the posterior mean."""
         return _MeanPath(*self)._replace(params=_halved(self.params, self.code_size))
 
     def encode(self, X):

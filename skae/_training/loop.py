@@ -59,8 +59,8 @@ def train(state, chunks, rates, *, objective, constants, optimizer, workers=ALON
     objective : callable
         Hashable. ``objective(params, batch, constants)`` returns a scalar tensor, or one value per
         network if networks are stacked. With several replicas it must be a sum over the rows of a
-        batch. If the weight of a row depends on the losses of the other rows, the objective has the
-        true attribute `depends_on_all_rows` and two more methods:
+        batch. If the weight of a row depends on the losses of the other rows, the attribute
+        `depends_on_all_rows` of the objective is true, and the objective has two more methods:
         ``row_losses(params, batch, constants)`` returns the losses and the weights of the rows, and
         ``row_factors(losses, weights)`` returns a factor for each row, given the losses and the
         weights of the rows of all replicas. The factors of the replica's own rows are then passed
@@ -131,7 +131,7 @@ def _shapes(tf, nest):
 def _split(tf, batches, workers):
     """Split batches along their rows into tensors, one nest for each replica of this worker."""
     arrays = tf.nest.flatten(batches)
-    once = {id(array): array for array in arrays}  # copy an array that occurs twice only once
+    once = {id(array): array for array in arrays}  # copy repeated arrays only once
     parts = []
     for rows in workers.split(arrays[0].shape[1]):
         tensors = {key: tf.convert_to_tensor(array[:, rows]) for key, array in once.items()}

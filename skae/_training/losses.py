@@ -71,7 +71,7 @@ class Reconstruction:
         return _finite_bounds(network)
 
     def __call__(self, params, batch, constants):
-        """Return the weighted mean over the rows of a batch; of each, if networks are stacked."""
+        """Return the weighted mean over the rows of a batch; one for each stacked network."""
         return self.loss(params, self.codes(params, batch), batch, constants)
 
     def codes(self, params, batch):
@@ -100,7 +100,7 @@ class Reconstruction:
         return f"{text} (R² {1 - error / unit:.4f})" if unit else text
 
     def row_errors(self, network, table):
-        """Mean squared error of each row of a table, in the units of X."""
+        """Return the mean squared error of each row of a table, in the squared units of X."""
         errors = table.map(network.squared_errors, network.width)
         return errors * (network.scale**2 / table.n_averaged)
 
@@ -109,7 +109,7 @@ class Imputation(Reconstruction):
     """Mean squared error, with a validation error that is computed on hidden entries."""
 
     def row_errors(self, network, table):
-        """Squared error of the hidden entries of each row, in the squared units of X.
+        """Return the squared error of the hidden entries of each row, in the squared units of X.
 
         One fifth of the observed entries is hidden at a time, and all fifths in turn if the table
         is small; the fifths are the same at each call. The sum of each row is divided by the mean
@@ -227,7 +227,7 @@ class Elbo:
     beta : float
         Weight of the divergence of the posterior from the prior.
     least : float
-        Lower bound of the loss: there is none.
+        Lower bound of the error, which is minus infinity.
     min_steps : int
         Minimum number of gradient steps with ``max_iter="auto"``.
     """

@@ -135,9 +135,10 @@ class Run:
         return bool(np.isfinite(losses).all() and not has_exploded)
 
     def evaluate(self):
-        """Evaluate the network; keep a snapshot if its error is the lowest yet, or not validated.
+        """Evaluate the network, and keep a snapshot if its validation error is the lowest so far.
 
-        Return whether the params are finite. If not, the evaluation is not recorded.
+        Without validation rows, every new snapshot replaces the last one. Return whether the params
+        are finite; if they are not, nothing is recorded.
         """
         params = optree.tree_map(lambda part: part.numpy()[self._index], self._latest.params)
         network = self.start._replace(params=self.plan.outer_params(params))
@@ -367,11 +368,12 @@ def choose(runs, against_pca):
 def clearly_lower(errors, baseline, significance, groups=None):
     """Whether errors are significantly lower than the errors of a baseline on the same rows.
 
-    One-sided paired t-test: the mean decrease of the error is compared with its standard error. If
-    rows of the same group depend on each other, the cluster-robust standard error is computed from
-    the total decrease of each group, and the number of degrees of freedom is the number of groups
-    minus one (Cameron & Miller, "A Practitioner's Guide to Cluster-Robust Inference", Journal of
-    Human Resources 50, 2015, section II).
+    One-sided paired t-test: the mean decrease of the error is compared with its standard error. In
+    a small sample, a large decrease in a few rows is therefore not significant. If rows of the same
+    group depend on each other, the cluster-robust standard error is computed from the total
+    decrease of each group, and the number of degrees of freedom is the number of groups minus one
+    (Cameron & Miller, "A Practitioner's Guide to Cluster-Robust Inference", Journal of Human
+    Resources 50, 2015, section II).
 
     Parameters
     ----------
@@ -386,7 +388,7 @@ def clearly_lower(errors, baseline, significance, groups=None):
     n_groups = n_rows if groups is None else len(np.unique(groups))
     if n_groups < 2 or not np.isfinite(baseline).all():
         return False
-    gains = (baseline - errors) / (abs(baseline.mean()) or 1.0)  # no overflow of squares
+    gains = (baseline - errors) / (abs(baseline.mean()) or 1.0)  # relative, to avoid overflow
     if groups is None:
         standard_error = gains.std(ddof=1) / np.sqrt(n_rows)
     else:
@@ -424,7 +426,10 @@ class Outcome:
 
     @classmethod
     def of(cls, runs, against_pca):
-        """Return the outcome of runs: the step is selected by all, the network is of the first."""
+        """Return the outcome of runs over different splits.
+
+        The errors of all runs select the step; the network is that of the first run.
+        """
         step, curve = choose(runs, against_pca)
         network = None if against_pca and step == 0 else runs[0].network
         reasons = [run.stop_reason for run in runs]
@@ -467,8 +472,8 @@ def run_fit(table, start, plan, splits, seed, callback):
 
     With one split, one run is made. With several splits, one run is made for each split. The errors
     of all runs then select PCA or a step, and if a step is selected, a last run trains on all rows
-    up to this step. If the last run, or a run after the run of the first split, does not complete,
-    the outcome is that of the first split alone.
+    up to this step. If the last run does not complete, or if an interrupt or the loss of a worker
+    ends the run of another split, the outcome is that of the first split alone.
 
     Parameters
     ----------
