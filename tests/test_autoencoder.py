@@ -353,7 +353,7 @@ def test_early_stopping_stops_and_keeps_the_best(digits):
     assert len(steps) - 1 - errors.argmin() == 3
 
 
-@pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.parametrize("early_stopping", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_what_several_splits_report_is_the_network_they_keep(early_stopping):
     X = curved_rows(150)
     ae = quick(early_stopping=early_stopping, n_iter_no_change=3, tol=0, max_steps=200).fit(X)
@@ -567,6 +567,7 @@ def test_fit_holds_no_copy_of_the_table(container, tmp_path):
     assert peak < 60e6  # of 240 MB in float64, 120 MB in float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", [np.asarray, csr_array], ids=["dense", "csr"])
 def test_a_table_that_is_resident_in_the_runtime_gives_what_a_stream_gives(container):
     X = container(np.tile(curved_rows(), (40, 1)))
@@ -665,7 +666,12 @@ def test_what_cannot_work_is_refused_with_a_way_out(parameters, match):
         quick(**parameters).fit(curved_rows())
 
 
-@pytest.mark.parametrize("integer", [np.int8, np.uint8, np.int16, np.int32, np.uint64])
+OTHER_INTEGERS = (np.uint8, np.int16, np.int32, np.uint64)
+
+
+@pytest.mark.parametrize(
+    "integer", [np.int8, *(pytest.param(t, marks=pytest.mark.slow) for t in OTHER_INTEGERS)]
+)
 def test_numpys_numbers_are_as_good_as_pythons(integer):
     X = curved_rows(400)
     parameters = {"batch_size": 64, "max_iter": 20, "n_iter_no_change": 3, "n_components": 2}

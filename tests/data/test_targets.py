@@ -77,6 +77,7 @@ def test_the_rows_with_labels_are_told_apart(untaught):
     assert after > before + 0.03
 
 
+@pytest.mark.slow
 def test_a_code_that_is_taught_numbers_tells_them():
     rows, disease = load_diabetes(return_X_y=True, scaled=False)
     numbers = np.column_stack([disease, -disease])

@@ -449,6 +449,7 @@ def test_errors_are_shown_against_the_number_of_components():
     assert list(two.errors) == ["PCA()", "PCA(whiten=True)"]
 
 
+@pytest.mark.slow
 def test_sizes_that_a_fit_has_tried_are_shown_without_fitting():
     settings = {"max_steps": 20, "validation_fraction": 0.4, "random_state": 0}
     ae = AutoencoderTransformer(0.8, hidden_layer_sizes=(), **settings).fit(X[:300])

@@ -148,6 +148,7 @@ def test_progress_bars_show_our_epochs(capsys):
     assert "AutoencoderTransformer - fit" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_progress_bars_pass_through_a_grid_search(capsys):
     search = GridSearchCV(autoencoder(), {"alpha": [0, 1]}, cv=2)
     search.set_callbacks(callback.ProgressBar(max_propagation_depth=None)).fit(X)
