@@ -1,6 +1,7 @@
 """Data sets that several rooms' tests use."""
 
 import os
+import signal
 from pathlib import Path
 
 # pytest runs two processes, and each of them should use one of two cores: with two threads of BLAS
@@ -69,3 +70,14 @@ def compilations(monkeypatch):
     loop._Compiled.cache_clear()
     yield traced
     loop._Compiled.cache_clear()
+
+
+@pytest.fixture
+def interruptible():
+    """Let SIGINT raise KeyboardInterrupt here and in child processes.
+
+    A shell without job control starts its background processes with SIGINT ignored.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -262,6 +262,7 @@ print([str(w.message) for w in caught], ae.n_steps_ < 10**6, np.isfinite(ae.tran
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
     ("hidden", "epochs", "seconds"),  # at once, where TensorFlow converts, traces or compiles
     [((16,), 10**5, 0), ((16,), 10**5, 0.5), ((16,), 10**5, 3), ((2048, 2048), 1000, 0.5)],

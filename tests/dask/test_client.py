@@ -434,6 +434,7 @@ LONG_ENOUGH = LONG | {"max_steps": 20_000}
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_training_and_keeps_the_best(client, table, evaluated):
     _, X_test, parts = table
     pca = test_error(autoencoder(max_steps=1).fit(parts), X_test)
@@ -452,6 +453,7 @@ def test_an_interrupt_ends_training_and_keeps_the_best(client, table, evaluated)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 def test_training_processes_are_reached_at_the_address_of_the_cluster_alone(
     client, table, evaluated
 ):
@@ -501,6 +503,7 @@ def hold_the_interpreter(seconds):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 def test_a_worker_that_is_busy_for_long_is_not_lost(client, table, evaluated):
     ours, busy = autoencoder(**LONG_ENOUGH), []
 
@@ -593,6 +596,7 @@ def until(condition, seconds):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_the_search_of_a_size(client, table):
     ours = autoencoder(n_components=0.9, **LONG)
 
