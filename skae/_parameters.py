@@ -166,9 +166,8 @@ def layer_sizes(hidden_layer_sizes):
 
 def training_config(estimator):
     """Return the configuration of training from the parameters of an estimator."""
-    values = {field.name: getattr(estimator, field.name) for field in fields(TrainingConfig)}
-    is_numpy = {name: isinstance(value, np.generic) for name, value in values.items()}
-    return TrainingConfig(**{n: v.item() if is_numpy[n] else v for n, v in values.items()})
+    values = ((field.name, getattr(estimator, field.name)) for field in fields(TrainingConfig))
+    return TrainingConfig(**{n: v.item() if isinstance(v, np.generic) else v for n, v in values})
 
 
 def activations(estimator):

@@ -1,4 +1,4 @@
-"""Data sets that several rooms' tests use."""
+"""Settings and fixtures of all tests."""
 
 import os
 import signal

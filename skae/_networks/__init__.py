@@ -1,5 +1,5 @@
 """Networks as NumPy arrays, and their forward pass, imputation and whitening.
 
-May import `_data` and the layers below it, see pyproject.toml.
+This package may import `_data` and the layers below it, see pyproject.toml.
 Start with `Autoencoder` and `forward` in `network`.
 """

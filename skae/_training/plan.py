@@ -1,6 +1,6 @@
 """Plans of training runs: length, learning rates, objective, evaluation and array shapes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import ceil
 from typing import Any
@@ -222,7 +222,7 @@ def plan_fit(objective, table, architecture, splits, config, against_pca, axes=N
     # an imputer keeps automatic bounds, because imputed values should lie within them
     is_free = isinstance(architecture.bounds, str) and not architecture.is_imputer
     is_auto = max_iter == "auto" and max_steps is None
-    return Plan(
+    plan = Plan(
         objective=objective,
         shape=shape,
         n_training=n_training,
@@ -232,11 +232,11 @@ def plan_fit(objective, table, architecture, splits, config, against_pca, axes=N
         config=config,
         against_pca=against_pca,
         frees_pca=against_pca and is_free,
-        patience=ceil(_AUTO_PATIENCE * -(-n_steps // every)) if is_auto else None,
         n_stacked=n_stacked,
         n_resident=n_resident,
         axes=axes,
     )
+    return replace(plan, patience=ceil(_AUTO_PATIENCE * plan.n_evaluations)) if is_auto else plan
 
 
 def _steps_between(config, n_steps, steps_per_epoch, n_held_out):

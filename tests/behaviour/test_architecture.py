@@ -1,6 +1,6 @@
-"""The seams: an objective and an optimiser that stand here alone train through the loop.
+"""An objective and an optimiser that are defined here train through the loop.
 
-Also the arrows between the rooms: which module may import which.
+Also the imports between modules.
 """
 
 import ast
@@ -148,22 +148,30 @@ def test_params_of_any_shape_are_trained_on_the_y_in_the_batch():
 
 
 ROOT = Path(skae.__file__).parent
-ROOMS = {
+MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in ROOT.rglob("*.py")
 }
-FACES = {"_autoencoder", "_imputer", "_variational_autoencoder", "onnx", "_checkpoint", "__init__"}
-FACES |= {"_outlier_detector"} | {room for room in ROOMS if room.startswith("plotting.")}
+ESTIMATORS_AND_EXPORTS = {
+    "_autoencoder",
+    "_imputer",
+    "_outlier_detector",
+    "_variational_autoencoder",
+    "onnx",
+    "_checkpoint",
+    "__init__",
+    *(name for name in MODULES if name.startswith("plotting.")),
+}
 
 
-def imports(room):
-    """Other rooms that a room imports, at any place in it."""
+def imports(name):
+    """Return the modules of skae that a module imports, in functions too."""
     found = set()
-    for node in ast.walk(ast.parse(ROOMS[room].read_text())):
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
-            package = room.split(".")[: -node.level]
+            package = name.split(".")[: -node.level]
             path = [*package, *(node.module.split(".") if node.module else [])]
             names = [".".join(path), *(".".join([*path, alias.name]) for alias in node.names)]
-            found |= {name for name in names if name in ROOMS}
+            found |= {imported for imported in names if imported in MODULES}
     return found
 
 
@@ -175,22 +183,22 @@ def test_the_loop_knows_neither_network_nor_objective_nor_optimiser_nor_table():
     }
 
 
-@pytest.mark.parametrize("room", sorted(ROOMS.keys() - FACES))
-def test_no_room_imports_a_face(room):
-    assert not imports(room) & FACES
+@pytest.mark.parametrize("name", sorted(MODULES.keys() - ESTIMATORS_AND_EXPORTS))
+def test_other_modules_do_not_import_estimators_and_exports(name):
+    assert not imports(name) & ESTIMATORS_AND_EXPORTS
 
 
-def test_arrows_between_the_rooms_make_no_circle():
-    below, waiting = set(), set(ROOMS)
+def test_imports_between_modules_make_no_cycle():
+    below, waiting = set(), set(MODULES)
     while waiting:
-        free = {room for room in waiting if imports(room) <= below}
-        assert free, f"a circle among {sorted(waiting)}"
+        free = {name for name in waiting if imports(name) <= below}
+        assert free, f"a cycle among {sorted(waiting)}"
         below, waiting = below | free, waiting - free
 
 
-def test_private_names_of_scikit_learn_are_imported_in_one_room():
-    for room in ROOMS.keys() - {"_sklearn_compat"}:
-        for node in ast.walk(ast.parse(ROOMS[room].read_text())):
+def test_private_names_of_scikit_learn_are_imported_in_one_module():
+    for name in MODULES.keys() - {"_sklearn_compat"}:
+        for node in ast.walk(ast.parse(MODULES[name].read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sklearn"):
-                names = [*node.module.split("."), *(alias.name for alias in node.names)]
-                assert not any(name.startswith("_") for name in names), (room, names)
+                parts = [*node.module.split("."), *(alias.name for alias in node.names)]
+                assert not any(part.startswith("_") for part in parts), (name, parts)
