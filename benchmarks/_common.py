@@ -1,4 +1,4 @@
-"""What the benchmarks share: data sets, the machine's name, and errors in one line."""
+"""Common code of the benchmarks: data sets, the machine's name, and one-line errors."""
 
 import argparse
 import json
@@ -29,13 +29,13 @@ class OneLineParser(argparse.ArgumentParser):
     """A parser whose errors are one line on stderr and exit status 2."""
 
     def error(self, message):
-        """Print the message and leave."""
+        """Print the message and exit."""
         print(f"{self.prog}: {message}", file=sys.stderr)
         raise SystemExit(2)
 
 
 def positive(text):
-    """Read an argument that must be an integer from 1 up."""
+    """Return an argument as an integer of at least 1."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be 1 or more, got {number}")
@@ -48,13 +48,13 @@ class Table(NamedTuple):
     Attributes
     ----------
     name : str
-        What to call it.
+        Name of the data set.
     X_train, X_test : ndarray of shape (n_samples, n_features)
-        The rows.
+        Rows.
     y_train, y_test : ndarray of shape (n_samples,) or None
-        Their labels, if it has any.
+        Labels, if there are any.
     image_shape : tuple of int or None
-        Shape of a row as an image, if it is one.
+        Shape of a row as an image; None if rows are not images.
     """
 
     name: str
@@ -74,9 +74,9 @@ def load(name, seed=0):
         ``digits``: scikit-learn's, split 75/25 by class. ``mnist``: the file named by the
         environment variable SKAE_MNIST, else from OpenML; pixels / 255, split as published. Or a
         file .npz (arrays ``X`` and perhaps ``y``, or Keras' ``x_train``, ``y_train``, ``x_test``,
-        ``y_test``), .npy or .csv (rows alone), split 75/25.
+        ``y_test``), .npy or .csv (only rows), split 75/25.
     seed : int
-        Of the split.
+        Seed of the split.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def load(name, seed=0):
     Raises
     ------
     ValueError, OSError
-        If the data cannot be had or are not a table of finite numbers; the message says what to do.
+        If the data are not available or not a table of finite numbers; the message names a remedy.
     """
     if name == "digits":
         digits = load_digits()
@@ -111,7 +111,7 @@ def load(name, seed=0):
 
 
 def _read(path):
-    """Arrays of a file by name; pickled objects are refused."""
+    """Return the arrays of a file by name; pickled objects are an error."""
     try:
         if path.suffix == ".npz":
             with zipfile.ZipFile(path) as archive:
@@ -135,7 +135,7 @@ def _read(path):
 
 
 def _memory():
-    """Bytes of memory of the machine, where it says."""
+    """Return the memory of the machine in bytes, or infinity if it is unknown."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -151,7 +151,7 @@ def _is_number(cell):
 
 
 def _rows(path, X):
-    """Check rows and make them a table of floats."""
+    """Validate rows and return a table of floats."""
     if X.ndim < 2 or X.dtype.kind not in "fiub" or len(X) < 8 or X[0].size < 2:
         raise ValueError(
             f"{path}: needs a table of numbers with at least 8 rows and 2 columns, "
@@ -161,7 +161,7 @@ def _rows(path, X):
     X = X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
     try:
         assert_all_finite(X)
-        location_and_scale(Rows(X))  # refuses numbers whose squares overflow
+        location_and_scale(Rows(X))  # an error for numbers whose squares overflow
     except ValueError as error:
         raise ValueError(f"{path}: {str(error).splitlines()[0]}") from error
     return X
@@ -188,7 +188,7 @@ def _split(name, X, y, image_shape, seed):
 
 
 def _published_split(name, arrays, divisor):
-    """Table of a file in the layout that Keras ships."""
+    """Return the table of a file in the layout of Keras."""
     X = {part: _rows(name, arrays[f"x_{part}"]) / divisor for part in ("train", "test")}
     if X["train"].shape[1] != X["test"].shape[1]:
         raise ValueError(f"{name}: x_train and x_test have rows of different lengths")
@@ -210,9 +210,9 @@ def _load_mnist():
         return _published_split("mnist", arrays, 255)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of each failed attempt; what matters is said below
+            warnings.simplefilter("ignore")  # of each failed attempt; the error below is sufficient
             X, y = fetch_openml("mnist_784", version=1, as_frame=False, return_X_y=True)
-    except Exception as error:  # whatever is wrong with the network
+    except Exception as error:  # any error of the internet connection
         raise ValueError(
             "MNIST is not here: set SKAE_MNIST to the path of an mnist.npz as Keras ships it, or "
             f"connect to the internet for scikit-learn to fetch it ({type(error).__name__})"
@@ -229,14 +229,14 @@ def timed(fit):
 
 
 def save(report, path):
-    """Write a report, whole or not at all."""
+    """Write a complete report, or no file."""
     new = path.with_suffix(".json.new")
     new.write_text(json.dumps(report, indent=1) + "\n")
     new.replace(path)
 
 
 def environment():
-    """Date, machine and versions: what a figure depends on."""
+    """Return the date, the machine and the versions."""
     cpu = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -252,7 +252,7 @@ def environment():
 
 
 def tutorial_recipe(seed):
-    """Return the autoencoder of the tutorial that skae grew out of, for pixels / 255."""
+    """Return the tutorial's autoencoder, for pixels / 255."""
     return AutoencoderTransformer(
         64,
         hidden_layer_sizes=(128,),

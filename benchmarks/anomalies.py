@@ -1,21 +1,21 @@
-"""Unusual rows: how well scores tell them from the others, as the area under the ROC curve.
+"""Outlier detection: area under the ROC curve of scores for unusual rows.
 
 `one class`: for each class of digits, of MNIST (10 000 rows of its training set) and of
-breast_cancer, a model learns from half of its rows and judges the other half of the table, where
-the other classes are unusual. `planted`: of a table's rows, 5 % are replaced, and a model learns
-from all rows and judges them. Four kinds of replacements (after Han et al., ADBench, NeurIPS 2022,
-section 3.3): `global`, uniform between the extremes of each column; `local`, drawn around a row
-with the columns' standard deviations; `dependency`, each column's entry from another row;
-`cluster`, a clump beyond the extremes of a few columns. Columns are standardised by the training
-rows, but for images.
+breast_cancer, a model is fitted to half of the rows of the class. It scores the other half and the
+rows of the other classes, which are unusual. `planted`: 5 % of the rows of a table are replaced,
+and a model is fitted to all rows and scores them. Four kinds of replacements (after Han et al.,
+ADBench, NeurIPS 2022, section 3.3): `global`, uniform between the extremes of each column; `local`,
+drawn around a row with the columns' standard deviations; `dependency`, each column's entry from
+another row; `cluster`, a cluster beyond the extremes of a few columns. Columns are standardised by
+the training rows, except in images.
 
 Methods: PCA's likelihood, IsolationForest, LocalOutlierFactor (20 neighbours), the mean distance to
-5 neighbours, EllipticEnvelope (where rows are at least five times the columns), PyOD's AutoEncoder
-where it is installed; ours: the squared error of AutoencoderTransformer, and VariationalAutoencoder
-with one noise variance, one for each feature, and, planted, with contamination=0.05. k is a quarter
-of the columns, 32 of MNIST.
+5 neighbours, EllipticEnvelope (with at least five times as many rows as columns), PyOD's
+AutoEncoder if it is installed; ours (skae): the squared error of AutoencoderTransformer, and
+VariationalAutoencoder with one noise variance, with one for each feature, and, for planted rows,
+with contamination=0.05. k is a quarter of the number of columns, and 32 for MNIST.
 
-Run ``python benchmarks/anomalies.py`` (``--tables``, ``--seeds`` of what is planted, ``--quick``).
+Run ``python benchmarks/anomalies.py`` (``--tables``, ``--seeds`` of the planted rows, ``--quick``).
 Writes anomalies.json and anomalies.png below benchmarks/results/ or --output.
 """
 
@@ -44,7 +44,7 @@ SHARE, MNIST_ROWS, QUICK_STEPS = 0.05, 10_000, 20
 
 
 def few_of_mnist():
-    """Rows of MNIST's training set."""
+    """Return rows of MNIST's training set."""
     data = load("mnist")
     rows = np.random.default_rng(0).permutation(len(data.X_train))[:MNIST_ROWS]
     return data.X_train[rows].astype("f"), data.y_train[rows]
@@ -66,7 +66,7 @@ KINDS = ("global", "local", "dependency", "cluster")
 
 
 class Neighbours(NearestNeighbors):
-    """Score by the mean distance to five neighbours, of which a training row is one itself."""
+    """Score by the mean distance to five neighbours; a training row is its own neighbour."""
 
     def score_samples(self, X):
         """Return the negated distances."""
@@ -89,7 +89,7 @@ class PyOD:
 
 
 def planted(X, kind, rng):
-    """Return rows of which some are replaced, and which."""
+    """Return rows, some of which are replaced, and a mask of the replaced rows."""
     n_rows, n_features = X.shape
     chosen = rng.choice(n_rows, max(2, round(SHARE * n_rows)), replace=False)
     size, least, most = (len(chosen), n_features), X.min(axis=0), X.max(axis=0)
@@ -107,7 +107,7 @@ def planted(X, kind, rng):
 
 
 def methods(X, k, seed, steps, is_planted):
-    """Models, not yet fitted."""
+    """Return unfitted models."""
     ours = {"random_state": seed} | steps
     found = {
         "PCA's likelihood": PCA(k, random_state=seed),
@@ -127,7 +127,7 @@ def methods(X, k, seed, steps, is_planted):
     return found
 
 
-def judged(models, X, X_new, is_unusual):
+def evaluated(models, X, X_new, is_unusual):
     """Yield the figures of each method."""
     for method, model in models.items():
         with warnings.catch_warnings():
@@ -139,7 +139,7 @@ def judged(models, X, X_new, is_unusual):
 
 
 def tables(names, seeds):
-    """Yield what is measured: a description, training rows, judged rows and which are unusual."""
+    """Yield the cases: a description, training rows, rows to score and a mask of unusual rows."""
     for name in (name for name in CLASSES if name in names):
         X, y = CLASSES[name]()
         parts = train_test_split(X, y, test_size=0.5, random_state=0, stratify=y)
@@ -156,7 +156,7 @@ def tables(names, seeds):
 
 
 def means(results):
-    """Mean area by setting, table and method."""
+    """Return the mean area by setting, table and method."""
     cells = {}
     for row in results:
         cell = cells.setdefault((row["setting"], row["table"]), {})
@@ -175,7 +175,7 @@ def show(results):
 
 
 def draw(results, path):
-    """Draw the means."""
+    """Plot the means."""
     found = means(results)
     figure = Figure(figsize=(10, 4.5), layout="constrained", dpi=100)
     axes = figure.subplots()
@@ -193,13 +193,13 @@ def draw(results, path):
 
 
 def main(arguments=None):
-    """Measure all."""
+    """Run the benchmark."""
     parser = OneLineParser(prog="anomalies.py", description=__doc__.splitlines()[0])
     known = list(dict.fromkeys([*CLASSES, *ROWS]))
     parser.add_argument("--tables", nargs="+", choices=known, metavar="NAME", default=known)
-    parser.add_argument("--seeds", type=positive, default=3, help="how many (default: 3)")
+    parser.add_argument("--seeds", type=positive, default=3, help="number of seeds (default: 3)")
     parser.add_argument("--quick", action="store_true", help="short training, no MNIST")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder to write to")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="output folder")
     options = parser.parse_args(arguments)
     steps = {"max_steps": QUICK_STEPS} if options.quick else {}
     names = [name for name in options.tables if not (options.quick and name == "mnist")]
@@ -212,7 +212,7 @@ def main(arguments=None):
                 X, X_new = scaler.transform(X), scaler.transform(X_new)
             k = 32 if where["table"] == "mnist" else max(1, X.shape[1] // 4)
             models = methods(X, k, 0, steps, where["setting"] == "planted")
-            for row in judged(models, X, X_new, is_unusual):
+            for row in evaluated(models, X, X_new, is_unusual):
                 report["results"].append(where | row)
             save(report, options.output / "anomalies.json")
             print(", ".join(map(str, where.values())), flush=True)

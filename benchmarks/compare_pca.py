@@ -1,10 +1,10 @@
-"""Compare the autoencoder with PCA: reconstruction error, fit time, and what the codes are worth.
+"""Compare the autoencoder with PCA: reconstruction error, fit time, accuracy of a classifier.
 
-For each size of the code, on rows that neither has seen: mean squared error, the error of PCA
-with its reconstruction clipped to the same bounds (so that the clip alone is not what helps),
-seconds to fit, and the accuracy of a default LogisticRegression on the codes. Both have their
-defaults, but PCA whitens: its classifier needs that to converge, and its reconstruction does not
-change.
+For each number of components, on test rows: mean squared error, the error of PCA with its
+reconstruction clipped to the same bounds (to separate the effect of clipping), seconds to fit, and
+the accuracy of a default LogisticRegression on the codes. Both have their defaults, but PCA
+whitens, because the classifier needs whitened codes to converge; whitening does not change the
+reconstruction.
 
 Run ``python benchmarks/compare_pca.py --help`` for the options. Writes compare_pca.json and
 compare_pca.png below benchmarks/results/ or --output.
@@ -30,7 +30,7 @@ from skae import AutoencoderTransformer
 from skae._runtime.tensorflow import import_tensorflow
 
 SIZES = {"digits": [2, 4, 8, 16, 32], "mnist": [8, 16, 30, 64]}
-# In the order in which the figures become known: key, heading, format.
+# In the order of computation: key, heading, format.
 COLUMNS = [
     ("run", "", "s"),
     ("n_components", "k", "d"),
@@ -46,7 +46,7 @@ COLUMNS = [
 
 
 def parse(arguments):
-    """Read the command line."""
+    """Parse the command line."""
     parser = OneLineParser(prog="compare_pca.py", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--dataset",
@@ -60,11 +60,11 @@ def parse(arguments):
         type=int,
         nargs="+",
         metavar="K",
-        help="sizes of the code (default: 2 4 8 16 32; mnist: 8 16 30 64)",
+        help="numbers of components (default: 2 4 8 16 32; mnist: 8 16 30 64)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of split and training (default: 0)")
     parser.add_argument(
-        "--quick", action="store_true", help="two sizes; one epoch where rows exceed 10 000"
+        "--quick", action="store_true", help="two sizes; one epoch with more than 10 000 rows"
     )
     parser.add_argument(
         "--set",
@@ -74,7 +74,7 @@ def parse(arguments):
         help="parameters of the autoencoder, as in max_iter=50 'hidden_layer_sizes=(512,256)'",
     )
     parser.add_argument(
-        "--output", type=Path, default=RESULTS, help="folder for the JSON and the picture"
+        "--output", type=Path, default=RESULTS, help="folder for the JSON and the figure"
     )
     options = parser.parse_args(arguments)
     try:
@@ -103,7 +103,7 @@ def parse(arguments):
 
 
 def parse_settings(arguments):
-    """Read NAME=VALUE, where the value is a Python literal or a word."""
+    """Parse NAME=VALUE, where the value is a Python literal or a word."""
     settings = {}
     for argument in arguments:
         name, is_there, value = argument.partition("=")
@@ -117,7 +117,7 @@ def parse_settings(arguments):
 
 
 def accuracy(table, transformer):
-    """Test accuracy of a default LogisticRegression on the codes; None without labels."""
+    """Return the test accuracy of a LogisticRegression on the codes; None without labels."""
     if table.y_train is None:
         return None
     with warnings.catch_warnings():
@@ -127,7 +127,7 @@ def accuracy(table, transformer):
 
 
 def compare(table, run, n_components, seed, settings, show):
-    """Fit both at one size of the code, showing each figure as soon as it is known."""
+    """Fit both with one number of components, and show each figure as soon as it is computed."""
     X, X_test = table.X_train, table.X_test
     row = {}
 
@@ -138,7 +138,7 @@ def compare(table, run, n_components, seed, settings, show):
 
     add(run=run, n_components=n_components)
     pca = PCA(n_components, whiten=True, random_state=seed)
-    # milliseconds, so one alone would be noise
+    # one fit of milliseconds would be noise
     seconds = median(timed(lambda: pca.fit(X))[1] for _ in range(3))
     rows = pca.inverse_transform(pca.transform(X_test))
     add(
@@ -153,7 +153,7 @@ def compare(table, run, n_components, seed, settings, show):
         skae_mse=mean_squared_error(X_test, skae.reconstruct(X_test)),
         pca_clipped_mse=mean_squared_error(X_test, np.clip(rows, *skae.bounds_)),
     )
-    # both exact: nothing to choose between them
+    # both are exact
     equal = np.allclose(row["skae_mse"], row["pca_mse"], rtol=1e-6, atol=1e-12 * X_test.var())
     add(
         ratio=1.0 if equal else row["pca_mse"] / row["skae_mse"],
@@ -164,7 +164,7 @@ def compare(table, run, n_components, seed, settings, show):
 
 
 def summarise(table, results):
-    """Sum the table up in one sentence, what PCA is better at included."""
+    """Summarise the table in one sentence, including the advantages of PCA."""
     ratios = [row["ratio"] for row in results]
     slower = [row["skae_seconds"] / row["pca_seconds"] for row in results]
     text = (
@@ -175,7 +175,7 @@ def summarise(table, results):
     )
     kept = [row["n_components"] for row in results if row["skae_kept_pca"]]
     if kept:
-        text += f"; for k = {_listed(kept)} the autoencoder found nothing better and is PCA"
+        text += f"; for k = {_listed(kept)} the result of the autoencoder is PCA"
     if table.y_train is not None:
         gains = {r["n_components"]: r["skae_accuracy"] - r["pca_accuracy"] for r in results}
         better = [
@@ -201,7 +201,7 @@ def _plural(count, noun):
 
 
 def choose_pictures(fitted):
-    """Name the reconstructions that the picture shows: both, at the middle and smallest size."""
+    """Return the reconstructions in the figure: both, at the middle and smallest size."""
     sizes = sorted(fitted)
     pictures = {}
     for k in sorted({sizes[0], sizes[len(sizes) // 2]}, reverse=True):
@@ -212,16 +212,16 @@ def choose_pictures(fitted):
 
 
 def compare_with_classics(table, results, options, pictures):
-    """Hold two known results on MNIST beside ours: the tutorial's, and that of 2006."""
+    """Compare with two known results on MNIST: the tutorial's, and one of 2006."""
     classics = {}
     for row in results:
         if row["n_components"] == 30:
             errors = {name: row[f"{name}_mse"] * table.X_test.shape[1] for name in ("pca", "skae")}
             classics["squared_error_per_image_at_30"] = errors
             print(
-                f"With 30 numbers, the squared error per test image is {errors['skae']:.2f} (PCA: "
-                f"{errors['pca']:.2f}). Hinton & Salakhutdinov (Science 313:504, 2006): 3.00, by "
-                "784-1000-500-250-30 with pre-training (PCA: 13.87)."
+                f"With 30 components, the squared error per test image is {errors['skae']:.2f} "
+                f"(PCA: {errors['pca']:.2f}). Hinton & Salakhutdinov (Science 313:504, 2006): "
+                "3.00, by 784-1000-500-250-30 with pre-training (PCA: 13.87)."
             )
     if not options.quick:
         recipe, seconds = timed(lambda: tutorial_recipe(options.seed).fit(table.X_train))
@@ -229,14 +229,14 @@ def compare_with_classics(table, results, options, pictures):
         classics["tutorial_recipe"] = {"mse": mse, "seconds": seconds}
         pictures["tutorial 64"] = recipe.reconstruct
         print(
-            f"The tutorial recipe (64 numbers, {recipe.n_steps_} steps): test error {mse:.4g}, in "
-            f"{seconds:.1f} s."
+            f"The tutorial recipe (64 components, {recipe.n_steps_} steps): test error {mse:.4g}, "
+            f"in {seconds:.1f} s."
         )
     return classics
 
 
 def draw(table, results, pictures, path):
-    """Draw error against size of the code and, for images, test rows and their reconstructions."""
+    """Plot the error by number of components and, for images, test rows and reconstructions."""
     has_images = table.image_shape is not None
     figure = Figure(figsize=(11 if has_images else 5.5, 4), layout="constrained", dpi=120)
     left, *rest = figure.subfigures(1, 2 if has_images else 1, squeeze=False).ravel()
@@ -252,7 +252,7 @@ def draw(table, results, pictures, path):
     axes.set(
         xscale="log",
         yscale="log",
-        xlabel="size of the code",
+        xlabel="number of components",
         ylabel="mean squared error on test rows",
         title=f"{table.name}: reconstruction error",
     )
@@ -262,12 +262,12 @@ def draw(table, results, pictures, path):
     axes.legend()
     if has_images:
         _draw_images(rest[0], table, pictures)
-        rest[0].suptitle("test rows, and their reconstructions from so many numbers")
+        rest[0].suptitle("test rows, and their reconstructions by number of components")
     figure.savefig(path)
 
 
 def _draw_images(figure, table, pictures):
-    """One column for each of ten test rows, of all classes if they are ten."""
+    """Yield ten test rows, one of each class if there are ten classes."""
     first = np.arange(len(table.X_test))
     if table.y_test is not None:
         _, first = np.unique(table.y_test, return_index=True)
@@ -295,8 +295,8 @@ def main(arguments=None):
     _, seconds = timed(import_tensorflow)
     print(
         f"{table.name}: {len(table.X_train)} training and {len(table.X_test)} test rows of "
-        f"{table.X_train.shape[1]} features. Fit times leave out importing TensorFlow "
-        f"({seconds:.1f} s, once in a process) and take in compiling."
+        f"{table.X_train.shape[1]} features. Fit times exclude the import of TensorFlow "
+        f"({seconds:.1f} s, once in a process) and include compilation."
     )
     if settings:
         print(f"The autoencoder's settings: {settings}.")

@@ -1,14 +1,13 @@
 """Fit a Dask collection in clusters of worker processes on this machine.
 
-Part one: MNIST (digits where SKAE_MNIST is not set) lies in partitions on disk, which clusters of
-one-thread workers read and fit. Compared: seconds, test error beside that of one process, the bits
-of a second fit, bytes through the process of client and scheduler, and anonymous memory of the
-largest worker, that of its training process included. Part two, with --large: workers with a
-memory limit write a Parquet table of so many gigabytes, rows on a curved surface with noise, and
-fit it.
+Part one: MNIST (digits if SKAE_MNIST is not set) is stored in partitions on disk, which clusters of
+one-thread workers read and fit. Results: seconds, test error compared with one process, the bits of
+a second fit, bytes through the process of client and scheduler, and anonymous memory of the largest
+worker, including its training process. Part two, with --large: workers with a memory limit write a
+Parquet table of this many gigabytes, rows on a curved surface with noise, and fit it.
 
 Run ``python benchmarks/dask_cluster.py``. Writes dask_cluster.json below benchmarks/results/ or
---output. Stops all that it started.
+--output. Stops all processes that it started.
 """
 
 import os
@@ -37,7 +36,7 @@ LARGE_COLUMNS, LARGE_PARTITION_ROWS, LARGE_WORKERS = 784, 20_000, 2
 
 
 class Traffic:
-    """Counts what this process, of client and scheduler, reads from and writes to sockets."""
+    """Count the bytes that this process, of client and scheduler, reads and writes at sockets."""
 
     def __init__(self):
         self.n_bytes, originals = 0, (IOStream.read_from_fd, IOStream.write_to_fd)
@@ -53,7 +52,7 @@ class Traffic:
 
 
 def anonymous_bytes(pid):
-    """Anonymous memory of a process that may have ended."""
+    """Return the anonymous memory of a process; zero if it has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -62,7 +61,7 @@ def anonymous_bytes(pid):
 
 
 def children(pid):
-    """Return the processes that a process has started."""
+    """Return the child processes of a process."""
     try:
         tasks = Path(f"/proc/{pid}/task").glob("*/children")
         return [child for path in tasks for child in path.read_text().split()]
@@ -72,7 +71,7 @@ def children(pid):
 
 @contextmanager
 def peak_of(pids):
-    """Give a list for the largest memory of a process with its children, and of it alone."""
+    """Yield a list, with the maximum memory of a process with its children, and without them."""
     peak, stop = [0, 0], threading.Event()
 
     def watch():
@@ -130,7 +129,7 @@ def fitted_in_cluster(n_workers, table, max_steps, test, traffic, memory_limit="
 
 
 def autoencoder(n_features, max_steps):
-    """Return the one that is compared."""
+    """Return the estimator that is compared."""
     return AutoencoderTransformer(min(64, n_features // 8), max_steps=max_steps, random_state=0)
 
 
@@ -139,8 +138,8 @@ def small_table(workers, max_steps, traffic):
     data = load("mnist" if os.environ.get("SKAE_MNIST") else "digits")
     X, test = data.X_train.astype(np.float32), data.X_test.astype(np.float32)
     print(f"{data.name}: {X.shape[0]} rows of {X.shape[1]} columns, {X.nbytes / MEGABYTE:.0f} MB")
-    alone, seconds = timed(lambda: autoencoder(X.shape[1], max_steps).fit(X))
-    error = float(np.square(alone.reconstruct(test) - test).mean())
+    single, seconds = timed(lambda: autoencoder(X.shape[1], max_steps).fit(X))
+    error = float(np.square(single.reconstruct(test) - test).mean())
     results = [{"workers": 0, "seconds": seconds, "test error": error}]
     print(f"one process, all its cores: {seconds:.1f} s, test error {error:.6f}")
     with tempfile.TemporaryDirectory() as folder:
@@ -148,13 +147,13 @@ def small_table(workers, max_steps, traffic):
         for n_workers in workers:
             found = fitted_in_cluster(n_workers, partitions(path, X), max_steps, test, traffic)
             found["difference"] = found["test error"] / error - 1
-            print(f"{n_workers} workers: {', '.join(map(described, found.items()))}", flush=True)
+            print(f"{n_workers} workers: {', '.join(map(format_error, found.items()))}", flush=True)
             results.append(found)
     return data.name, results
 
 
-def described(item):
-    """Say what a figure is."""
+def format_error(item):
+    """Return a text with a figure."""
     name, value = item
     return f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
 
@@ -175,7 +174,7 @@ def write_part(folder, number, n_rows):
 
 
 def large_table(gigabytes, memory_limit, max_steps, traffic, folder):
-    """Fit a table that is larger than the memory of its workers together."""
+    """Fit a table that is larger than the total memory of the workers."""
     n_bytes = 4 * LARGE_COLUMNS * LARGE_PARTITION_ROWS
     numbers = range(round(gigabytes * 1e9 / n_bytes))
     options = {"n_workers": LARGE_WORKERS, "threads_per_worker": 1, "dashboard_address": ":0"}
@@ -201,19 +200,19 @@ def large_table(gigabytes, memory_limit, max_steps, traffic, folder):
         "megabytes of a worker, peak": peak[0] / MEGABYTE,
         "megabytes of its Dask process alone": peak[1] / MEGABYTE,
     }
-    print(f"large: {', '.join(map(described, found.items()))}")
+    print(f"large: {', '.join(map(format_error, found.items()))}")
     return found
 
 
 def main(arguments=None):
-    """Measure."""
+    """Run the benchmark."""
     parser = OneLineParser(prog="dask_cluster.py", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--workers", type=int, nargs="*", default=[1, 2, 4], help="sizes of clusters")
-    add("--max-steps", type=positive, help="of a fit; by default as many as it takes")
+    add("--max-steps", type=positive, help="of a fit; by default all")
     add("--large", type=float, default=0, metavar="GB", help="size of a large table")
     add("--memory-limit", default="2GB", help="of its workers (default: 2GB)")
-    add("--output", type=Path, default=RESULTS, help="folder for what it writes")
+    add("--output", type=Path, default=RESULTS, help="output folder")
     options = parser.parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
     traffic, report = Traffic(), {"environment": environment()}

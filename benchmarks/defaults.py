@@ -1,15 +1,15 @@
-"""Choose the defaults by measurement: what each costs, and each varied alone over many tables.
+"""Measurements for the choice of default parameters.
 
 ``--frontier``: width, depth, batch, epochs, schedule and Adam's second decay, error against seconds
-on MNIST (50 000 training rows to learn from and the other 10 000 to judge; the test rows stay
-unseen), with a picture of the frontier.
+on MNIST (50 000 training rows, and the other 10 000 for validation; the test rows are not used),
+with a figure of the frontier.
 
-Otherwise, each parameter is varied alone, over tables of many kinds.
+Otherwise, one parameter is varied at a time, over tables of many kinds.
 
 For each variation and data set: PCA's test error divided by the autoencoder's, median over seeds,
-with k = n_features // 4 numbers (20 at most) and a random quarter of the rows for testing. The last
-columns are the geometric mean over the data sets, the worst of them, and the median seconds of a
-fit.
+with k = n_features // 4 components (at most 20) and a random quarter of the rows for testing. The
+last columns are the geometric mean over the data sets, the smallest one, and the median seconds of
+a fit.
 
 Run ``python benchmarks/defaults.py`` (about an hour; ``--quick``: two variations, one seed, few
 data sets; ``--frontier``: ten minutes). Writes defaults.json, or frontier.json and frontier.png,
@@ -18,6 +18,7 @@ below benchmarks/results/ or --output.
 
 import json
 import sys
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from statistics import geometric_mean, median
@@ -33,7 +34,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from skae import AutoencoderTransformer
-from skae._base import training
+from skae._training import fit
 from skae._training.optimizers import Adam
 
 VARIATIONS = [
@@ -62,7 +63,7 @@ VARIATIONS = [
     {"max_iter": 400},
 ]
 
-# The second is that of version 0.1.
+# The second one is the default of version 0.1.
 FRONTIER = [
     {},
     {"hidden_layer_sizes": (128,), "learning_rate": "cosine", "max_steps": 9000},
@@ -89,7 +90,7 @@ FRONTIER = [
 
 
 def tables(mnist):
-    """Name the data sets: real ones, and ones drawn with a fixed seed."""
+    """Return the data sets: real ones, and synthetic ones with a fixed seed."""
     rng = np.random.default_rng(0)
     for loader in (load_wine, load_iris, load_breast_cancer, load_diabetes):
         yield loader.__name__.removeprefix("load_"), StandardScaler().fit_transform(loader().data)
@@ -123,14 +124,14 @@ def tables(mnist):
 
 
 def ratio(X, seed, variation):
-    """PCA's test error divided by ours, and the seconds of our fit."""
+    """Return PCA's test error divided by the autoencoder's, and the seconds of its fit."""
     X, X_test = train_test_split(X, test_size=0.25, random_state=seed)
     k = max(1, min(X.shape[1] // 4, 20))
     return compare(AutoencoderTransformer(k, random_state=seed, **variation), X, X_test)
 
 
 def compare(ae, X, X_test):
-    """PCA's error on other rows divided by that of an estimator, and the seconds of its fit."""
+    """Return PCA's error on new rows divided by an estimator's, and the seconds of its fit."""
     pca = PCA(ae.n_components, random_state=ae.random_state).fit(X)
     ae, seconds = timed(lambda: ae.fit(X))
     pca_mse = mean_squared_error(X_test, pca.inverse_transform(pca.transform(X_test)))
@@ -138,25 +139,25 @@ def compare(ae, X, X_test):
 
 
 def name_of(variation):
-    """Say what differs from the defaults."""
+    """Return a text with the parameters that differ from the defaults."""
     return ", ".join(f"{key}={value}" for key, value in variation.items()) or "defaults"
 
 
 def compare_compiled(X, X_test, beta_2=0.999, **variation):
     """Compare one setting whose loop is compiled by then."""
-    plan_fit = training.plan_fit
+    plan_fit = fit.plan_fit
 
-    def with_other_decay(*arguments):
-        return plan_fit(*arguments)._replace(optimizer=Adam(beta_2=beta_2))
+    def with_other_decay(problem):
+        return replace(plan_fit(problem), optimizer=Adam(beta_2=beta_2))
 
     ae = AutoencoderTransformer(random_state=0, **variation)
-    with mock.patch.object(training, "plan_fit", with_other_decay):
+    with mock.patch.object(fit, "plan_fit", with_other_decay):
         AutoencoderTransformer(**variation | {"max_iter": "auto", "max_steps": 1}).fit(X)  # compile
         return compare(ae, X, X_test)
 
 
 def frontier(X, output):
-    """Measure error against seconds of many settings on MNIST, and draw it."""
+    """Measure and plot error against seconds of many settings on MNIST."""
     X, X_test = X[:50_000], X[50_000:]
     _, pca_seconds = timed(lambda: PCA(64).fit(X))
     results = []
@@ -185,7 +186,7 @@ def frontier(X, output):
     axes.set(xlabel="seconds to fit", ylabel="PCA's error / ours", xscale="log")
     axes.xaxis.set_minor_formatter("{x:g}")
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_title("MNIST, 64 numbers: rows that neither has seen")
+    axes.set_title("MNIST, 64 components: validation rows")
     figure.savefig(output / "frontier.png", dpi=120)
     path = output / "frontier.json"
     path.write_text(json.dumps({"environment": environment(), "results": results}, indent=1) + "\n")

@@ -1,21 +1,22 @@
-"""How likely new rows are to a density, and what samples of it are worth.
+"""Density estimation: log-likelihood of test rows, and quality of samples.
 
-Nats per held-out row, in the unit in which the training rows have a mean square of one around
-their means (densities go with the unit; those of MNIST binarised are probabilities and have none).
-Peers: `PCA.score` with as many components, which is where ours starts; FactorAnalysis, whose noise
-differs by feature; GaussianMixture with full covariances, of the number of components (1 to 30)
-that is most likely on a tenth of the training rows; KernelDensity, whose bandwidth is chosen so
-too. The two are not run on MNIST's 784 columns.
+Nats per test row, in the unit in which the training rows have a mean square of one around their
+means (densities depend on the unit; the likelihoods of binarised MNIST are probabilities and do
+not). Peers: `PCA.score` with the same number of components, which is the initial model of ours;
+FactorAnalysis, whose noise differs by feature; GaussianMixture with full covariances, with the
+number of components (1 to 30) that has the highest likelihood on a tenth of the training rows;
+KernelDensity, whose bandwidth is selected in the same way. The last two are not run on the 784
+columns of MNIST.
 
-Tables: digits and MNIST, whose whole numbers get uniform noise of the width of one; breast_cancer,
-standardised; `mixture`, ten Gaussians in 10 dimensions, turned and mixed into 30 columns; `curved`,
-a sheet in 12 columns; each split 75/25 by a seed, MNIST as published. `mnist binary`: each pixel
-drawn once, with its value as the probability; ours with a Bernoulli likelihood, scored with 200
-draws on the first 2000 test rows, beside independent pixels.
+Tables: digits and MNIST, with uniform noise between 0 and 1 added to the integers; breast_cancer,
+standardised; `mixture`, ten Gaussians in 10 dimensions, rotated and mixed into 30 columns;
+`curved`, a surface in 12 columns; each split 75/25 by a seed, MNIST as published. `mnist binary`:
+each pixel is drawn once, with its value as the probability; ours has a Bernoulli likelihood, scored
+with 200 draws on the first 2000 test rows, and is compared with independent pixels.
 
-Samples, of digits: for each class a density of its training rows; LogisticRegression learns from
-1000 samples of each and is tested on real rows; and a RandomForest learns to tell as many samples
-from real held-out rows, for which half the accuracy is chance: 0.5 is perfect.
+Samples of digits: for each class a density of its training rows. LogisticRegression is trained on
+1000 samples of each class and tested on real rows. A RandomForest is trained to distinguish an
+equal number of samples and real test rows: an accuracy of 0.5 is perfect.
 
 Run ``python benchmarks/density.py`` (``--tables``, ``--seeds``, ``--quick``). Writes density.json
 and density.png below benchmarks/results/ or --output.
@@ -43,7 +44,7 @@ from skae._training import loop
 
 SIZES = {"digits": (8, 32), "breast_cancer": (8,), "mixture": (8,), "curved": (4,), "mnist": (64,)}
 BINARY = "mnist binary"
-# A deeper network, more steps at a lower rate, and a weaker penalty: minutes on MNIST.
+# A deeper network, more steps at a lower rate, and a smaller penalty: minutes on MNIST.
 DEEP = {
     "hidden_layer_sizes": (512, 256),
     "learning_rate_init": 2e-3,
@@ -56,12 +57,12 @@ QUICK_STEPS = 30
 
 
 def dequantised(rows, seed=0):
-    """Add noise of the width of a unit to whole numbers."""
+    """Add uniform noise between 0 and 1 to integers."""
     return rows + np.random.default_rng(seed).uniform(size=rows.shape)
 
 
 def mixture():
-    """Draw ten Gaussians, turned and mixed into 30 columns."""
+    """Draw ten Gaussians, rotated and mixed into 30 columns."""
     rng = np.random.default_rng(0)
     kind, centres = rng.integers(10, size=2000), 3 * rng.normal(size=(10, 10))
     shapes = rng.normal(size=(10, 10, 10)) / 3
@@ -70,7 +71,7 @@ def mixture():
 
 
 def curved():
-    """Draw a sheet, curved in 12 columns."""
+    """Draw a curved surface in 12 columns."""
     rng = np.random.default_rng(0)
     t = rng.uniform(0, 3, size=(2000, 2))
     return np.sin(1.5 * t @ rng.normal(size=(2, 12))) + 0.1 * rng.normal(size=(2000, 12))
@@ -87,7 +88,7 @@ TABLES = {
 
 
 def split(name, data, seed):
-    """Training and test rows, in the unit of the scores."""
+    """Return training and test rows, in the unit of the scores."""
     if name == BINARY:
         draws = np.random.default_rng(0)
         return [(draws.uniform(size=X.shape) < X).astype("f") for X in (data.X_train, data.X_test)]
@@ -100,9 +101,9 @@ def split(name, data, seed):
 
 
 def chosen(models, X, seed):
-    """Fit the model that is most likely on a tenth of the rows, to all of them."""
-    known, judging = train_test_split(X, test_size=0.1, random_state=seed)
-    best = max(models, key=lambda model: model.fit(known).score(judging))
+    """Select the model with the highest likelihood on a tenth of the rows, and fit it to all."""
+    known, validation = train_test_split(X, test_size=0.1, random_state=seed)
+    best = max(models, key=lambda model: model.fit(known).score(validation))
     return best.fit(X)
 
 
@@ -121,12 +122,12 @@ def kernel_density(X, seed):
 
 
 def ours(k, seed, **params):
-    """Return ours, not yet fitted."""
+    """Return an unfitted VariationalAutoencoder."""
     return VariationalAutoencoder(k, random_state=seed, **params)
 
 
 def methods(name, k, seed, steps):
-    """Functions that fit a density to rows."""
+    """Return functions that fit a density to rows."""
     if name == BINARY:
         return {"ours, deep": lambda X: ours(k, seed, **DEEP | steps).fit(X)}
     of = {
@@ -142,7 +143,7 @@ def methods(name, k, seed, steps):
 
 
 def per_row(model, X):
-    """Mean log-likelihood of a row; a KernelDensity sums them up."""
+    """Return the mean log-likelihood per row; the score of a KernelDensity is a sum."""
     return model.score(X) / (len(X) if isinstance(model, KernelDensity) else 1)
 
 
@@ -167,7 +168,7 @@ def measure(name, data, k, seed, steps):
 
 
 def sampled_digits(seed, steps):
-    """Return figures of samples by each method, and some samples to look at."""
+    """Return figures of samples by each method, and some samples for the figure."""
     X, y = datasets.load_digits(return_X_y=True)
     X, X_test, y, y_test = train_test_split(dequantised(X), y, random_state=seed, stratify=y)
     fits = {
@@ -194,15 +195,19 @@ def sampled_digits(seed, steps):
         fakes = samples[rng.choice(len(samples), len(X_test), replace=False)]
         both, is_real = np.concatenate([fakes, X_test]), np.repeat([0, 1], len(X_test))
         forest = RandomForestClassifier(random_state=seed)
-        told = cross_val_score(forest, both, is_real, cv=3).mean()
-        figures = {"accuracy": accuracy, "accuracy_of_real": real, "told_from_real": float(told)}
+        distinguished = cross_val_score(forest, both, is_real, cv=3).mean()
+        figures = {
+            "accuracy": accuracy,
+            "accuracy_of_real": real,
+            "told_from_real": float(distinguished),
+        }
         rows.append({"method": method, "seed": seed} | figures)
         pictures[method] = np.concatenate([part[:2] for part in drawn])
     return rows, pictures
 
 
 def draw(pictures, path):
-    """Draw rows, real and sampled, as images."""
+    """Plot rows, real and sampled, as images."""
     figure = Figure(figsize=(10, 3.2), layout="constrained", dpi=110)
     for axes, (name, rows) in zip(figure.subplots(len(pictures), 1), pictures.items(), strict=True):
         images = rows.reshape(-1, 8, 8)
@@ -241,12 +246,12 @@ def show(results, samples):
 
 
 def main(arguments=None):
-    """Measure all."""
+    """Run the benchmark."""
     parser = OneLineParser(prog="density.py", description=__doc__.splitlines()[0])
     parser.add_argument("--tables", nargs="+", choices=TABLES, metavar="NAME", default=list(TABLES))
-    parser.add_argument("--seeds", type=positive, default=3, help="how many (default: 3)")
+    parser.add_argument("--seeds", type=positive, default=3, help="number of seeds (default: 3)")
     parser.add_argument("--quick", action="store_true", help="one seed, short training, no MNIST")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder to write to")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="output folder")
     options = parser.parse_args(arguments)
     steps = {"max_steps": QUICK_STEPS} if options.quick else {}
     names = [name for name in options.tables if not (options.quick and "mnist" in name)]

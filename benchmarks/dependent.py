@@ -1,20 +1,20 @@
-"""Compare with PCA on later rows, where the rows of a table depend on each other.
+"""Comparison with PCA on later rows of tables with dependent rows.
 
 Overlapping windows of a series are fitted, and windows of the rest of the series, which share no
 value with these, are the test rows. Series: AR(2), a slow AR(2), a random walk, two seasonal ones,
-and the yearly numbers of sunspots where statsmodels is installed (``pip install statsmodels``).
-A series has as many steps as --steps says, two thirds of which are fitted, and another seed gives
-another series; sunspots have 309 years, and another seed changes the network's start alone.
+and the yearly numbers of sunspots if statsmodels is installed (``pip install statsmodels``). A
+series has --steps steps, and models are fitted to two thirds of them. Another seed gives another
+series; sunspots have 309 years, and another seed changes only the network.
 
 `transformer`: mean squared error; `imputer`: mean squared error of entries hidden at random, 20 %;
 `variational` and `detector`: negated mean log-likelihood. `start` is the same estimator with a
-learning rate of almost zero, which keeps PCA or probabilistic PCA. `random` is the one whose
-validation rows are drawn at random, as for independent rows: each row is its own group. `default`
-finds the dependence. The last two columns are divided by the first; of likelihoods, which may
-be negative, the difference in nats is shown, and above zero is worse.
+learning rate of almost zero, which keeps PCA or probabilistic PCA. `random` has validation rows
+drawn at random, as for independent rows: each row is a group. `default` detects the dependence. The
+last two columns are divided by the first. For likelihoods, which may be negative, the difference in
+nats is shown; above zero is worse.
 
-Tables sorted by class (iris, digits, wine, breast cancer; the last two standardised): 75 % of the
-rows, in order, are fitted. There is no dependence, and `default` must equal `random`.
+Tables sorted by class (iris, digits, wine, breast cancer; the last two standardised): models are
+fitted to the first 75 % of the rows. There is no dependence, and `default` must equal `random`.
 
 Run ``python benchmarks/dependent.py`` (about an hour; ``--quick``: two series, one seed, short
 training). Writes dependent.json below benchmarks/results/ or --output, and prints medians over the
@@ -96,7 +96,7 @@ TABLES = {
 
 
 def windows(name, seed, n_steps):
-    """Return windows to fit, and later ones, which share no value with them."""
+    """Return windows for training, and later windows, which share no value with them."""
     series = SERIES[name](np.random.default_rng(seed), n_steps)
     X = sliding_window_view(series, WIDTH)
     n_fitted = len(X) * 2 // 3
@@ -104,7 +104,7 @@ def windows(name, seed, n_steps):
 
 
 def sorted_by_class(name, seed):
-    """Return rows to fit, sorted by class, and the others."""
+    """Return training rows, sorted by class, and test rows."""
     load, is_scaled = TABLES[name]
     X, y = load(return_X_y=True)
     X, X_test, y, _ = train_test_split(X, y, test_size=0.25, random_state=seed, stratify=y)
@@ -113,19 +113,19 @@ def sorted_by_class(name, seed):
 
 
 def squared_error(model, X):
-    """Mean squared error of the reconstruction."""
+    """Return the mean squared error of the reconstruction."""
     return float(np.square(model.reconstruct(X) - X).mean())
 
 
 def imputation_error(model, X):
-    """Mean squared error of hidden entries."""
+    """Return the mean squared error of hidden entries."""
     hidden = np.random.default_rng(0).random(X.shape) < HIDDEN_SHARE
     filled = model.transform(np.where(hidden, np.nan, X))
     return float(np.square(filled - X)[hidden].mean())
 
 
 def negated_likelihood(model, X):
-    """Negated mean log-likelihood."""
+    """Return the negated mean log-likelihood."""
     return -float(np.mean(model.score_samples(X)))
 
 
@@ -138,12 +138,12 @@ ESTIMATORS = {
 
 
 def measure(name, X, X_test, seed, max_steps):
-    """Return what an estimator's start, random validation rows and the default lead to."""
+    """Return the errors of the initial model, of random validation rows and of the default."""
     estimator, error = ESTIMATORS[name]
     estimator = clone(estimator).set_params(random_state=seed, max_steps=max_steps)
     start = clone(estimator).set_params(learning_rate_init=1e-30, max_steps=1)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of quantities that do not matter here
+        warnings.simplefilter("ignore")  # for quantities that are not used here
         models = {
             "start": start.fit(X),
             "random": clone(estimator).fit(X, groups=np.arange(len(X))),
@@ -166,14 +166,14 @@ def show(results):
 
 
 def parse(arguments):
-    """Read the command line."""
+    """Parse the command line."""
     parser = OneLineParser(prog="dependent.py", description=__doc__.splitlines()[0])
     parser.add_argument("--series", nargs="*", choices=SERIES, metavar="NAME", help=str([*SERIES]))
     parser.add_argument("--tables", nargs="*", choices=TABLES, metavar="NAME", help=str([*TABLES]))
     parser.add_argument(
         "--estimators", nargs="+", choices=ESTIMATORS, metavar="NAME", help=", ".join(ESTIMATORS)
     )
-    parser.add_argument("--seeds", type=positive, metavar="N", help="how many (default: 5)")
+    parser.add_argument("--seeds", type=positive, metavar="N", help="number of seeds (default: 5)")
     parser.add_argument(
         "--steps", type=positive, default=1000, metavar="N", help="of a series (default: 1000)"
     )
@@ -196,7 +196,7 @@ def parse(arguments):
 
 
 def main(arguments=None):
-    """Measure all."""
+    """Run the benchmark."""
     options = parse(arguments)
     path, max_steps = options.output / "dependent.json", 200 if options.quick else None
     print(", ".join(f"{key} {value}" for key, value in environment().items()))

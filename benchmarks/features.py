@@ -1,32 +1,33 @@
-"""What codes are worth to a classifier: accuracy on new rows, of ours and of other transformers.
+"""Codes as features of a classifier: accuracy on test rows for skae and other transformers.
 
-A transformer makes k numbers of each row; they are standardised by the training rows, for all
-methods alike. `logistic`: accuracy on held-out rows of a LogisticRegression whose C (0.01, 0.1, 1
-or 10) is chosen by 3-fold cross-validation on the labelled training rows; `logistic_default` has
-C = 1; `knn` is KNeighborsClassifier(5), and `knn_raw` the same on the codes as they come, for
-standardising PCA's makes its last components as loud as the first. `mse`: mean squared error of
-the reconstruction of held-out rows; `mse_over_pca`: divided by that of PCA with as many components.
+A transformer computes k components of each row. They are standardised by the training rows for all
+methods. `logistic`: test accuracy of a LogisticRegression whose C (0.01, 0.1, 1 or 10) is selected
+by 3-fold cross-validation on the labelled training rows; `logistic_default` has C = 1; `knn` is
+KNeighborsClassifier(5), and `knn_raw` the same on the unscaled codes, because standardisation gives
+the last components of PCA the same weight as the first ones. `mse`: mean squared error of the
+reconstruction of test rows; `mse_over_pca`: divided by that of PCA with the same number of
+components.
 
-Small tables: 75 % of the rows to fit, split by class and by seed; k is a quarter of the columns, 2
-at least. Columns are standardised by the training rows, but for digits, which have one unit. MNIST,
-pixels / 255, split as published, for several k and one seed, where SKAE_MNIST is set or --tables
-names it. Shares of labels, of digits and MNIST: 1 %, 10 % and all, two of each class at least, and
-with two there are 2 folds. Methods that know no y see all training rows in any case; NCA, PLS and
-the classifiers get the labelled rows alone, ours with y gets -1 for a hidden label.
+Small tables: 75 % of the rows for training, stratified, by seed; k is a quarter of the columns, at
+least 2. Columns are standardised by the training rows, except in digits, which have one unit.
+MNIST, pixels / 255, split as published, for several k and one seed, if SKAE_MNIST is set or
+--tables names it. Shares of labels, for digits and MNIST: 1 %, 10 % and all, at least two of each
+class, and with two there are 2 folds. Methods without y are fitted to all training rows; NCA, PLS
+and the classifiers are fitted to the labelled rows only; ours with y gets -1 for a hidden label.
 
-Peers: PCA; whitened PCA, which is PCA again once codes are standardised; KernelPCA (rbf, gamma as
-SVC's "scale"; above 2000 rows 500 features of Nystroem, and PCA); the leaves of
+Peers: PCA; whitened PCA, which equals PCA after standardisation of the codes; KernelPCA (rbf, gamma
+as SVC's "scale"; above 2000 rows 500 features of Nystroem, and PCA); the leaves of
 RandomTreesEmbedding, and TruncatedSVD; NeighborhoodComponentsAnalysis, up to 2000 labelled rows;
-PLSRegression, unscaled, on a column per class; UMAP and ParametricUMAP, where umap is installed.
-UMAP's first fit compiles, and ParametricUMAP's network does not go by the seed.
+PLSRegression, unscaled, on a column per class; UMAP and ParametricUMAP, if umap is installed.
+UMAP's first fit compiles, and ParametricUMAP's network does not depend on the seed.
 
-Ours: `default`; `swap` and `masking`, plain stacks which denoise (see SWAP below); `with y`, taught
-y while Gaussian noise is undone (WITH_Y); `with y, cv`, the default or one of three target_weights,
-whichever makes a LogisticRegression most accurate in 3-fold cross-validation on the training rows;
-not for MNIST, where this takes an hour.
+Ours: `default`; `swap` and `masking`, denoising plain stacks (see SWAP below); `with y`, trained
+with a target and Gaussian noise (WITH_Y); `with y, cv`, the default or one of three target_weights,
+whichever gives a LogisticRegression the highest accuracy in 3-fold cross-validation on the training
+rows; not for MNIST, because it takes an hour.
 
-Seconds of our fits take in compiling, which is done anew for each method (once for a search), and
-leave out importing TensorFlow, for a tiny fit comes first.
+Seconds of our fits include the compilation, which is repeated for each method (once for a search),
+and exclude the import of TensorFlow, because a small fit comes first.
 
 Run ``python benchmarks/features.py`` (hours; ``--quick``: two tables, one seed, short training).
 Writes features.json, after each figure, and features.png below benchmarks/results/ or --output.
@@ -63,7 +64,7 @@ from sklearn.preprocessing import LabelBinarizer, StandardScaler
 from skae import AutoencoderTransformer
 from skae._training import loop
 
-# The recipes for codes that a classifier reads.
+# Settings for codes that a classifier uses.
 SWAP = {
     "init": "glorot",
     "hidden_layer_sizes": (512, 256),
@@ -72,27 +73,28 @@ SWAP = {
 }
 MASKING = SWAP | {"corruption": "masking", "noise": 0.5}
 WITH_Y = {"target_weight": 0.1, "noise": 0.5}
-# Gradient steps where rows are many: denoising goes on where the defaults would end.
+# Gradient steps for large tables: denoising needs more steps than the default.
 MANY_ROWS, SWAP_STEPS, STEPS_WITH_Y = 20_000, 14_000, 9_000
-TARGET_WEIGHTS = [0.02, 0.1, 0.5]  # of the search, after the defaults; of equals the first is taken
+# Target weights of the search, after the defaults; the first of equal scores is selected.
+TARGET_WEIGHTS = [0.02, 0.1, 0.5]
 QUICK_STEPS = 50
 
 MNIST_SIZES = (2, 8, 16, 64)
-SHARES = (0.01, 0.1, 1.0)  # of labels, for these:
+SHARES = (0.01, 0.1, 1.0)  # of labels, for these tables:
 FEW_LABELS = ("digits", "mnist")
-MAX_ROWS = 2000  # of the methods whose cost grows with the square of the rows
-HIDDEN = -1  # in place of a label
+MAX_ROWS = 2000  # for methods with a cost that is quadratic in the number of rows
+HIDDEN = -1  # instead of a label
 
 
 def among_others(rng, rows, n_columns):
-    """Mix a few columns that matter, three that do not and noise into many."""
+    """Mix a few informative columns, three uninformative columns and noise into many columns."""
     rows = np.column_stack([rows, rng.normal(size=(len(rows), 3))])
     rows = rows @ rng.normal(size=(rows.shape[1], n_columns))
     return rows + 0.5 * rng.normal(size=rows.shape)
 
 
 def sheets():
-    """Draw three sheets, rolled into one another, in a curved space."""
+    """Draw three rolled surfaces in a curved space."""
     rng = np.random.default_rng(0)
     y, radius = rng.integers(3, size=1200), rng.uniform(0.3, 2, size=1200)
     angle = 2.5 * radius + y * 2 * np.pi / 3
@@ -109,7 +111,7 @@ def clusters():
 
 
 def shells():
-    """Draw three shells, one around another, among other columns."""
+    """Draw three concentric shells, and other columns."""
     rng = np.random.default_rng(0)
     y, rows = rng.integers(3, size=1000), rng.normal(size=(1000, 3))
     rows *= ((1 + y + 0.15 * rng.normal(size=1000)) / np.linalg.norm(rows, axis=1))[:, None]
@@ -117,15 +119,15 @@ def shells():
 
 
 def xor():
-    """Draw four clusters at the corners of a square, those across of one class."""
+    """Draw four clusters at the corners of a square; opposite corners have the same class."""
     rng = np.random.default_rng(0)
     corners = rng.integers(2, size=(1000, 2))
     rows = 2 * corners - 1 + 0.35 * rng.normal(size=(1000, 2))
     return among_others(rng, rows, 20), corners[:, 0] ^ corners[:, 1]
 
 
-# Rows and labels, but for mnist, which is split. `noisy`: five columns that tell three classes,
-# five sums of them, and thirty of noise.
+# Rows and labels, except mnist, which is split. `noisy`: five columns that depend on three classes,
+# five sums of them, and thirty columns of noise.
 TABLES = {
     "digits": lambda: datasets.load_digits(return_X_y=True),
     "iris": lambda: datasets.load_iris(return_X_y=True),
@@ -143,7 +145,7 @@ TABLES = {
 
 
 class Case(NamedTuple):
-    """What methods are measured on. `steps` are parameters that cut training short."""
+    """Data of a measurement. `steps` are parameters that shorten training."""
 
     X: np.ndarray
     X_test: np.ndarray
@@ -155,14 +157,14 @@ class Case(NamedTuple):
 
     @property
     def labelled(self):
-        """The rows with a label, and the labels."""
+        """Return the labelled rows, and their labels."""
         seen = self.y != HIDDEN
         return self.X[seen], self.y[seen]
 
 
 def case_of(name, data, seed, steps):
-    """Split a table, and standardise its columns where they have units of their own."""
-    if name == "mnist":  # whose labels are unsigned
+    """Split a table, and standardise its columns if they have different units."""
+    if name == "mnist":  # its labels are unsigned
         labels = data.y_train.astype(int), data.y_test.astype(int)
         return Case(data.X_train, data.X_test, *labels, seed, steps)
     X, y = data
@@ -174,7 +176,7 @@ def case_of(name, data, seed, steps):
 
 
 def with_labels(case, share):
-    """Hide all but a share of the labels; those of a small share are among those of a larger."""
+    """Hide all but a share of the labels; a smaller share is a subset of a larger one."""
     rng = np.random.default_rng(case.seed)
     y = np.full_like(case.y, HIDDEN)
     for label in np.unique(case.y):
@@ -184,7 +186,7 @@ def with_labels(case, share):
 
 
 def folds(y, seed):
-    """Return 3 folds, or 2 where a class has no more labels."""
+    """Return 3 folds, or 2 if a class has only two labels."""
     n_folds = min(3, np.unique(y, return_counts=True)[1].min())
     return StratifiedKFold(n_folds, shuffle=True, random_state=seed)
 
@@ -195,7 +197,7 @@ def pca(case, **settings):
 
 
 def kernel_pca(case):
-    """Fit KernelPCA, or what comes near it where rows are many."""
+    """Fit KernelPCA, or an approximation for large tables."""
     gamma = 1 / (case.X.shape[1] * case.X.var())
     if len(case.X) <= MAX_ROWS:
         model = KernelPCA(case.k, kernel="rbf", gamma=gamma, random_state=case.seed)
@@ -205,7 +207,7 @@ def kernel_pca(case):
 
 
 def random_trees(case):
-    """Fit the leaves of random trees, and what is common to them."""
+    """Fit RandomTreesEmbedding and TruncatedSVD."""
     trees = RandomTreesEmbedding(random_state=case.seed)
     return make_pipeline(trees, TruncatedSVD(case.k, random_state=case.seed)).fit(case.X)
 
@@ -235,27 +237,27 @@ def parametric_umap(case):
 
 
 def ours(case, long_steps=None, **settings):
-    """Fit ours; with so many steps, if they are given, where rows are many."""
+    """Fit AutoencoderTransformer; with `long_steps` steps, if given, for large tables."""
     if long_steps and len(case.X) > MANY_ROWS:
         settings["max_steps"] = long_steps
     return autoencoder(case, **settings).fit(case.X, case.y)
 
 
 def autoencoder(case, **settings):
-    """Return ours, not yet fitted."""
+    """Return an unfitted AutoencoderTransformer."""
     return AutoencoderTransformer(case.k, random_state=case.seed, **settings | case.steps)
 
 
 class LabelledLogisticRegression(LogisticRegression):
-    """One that passes over rows without a label, for it ends a pipeline which sees them."""
+    """Classifier that ignores unlabelled rows, as the last step of a pipeline."""
 
     def fit(self, X, y):
-        """Learn from the others."""
+        """Fit to the labelled rows."""
         return super().fit(X[y != HIDDEN], y[y != HIDDEN])
 
 
 def searched(case):
-    """Fit ours with the target_weight that serves a classifier best."""
+    """Fit AutoencoderTransformer with the target_weight that is best for a classifier."""
     classifier = LabelledLogisticRegression(max_iter=1000)
     steps = [
         ("ae", autoencoder(case)),
@@ -264,7 +266,7 @@ def searched(case):
     ]
     labelled, hidden = np.flatnonzero(case.y != HIDDEN), np.flatnonzero(case.y == HIDDEN)
     y = case.y[labelled]
-    cv = [  # rows without a label help to learn, and cannot judge
+    cv = [  # unlabelled rows are training rows in all folds
         (np.concatenate([labelled[train], hidden]), labelled[test])
         for train, test in folds(y, case.seed).split(y, y)
     ]
@@ -277,14 +279,14 @@ def searched(case):
 
 
 class Method(NamedTuple):
-    """How to fit a transformer to a case, and how its dots are drawn, if they are."""
+    """Function that fits a transformer to a case, and the style of its markers."""
 
     fit: Callable
     color: str | None = None
     marker: str | None = None
 
 
-# Okabe and Ito's colours, which the colour-blind tell apart. Whitened PCA would hide PCA.
+# Okabe and Ito's colours for colour-blind readers. Whitened PCA would hide PCA.
 METHODS = {
     "PCA": Method(pca, "#000000", "x"),
     "whitened PCA": Method(partial(pca, whiten=True)),
@@ -301,21 +303,21 @@ METHODS = {
     "with y, cv": Method(searched, "#000000", "*"),
 }
 OURS = ("default", "swap", "masking", "with y", "with y, cv")
-TAUGHT = ("NCA", "PLS", "with y", "with y, cv")
-RIVALS = ("PCA", "NCA", "PLS")  # of ours with y
-VIEWED = ("PCA", "NCA", "default", "swap", "with y")  # as two numbers
+SUPERVISED = ("NCA", "PLS", "with y", "with y, cv")
+BASELINES = ("PCA", "NCA", "PLS")  # peers of ours with y
+VIEWED = ("PCA", "NCA", "default", "swap", "with y")  # with two components
 
 
 def can_run(method, case):
-    """Whether a method is measured on a case: not if it takes too long."""
+    """Whether a method is measured on a case; False if it takes too long."""
     if method == "NCA":
         return np.count_nonzero(case.y != HIDDEN) <= MAX_ROWS
     return method != "with y, cv" or len(case.X) <= MANY_ROWS
 
 
 def fitted(method, case):
-    """Fit a method as the first of its process; return its codes and what is known by then."""
-    if not case.steps:  # where training is cut short, seconds mean nothing
+    """Fit a method without compiled functions; return its codes and first figures."""
+    if not case.steps:  # seconds of shortened training have no meaning
         loop._Compiled.cache_clear()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -333,12 +335,12 @@ def fitted(method, case):
 
 
 def reconstruction_error(transformer, X):
-    """Mean squared error of what the codes of rows give."""
+    """Return the mean squared error of the reconstruction from codes."""
     return float(np.mean((transformer.inverse_transform(transformer.transform(X)) - X) ** 2))
 
 
-def judged(codes, case):
-    """Accuracies on new rows of classifiers that learn from the labelled rows' codes."""
+def evaluated(codes, case):
+    """Return test accuracies of classifiers trained on the codes of labelled rows."""
     scaler = StandardScaler().fit(codes[0])
     standardised = [scaler.transform(part) for part in codes]
     linear = LogisticRegression(max_iter=1000)
@@ -359,23 +361,23 @@ def judged(codes, case):
 
 
 def measure(case, methods, shares):
-    """Yield method, share of labels, and the figures or how the method failed."""
+    """Yield method, share of labels, and the figures or the error of the method."""
     last, made = None, None
     for method, share in product(methods, shares):
         shown = with_labels(case, share)
         if not can_run(method, shown):
             continue
         try:
-            if method in TAUGHT or method != last:  # others know no y: one fit serves all shares
+            if method in SUPERVISED or method != last:  # others need one fit for all shares
                 last, made = method, fitted(method, shown)
-            row = made[1] | judged(made[0], shown)
+            row = made[1] | evaluated(made[0], shown)
         except (ValueError, TypeError, ImportError, ArithmeticError) as error:
             last, row = None, {"failed": f"{type(error).__name__}: {error}"}
         yield {"share": share, "method": method} | row
 
 
 def over_seeds(results, key):
-    """Values of a figure, for each method: by table, k and share of labels."""
+    """Return the values of a figure for each method, by table, k and share of labels."""
     values = {method: {} for method in METHODS}
     for row in results:
         if key in row:
@@ -389,7 +391,7 @@ AVERAGES |= dict.fromkeys(("mse_over_pca", "fit_seconds"), geometric_mean)
 
 
 def summarise(results):
-    """Sum up over the small tables with all labels."""
+    """Summarise the small tables with all labels."""
     results = [row for row in results if row["table"] != "mnist" and row["share"] == 1]
     medians, summary = {}, {}
     for key, average in AVERAGES.items():
@@ -400,13 +402,13 @@ def summarise(results):
         summary[key] = {method: average(of.values()) for method, of in medians[key].items()}
     scores = medians["logistic"]
     of_pca, chosen = scores.get("PCA", {}), scores.get("with y, cv", {})
-    rivals = [scores[method] for method in RIVALS if method in scores]
+    baselines = [scores[method] for method in BASELINES if method in scores]
     return summary | {
         "tables": {method: len(of) for method, of in scores.items()},
         # where the method ran
         "logistic of PCA": {method: mean(of_pca[t] for t in of) for method, of in scores.items()},
         "with y, cv - best of PCA, NCA, PLS": {
-            t: score - max(of[t] for of in rivals if t in of) for t, score in chosen.items()
+            t: score - max(of[t] for of in baselines if t in of) for t, score in chosen.items()
         },
         "over a point below PCA": {
             method: [t for t in scores[method] if scores[method][t] < of_pca[t] - 0.01 - 1e-9]
@@ -440,46 +442,46 @@ def print_medians(title, results, key, heading):
 
 def show(results, summary):
     """Print accuracies by table, and the summary."""
-    whole = [row for row in results if row["share"] == 1]
+    all_labels = [row for row in results if row["share"] == 1]
     for key in ("logistic", "knn", "knn_raw", "mse_over_pca"):
-        small = [row for row in whole if row["table"] != "mnist"]
+        small = [row for row in all_labels if row["table"] != "mnist"]
         print_medians("Small tables and k, all labels", small, key, "{table} {k}")
     for table, key in product(FEW_LABELS, ("logistic", "logistic_default", "knn", "knn_raw")):
         rows = [row for row in results if row["table"] == table]
         print_medians(f"{table}, by k and share of labels", rows, key, "{k}, {share:g} %")
     for key in ("mse_over_pca", "fit_seconds"):
-        print_medians("mnist, by k", [r for r in whole if r["table"] == "mnist"], key, "{k}")
+        print_medians("mnist, by k", [r for r in all_labels if r["table"] == "mnist"], key, "{k}")
     if summary["tables"]:
         columns = {key: summary[key] for key in ("tables", "logistic of PCA", *AVERAGES)}
         print_table("Means over small tables, all labels (errors, seconds: geometric)", columns)
-        (key, gains), (what, below) = list(summary.items())[-2:]
+        (key, gains), (description, below) = list(summary.items())[-2:]
         texts = [f"{table} {100 * points:+.1f}" for table, points in gains.items()]
         print(f"\n{key}, in points: {', '.join(texts)}")
         for method, tables in below.items():
-            print(f"{method}: {what} on {len(tables)}: {', '.join(tables) or 'none'}")
+            print(f"{method}: {description} on {len(tables)}: {', '.join(tables) or 'none'}")
     for method, failed in {r["method"]: r["failed"] for r in results if "failed" in r}.items():
         print(f"{method} failed, in some cells at least: {failed}")
 
 
 def views(case, methods):
-    """Return two numbers per new row by each method, and what 5 neighbours tell from them."""
+    """Return two-dimensional codes of new rows by each method, and the accuracy of 5 neighbours."""
     for method in VIEWED:
         if method in methods and can_run(method, case):
             codes, _ = fitted(method, case)
             new = StandardScaler().fit(codes[0]).transform(codes[1])
-            yield method, (new, judged(codes, case)["knn"])
+            yield method, (new, evaluated(codes, case)["knn"])
 
 
 def named(method):
-    """Say whose a method is."""
+    """Return the name of a method in the figure."""
     return f"ours, {method}" if method in OURS else method
 
 
 def draw(results, name, y, pictures, path):
-    """Draw codes of two numbers, and accuracies by table below."""
+    """Plot two-dimensional codes, and accuracies by table below."""
     figure = Figure(figsize=(13, 8), layout="constrained", dpi=80)
     top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.5))
-    top.suptitle(f"{name}: new rows as two numbers; in brackets, accuracy of 5 neighbours")
+    top.suptitle(f"{name}: codes of new rows, 2 components; in brackets, accuracy of 5 neighbours")
     grid = top.subplots(1, len(pictures), squeeze=False)[0]
     for axes, (method, (codes, score)) in zip(grid, pictures.items(), strict=True):
         axes.scatter(*codes.T, c=y, cmap="tab10", vmin=-0.5, vmax=9.5, s=9, linewidths=0)
@@ -493,7 +495,7 @@ def draw(results, name, y, pictures, path):
 
 
 def draw_methods(axes, accuracies):
-    """Draw the medians of each method side by side, and their ranges."""
+    """Plot the medians and ranges of each method side by side."""
     methods = [method for method in accuracies if METHODS[method].marker]
     cells = list(dict.fromkeys(cell for of in accuracies.values() for cell in of))
     for i, method in enumerate(methods):
@@ -511,7 +513,7 @@ def draw_methods(axes, accuracies):
     axes.set(
         xlim=(-0.5, len(cells) - 0.5),
         ylabel="accuracy on new rows",
-        title="LogisticRegression on standardised codes of k numbers, all labels",
+        title="LogisticRegression on standardised codes of k components, all labels",
     )
     axes.set_xticks(range(len(cells)), [f"{table}\nk = {k}" for table, k, _ in cells])
     axes.grid(alpha=0.3, axis="y")
@@ -519,26 +521,26 @@ def draw_methods(axes, accuracies):
 
 
 def parse(arguments):
-    """Read the command line, and load the tables."""
+    """Parse the command line, and load the tables."""
     parser = OneLineParser(prog="features.py", description=__doc__.splitlines()[0])
     for name, choices in (("tables", TABLES), ("methods", METHODS)):
         parser.add_argument(
             f"--{name}", nargs="+", choices=choices, metavar="NAME", help=", ".join(choices)
         )
-    parser.add_argument("--seeds", type=positive, metavar="N", help="how many (default: 3)")
+    parser.add_argument("--seeds", type=positive, metavar="N", help="number of seeds (default: 3)")
     for name, read, default, text in (
         ("sizes", positive, MNIST_SIZES, "of MNIST's codes"),
         ("shares", float, SHARES, "of the labels of digits and MNIST"),
     ):
         parser.add_argument(f"--{name}", nargs="+", type=read, default=default, help=text)
     parser.add_argument("--quick", action="store_true", help="two tables, one seed, short training")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder to write to")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="output folder")
     options = parser.parse_args(arguments)
     everything = [name for name in TABLES if name != "mnist" or os.environ.get("SKAE_MNIST")]
     names = options.tables or (["iris", "wine"] if options.quick else everything)
     options.seeds = options.seeds or (1 if options.quick else 3)
     options.steps = {"max_steps": QUICK_STEPS} if options.quick else {}
-    asked = {"PCA", *(options.methods or METHODS)}  # the others are compared with PCA
+    asked = {"PCA", *(options.methods or METHODS)}  # other methods are compared with PCA
     if find_spec("umap") is None:
         asked -= {"UMAP", "ParametricUMAP"}
     options.methods = [method for method in METHODS if method in asked]
@@ -551,7 +553,7 @@ def parse(arguments):
 
 
 def cases(options, tables):
-    """Yield all that is measured: table, case and shares of labels; one seed of mnist, at last."""
+    """Yield table, case and shares of labels; last mnist, with one seed."""
     plan = [(name, seed) for seed in range(options.seeds) for name in tables if name != "mnist"]
     for name, seed in plan + [("mnist", 0)] * ("mnist" in tables):
         case = case_of(name, tables[name], seed, options.steps)
@@ -561,13 +563,13 @@ def cases(options, tables):
 
 
 def main(arguments=None):
-    """Measure all."""
+    """Run the benchmark."""
     options, tables = parse(arguments)
     json_path, png_path = (options.output / f"features.{kind}" for kind in ("json", "png"))
     print(", ".join(f"{key} {value}" for key, value in environment().items()))
     tiny = np.random.default_rng(0).normal(size=(60, 4))
     _, seconds = timed(lambda: AutoencoderTransformer(2, max_iter=1, random_state=0).fit(tiny))
-    print(f"A first tiny fit, which imports TensorFlow, took {seconds:.1f} s and is not counted.")
+    print(f"A first small fit, which imports TensorFlow, took {seconds:.1f} s and is not counted.")
     report = {"environment": environment(), "summary": {}, "results": []}
     start = time.perf_counter()
     for table, case, shares in cases(options, tables):

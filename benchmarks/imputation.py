@@ -1,33 +1,34 @@
-"""AutoencoderImputer against other imputers: error, seconds, and what the filled rows are worth.
+"""AutoencoderImputer and other imputers: error, seconds, and accuracy of a classifier.
 
 Entries of complete tables are hidden and imputed. Error: root mean square over the hidden entries,
-divided by that of filling in the mean of what is seen of the column. Columns are first standardised
-by what is seen of the training rows, for all methods alike; MNIST's stay pixels / 255, which have
-one unit. Columns without variation are dropped, and a row that would lose all gets an entry back.
+divided by that of imputation with the mean of the observed values of each column. Columns are first
+standardised by the observed values of the training rows, for all methods; those of MNIST are
+pixels / 255, which have one unit. Columns without variation are dropped, and each row keeps at
+least one entry.
 
-Imputers are fitted to 75 % of the rows, holes included, and fill these (`error`) and the others,
-with holes of the same pattern (`error_new`). For tables with labels: accuracy on the new rows of a
-LogisticRegression that has learnt from the filled training rows.
+Imputers are fitted to 75 % of the rows, with missing values, and impute these rows (`error`) and
+the other rows, with the same pattern of missing values (`error_new`). For tables with labels: test
+accuracy of a LogisticRegression that is trained on the imputed training rows.
 
-Patterns: a share of the entries at random; `by-value`: the larger within its column, the likelier
-(none of the smallest, 40 % of the largest); `blocks`: 40 % of the columns, side by side, of a
+Patterns: a share of the entries at random; `by-value`: larger values of a column are missing more
+often (none of the smallest, 40 % of the largest); `blocks`: 40 % of the columns, side by side, of a
 random half of the rows.
 
 Peers, with their defaults: the mean, KNNImputer, IterativeImputer (BayesianRidge) up to 100
-columns, fancyimpute's SoftImpute where that is installed and works (it cannot fill new rows alone,
-so they join the training rows), and IterativeImputer with 100 ExtraTrees in the manner of
-MissForest, which takes minutes: up to 30 columns, and for the pattern `random-20` alone. EM-PCA is
-where ours starts: the probabilistic PCA of the fitted AutoencoderImputer, untrained.
+columns, fancyimpute's SoftImpute if it is installed and works (it has no `transform`, so new rows
+are appended to the training rows), and IterativeImputer with 100 ExtraTrees, similar to MissForest,
+which takes minutes: up to 30 columns, and only for the pattern `random-20`. EM-PCA is the initial
+model of ours: the probabilistic PCA of the fitted AutoencoderImputer, without training.
 
-Seconds of our fits take in compiling, which is done anew for each, and leave out importing
-TensorFlow, for a tiny fit comes first. Scikit-learn's imputers have one thread but for linear
-algebra (`n_jobs` is not set), TensorFlow has all. Serving: 10 000 new rows of 30 columns, 20 % of
-them missing, filled by KNNImputer and ours after a fit to 2000.
+Seconds of our fits include the compilation, which is repeated for each fit, and exclude the import
+of TensorFlow, because a small fit comes first. scikit-learn's imputers have one thread except for
+linear algebra (`n_jobs` is not set), TensorFlow has all. Speed of `transform`: 10 000 new rows of
+30 columns, 20 % of the entries missing, imputed by KNNImputer and ours after a fit to 2000 rows.
 
 Run ``python benchmarks/imputation.py`` (hours; ``--quick``: two tables, one pattern, one seed, no
 ExtraTrees). Writes imputation.json, after each figure, and imputation.png below benchmarks/results/
-or --output. MNIST, 5000 of its training rows, where SKAE_MNIST is set or --tables names it, and
-with the first seed alone, for it takes a quarter of an hour.
+or --output. MNIST, 5000 of its training rows, is used if SKAE_MNIST is set or --tables names it,
+and only with the first seed, because it takes a quarter of an hour.
 """
 
 import os
@@ -64,7 +65,7 @@ def gaussian(rng, n_rows, n_columns):
 
 
 def curved(rng, n_rows, n_columns):
-    """Draw rows of a curved surface: three numbers through a layer of tanh, and noise."""
+    """Draw rows of a curved surface: three latent variables, a layer of tanh, and noise."""
     weights, bias = rng.normal(size=(3, n_columns)), rng.normal(size=n_columns)
     rows = np.tanh(rng.normal(size=(n_rows, 3)) @ weights + bias)
     return rows + 0.1 * rng.normal(size=rows.shape)
@@ -103,7 +104,7 @@ def blocks(rng, X):
     return chosen[:, None] & (columns >= first) & (columns < first + width)
 
 
-# What they hide, a mask.
+# Functions that return a mask of hidden entries.
 PATTERNS = {
     "random-10": lambda rng, X: rng.random(X.shape) < 0.1,
     "random-20": lambda rng, X: rng.random(X.shape) < 0.2,
@@ -114,7 +115,7 @@ PATTERNS = {
 
 
 class Cell(NamedTuple):
-    """What imputers are measured on: rows as they are and as shown, those to fit and new ones."""
+    """Data of a measurement: complete and incomplete rows, for training and new."""
 
     X: np.ndarray
     X_new: np.ndarray
@@ -141,15 +142,15 @@ def cell_of(X, y, pattern, seed, *, standardise):
 
 
 class SoftImpute:
-    """fancyimpute's: it fills nothing but what it is fitted to."""
+    """SoftImpute of fancyimpute, which only imputes the rows that it is fitted to."""
 
     def fit(self, X):
-        """Fill rows."""
+        """Impute rows."""
         self.X, self.filled = X, self._fill(X)
         return self
 
     def transform(self, X):
-        """Return the rows, filled; new ones join those of `fit`."""
+        """Return imputed rows; new rows are appended to those of `fit`."""
         return self.filled if X is self.X else self._fill(np.vstack([self.X, X]))[-len(X) :]
 
     def _fill(self, X):
@@ -159,14 +160,14 @@ class SoftImpute:
 
 
 class Untrained:
-    """Where ours starts: its probabilistic PCA."""
+    """Probabilistic PCA of a fitted AutoencoderImputer."""
 
     def __init__(self, imputer):
-        self.transform = imputer.autoencoder_._network.filling
+        self.transform = imputer.autoencoder_._network.imputer
 
 
 def extra_trees(seed):
-    """Return an imputer in the manner of MissForest."""
+    """Return an imputer similar to MissForest."""
     return IterativeImputer(ExtraTreesRegressor(100, random_state=seed), random_state=seed)
 
 
@@ -178,7 +179,7 @@ PEERS = {
     "softImpute": lambda seed: SoftImpute(),
 }
 METHODS = [*PEERS, "EM-PCA", "ours"]
-# Okabe and Ito's colours, which the colour-blind tell apart; the mean is the line at one.
+# Okabe and Ito's colours for colour-blind readers; the mean is the line at one.
 STYLES = {
     "KNN": ("#E69F00", "v"),
     "BayesianRidge": ("#56B4E9", "^"),
@@ -199,7 +200,7 @@ AVERAGES = {
 
 
 def peers_of(n_columns, pattern, *, quick):
-    """Name the peers that are measured on a table."""
+    """Return the names of the peers that are measured on a table."""
     left_out = {
         "BayesianRidge": n_columns > 100,
         "ExtraTrees": n_columns > 30 or pattern != "random-20" or quick,
@@ -209,13 +210,13 @@ def peers_of(n_columns, pattern, *, quick):
 
 
 def fit(imputer, X):
-    """Fit an imputer as the first of its process, and return the seconds."""
+    """Fit an imputer without compiled functions, and return the seconds."""
     loop._Compiled.cache_clear()
     return timed(lambda: imputer.fit(X))[1]
 
 
 def figures(imputer, cell):
-    """Errors, seconds and accuracy of a fitted imputer."""
+    """Return errors, seconds and accuracy of a fitted imputer."""
     filled = imputer.transform(cell.shown)
     filled_new, seconds = timed(lambda: imputer.transform(cell.shown_new))
     means = np.nanmean(cell.shown, axis=0)
@@ -234,7 +235,7 @@ def figures(imputer, cell):
 
 
 def measure(cell, seed, peers):
-    """Yield the name of each method and its figures, or how a peer failed."""
+    """Yield the name of each method and its figures, or the error of a peer."""
     for name in peers:
         imputer = PEERS[name](seed)
         with warnings.catch_warnings():
@@ -253,7 +254,7 @@ def measure(cell, seed, peers):
 
 
 def over_seeds(results, key):
-    """Median, least and largest of a figure, for each method: by table and pattern."""
+    """Return median, minimum and maximum of a figure for each method, by table and pattern."""
     values = {}
     for row in results:
         if key in row:
@@ -267,7 +268,7 @@ def over_seeds(results, key):
 
 
 def summarise(results):
-    """Sum up over the suite, as far as ours, which comes last in a cell, has been measured."""
+    """Summarise the cells (a table with a pattern) in which ours, the last method, is measured."""
     done = {(row["table"], row["pattern"]) for row in results if row["method"] == "ours"}
     results = [row for row in results if (row["table"], row["pattern"]) in done]
     medians = {
@@ -278,7 +279,7 @@ def summarise(results):
         for key in AVERAGES
     }
     summary = {}
-    for key, average in AVERAGES.items():  # of each method, and of ours on the same cells
+    for key, average in AVERAGES.items():  # for each method, and for ours on the same cells
         ours = medians[key].get("ours", {})
         summary[key] = {
             method: [average(cells.values()), average(ours[cell] for cell in cells)]
@@ -286,7 +287,7 @@ def summarise(results):
         }
     errors, seconds = medians["error"], medians["fit_seconds"]
     peers = [method for method in errors if method in PEERS]
-    # on the cells where a peer ran, for some leave out what is hard
+    # on the cells of each peer, because some peers omit difficult cells
     ratios = {peer: np.divide(*summary["error"][peer][::-1]) for peer in peers}
     best = max(ratios, key=ratios.get, default=None)
     ours = errors.get("ours", {})
@@ -294,7 +295,7 @@ def summarise(results):
         "cells": {method: len(cells) for method, cells in errors.items()},
         "best peer": best,
         "ours / best peer": best and float(ratios[best]),
-        # but for rounding
+        # except for rounding
         "worse than EM-PCA": [c for c in ours if ours[c] > 1.00001 * errors["EM-PCA"][c]],
         "better than all peers": [
             c for c in ours if ours[c] < min(errors[peer].get(c, np.inf) for peer in peers)
@@ -307,7 +308,7 @@ def summarise(results):
 
 
 def names(results, key):
-    """Tables or patterns, in their order."""
+    """Return tables or patterns, in their order."""
     return list(dict.fromkeys(row[key] for row in results))
 
 
@@ -338,7 +339,7 @@ def show(results, summary):
 
 
 def serving(rounds=3):
-    """Seconds to fill new rows."""
+    """Measure the seconds to impute new rows."""
     rng = np.random.default_rng(0)
     X = StandardScaler().fit_transform(curved(rng, 12_000, 30))
     X[PATTERNS["random-20"](rng, X)] = np.nan
@@ -351,15 +352,15 @@ def serving(rounds=3):
         )
     ratio = seconds["KNN"] / seconds["ours"]
     print(
-        f"10 000 new rows are filled by KNNImputer in {seconds['KNN']:.2f} s, by ours in "
-        f"{seconds['ours']:.3f} s, {ratio:.1f} times quicker.",
+        f"10 000 new rows are imputed by KNNImputer in {seconds['KNN']:.2f} s, by ours in "
+        f"{seconds['ours']:.3f} s, {ratio:.1f} times faster.",
         flush=True,
     )
     return {**seconds, "ratio": ratio}
 
 
 def draw(results, path):
-    """Draw errors by table, a panel for each pattern."""
+    """Plot errors by table, with a panel for each pattern."""
     errors, tables = over_seeds(results, "error"), names(results, "table")
     patterns = names(results, "pattern")
     width = min(3, len(patterns))
@@ -390,7 +391,7 @@ def draw(results, path):
 
 
 def draw_methods(axes, errors, cells):
-    """Draw the medians of each method side by side, and their ranges."""
+    """Plot the medians and ranges of each method side by side."""
     methods = [method for method in STYLES if method in errors]
     for i, method in enumerate(methods):
         found = [j for j, cell in enumerate(cells) if cell in errors[method]]
@@ -403,7 +404,7 @@ def draw_methods(axes, errors, cells):
 
 
 def parse(arguments):
-    """Read the command line, and load the tables."""
+    """Parse the command line, and load the tables."""
     parser = OneLineParser(prog="imputation.py", description=__doc__.splitlines()[0])
     for name, choices in (("tables", TABLES), ("patterns", PATTERNS)):
         parser.add_argument(
@@ -413,12 +414,12 @@ def parse(arguments):
             metavar=name[:-1].upper(),
             help=", ".join(choices),
         )
-    parser.add_argument("--seeds", type=positive, metavar="N", help="how many (default: 3)")
+    parser.add_argument("--seeds", type=positive, metavar="N", help="number of seeds (default: 3)")
     parser.add_argument(
         "--quick", action="store_true", help="two tables, one pattern, one seed, no ExtraTrees"
     )
     parser.add_argument(
-        "--output", type=Path, default=RESULTS, help="folder for the JSON and the picture"
+        "--output", type=Path, default=RESULTS, help="folder for the JSON and the figure"
     )
     options = parser.parse_args(arguments)
     everything = [name for name in TABLES if name != "mnist" or os.environ.get("SKAE_MNIST")]
@@ -434,14 +435,14 @@ def parse(arguments):
 
 
 def main(arguments=None):
-    """Measure all."""
+    """Run the benchmark."""
     options, tables = parse(arguments)
     json_path, png_path = (options.output / f"imputation.{kind}" for kind in ("json", "png"))
     print(", ".join(f"{key} {value}" for key, value in environment().items()))
     tiny = np.random.default_rng(0).normal(size=(60, 4))
     tiny[::7, 1] = np.nan
     seconds = fit(AutoencoderImputer(max_iter=1, random_state=0), tiny)
-    print(f"A first tiny fit, which imports TensorFlow, took {seconds:.1f} s and is not counted.")
+    print(f"A first small fit, which imports TensorFlow, took {seconds:.1f} s and is not counted.")
     report = {"environment": environment(), "serving": serving(), "summary": {}, "results": []}
     start = time.perf_counter()
     for seed, table, pattern in product(range(options.seeds), tables, options.patterns):

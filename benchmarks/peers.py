@@ -1,20 +1,20 @@
-"""Test error against seconds of fit on MNIST, 64 numbers a row: what a user might pick instead.
+"""Test error against seconds of fit on MNIST with 64 components: skae and other libraries.
 
-Each run has a process and a clock of its own. The clock includes importing the library, compiling
-and training; it stands still while data are loaded and errors measured, which is whenever a budget
-is used up. The import is also shown apart. Each peer gets, at each budget, the best test error over
-a grid of learning rates and batch sizes, which favours it. Ours has its defaults; as its cosine
-schedule ends where training ends, each budget is a run of its own, of as many steps as the speed of
-two short runs allows.
+Each run has its own process and clock. The clock includes the import of the library, compilation
+and training. It is stopped while data are loaded and while errors are measured, which is at the end
+of each budget. The time of the import is also shown. Each peer gets, at each budget, the best test
+error over a grid of learning rates and batch sizes, which favours it. Ours has its defaults. Its
+learning rate schedule ends with training, so that each budget is a separate run, with the number of
+steps that follows from the speed of two short runs.
 
 Peers: PCA; MLPRegressor fitted to its own input (128-64-128); a Keras model and Model.fit
 (128-64-64-64-128, the deep autoencoder of the Keras blog with a code of 64); the GradientTape loop
 of the tutorial, eager as written; our sizes as a plain stack in PyTorch's eager mode with fused
-Adam, and PyOD's AutoEncoder (784-128-64, without dropout, which would cost it accuracy), where
+Adam, and PyOD's AutoEncoder (784-128-64, without dropout, which would reduce its accuracy), if
 installed.
 
 Run ``python benchmarks/peers.py`` (25 minutes; ``--quick``: under 3). Writes peers.json and
-peers.png below benchmarks/results/ or --output. MNIST is had as in compare_pca.py.
+peers.png below benchmarks/results/ or --output. MNIST is loaded as in compare_pca.py.
 """
 
 import json
@@ -38,7 +38,7 @@ K = 64
 
 
 class Clock:
-    """Seconds of fitting: stands still while errors are measured."""
+    """Clock of the fit, which is stopped while errors are measured."""
 
     def __init__(self, budgets, X_test):
         self.budgets, self.X_test = list(budgets), X_test
@@ -46,11 +46,11 @@ class Clock:
         self.spent, self.started = 0.0, time.perf_counter()
 
     def import_ends(self):
-        """Note how long the import took."""
+        """Record the time of the import."""
         self.imported = time.perf_counter() - self.started
 
     def runs(self, reconstruct, *, final=False):
-        """Measure the error if a budget is used up or at the end; return whether any is left."""
+        """Measure the error after each budget and at the end; return whether a budget is left."""
         now = self.spent + time.perf_counter() - self.started
         if final or now >= self.budgets[0]:
             self.spent, budget = now, self.budgets[0]
@@ -72,7 +72,7 @@ def pca(X, clock):
 
 
 def skae(X, clock, max_steps):
-    """Fit ours."""
+    """Fit AutoencoderTransformer."""
     from skae import AutoencoderTransformer
 
     import_tensorflow()
@@ -211,7 +211,7 @@ def pyod(X, clock, rate, batch_size):
         model.fit(X)
 
 
-# Peer by name: how to fit it, and the package that it needs.
+# Peers by name: the function that fits it, and the package that it needs.
 PEERS = {
     "PCA": (pca, "sklearn"),
     "skae": (skae, "skae"),
@@ -224,20 +224,20 @@ PEERS = {
 
 
 def run(name, budgets, settings, connection):
-    """Fit one peer with one setting, in a process of its own."""
+    """Fit one peer with one setting, in its own process."""
     table = load("mnist")
     X, X_test = (rows.astype(np.float32) for rows in (table.X_train, table.X_test))
     clock = Clock(budgets, X_test)
     try:
         PEERS[name][0](X, clock, **settings)
     except ValueError as error:  # scikit-learn's, when training diverges
-        print(f"{name} with {settings} ends early: {error}", file=sys.stderr)
+        print(f"{name} with {settings} stops early: {error}", file=sys.stderr)
     connection.send({"settings": settings, "import": clock.imported, "points": clock.points})
 
 
 def in_new_process(name, budgets, settings):
-    """Run one peer with one setting; its result, or an error if it died."""
-    context = get_context("spawn")  # a fork would have imported what is timed
+    """Run one peer with one setting; return its result, or raise an error if it failed."""
+    context = get_context("spawn")  # a forked process would have imported the library already
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=run, args=(name, budgets, settings, theirs))
     process.start()
@@ -245,7 +245,7 @@ def in_new_process(name, budgets, settings):
     try:
         return ours.recv()
     except EOFError:
-        raise RuntimeError(f"{name} with {settings} died; its message is above") from None
+        raise RuntimeError(f"{name} with {settings} failed; its message is above") from None
     finally:
         process.join()
 
@@ -270,7 +270,7 @@ def trials(name, budgets, grid):
 
 
 def best_points(runs):
-    """Over the runs, the point of lowest error at each budget."""
+    """Return the lowest error over the runs at each budget."""
     points = [point | {"settings": run["settings"]} for run in runs for point in run["points"]]
     points.sort(key=lambda point: (point["budget"], point["mse"]))
     return [next(same) for _, same in groupby(points, key=lambda point: point["budget"])]
@@ -281,7 +281,7 @@ def main(arguments=None):
     parser = OneLineParser(prog="peers.py", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="budgets of 5 and 10 s, no grid")
     parser.add_argument("--only", nargs="+", choices=PEERS, metavar="PEER", help="peers to run")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder for what it writes")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="output folder")
     options = parser.parse_args(arguments)
     try:
         load("mnist")
@@ -316,7 +316,7 @@ def main(arguments=None):
 
 
 def draw(results, path):
-    """Draw error against seconds."""
+    """Plot error against seconds."""
     figure = Figure(figsize=(7, 4.5), layout="constrained", dpi=120)
     axes = figure.subplots()
     for name, result in results.items():
@@ -327,9 +327,9 @@ def draw(results, path):
     axes.set(
         xscale="log",
         yscale="log",
-        xlabel="seconds of fit, import and compiling included",
+        xlabel="seconds of fit, including import and compilation",
         ylabel="mean squared error of test rows",
-        title="MNIST from 64 numbers a row",
+        title="MNIST with 64 components",
     )
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize="small")

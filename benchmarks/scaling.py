@@ -1,9 +1,9 @@
-"""Time and memory of a fit against the size of the table, and of the container it comes in.
+"""Time and memory of a fit against the size of the table, for several containers.
 
-Each fit runs in a process of its own, on random rows around a plane, with a code of 16. Time is
-that of one epoch (``max_iter=1``), after a fit of one step has imported TensorFlow and
-compiled. Memory is the most anonymous memory (RssAnon) that the fit adds to what the process held
-before it: TensorFlow, and the table if that is in memory; pages of a memmap belong to the file.
+Each fit runs in its own process, on random rows around a plane, with 16 components. The time is
+that of one epoch (``max_iter=1``), after a fit of one step has imported TensorFlow and compiled.
+Memory is the maximum anonymous memory (RssAnon) during the fit, minus the memory of the process
+before it: TensorFlow, and the table if it is in memory; pages of a memmap belong to the file.
 
 Run ``python benchmarks/scaling.py`` (about 15 minutes, up to 5 GB of memory and of temporary files;
 ``--quick``: under a minute). Writes scaling.json and scaling.png below benchmarks/results/ or
@@ -34,7 +34,7 @@ DENSITY = 0.05
 
 
 def rows_in_memory(n_samples, n_features, dtype):
-    """Rows around a plane, drawn block by block."""
+    """Yield rows around a plane, block by block."""
     rng = np.random.default_rng(0)
     plane = rng.standard_normal((16, n_features), dtype=np.float32)
     X = np.empty((n_samples, n_features), dtype=dtype)
@@ -45,7 +45,7 @@ def rows_in_memory(n_samples, n_features, dtype):
 
 
 def write_rows(path, n_samples, n_features):
-    """Write the same rows to a .npy file, without holding them."""
+    """Write the same rows to a .npy file, block by block."""
     X = np.lib.format.open_memmap(path, "w+", np.float32, (n_samples, n_features))
     rng = np.random.default_rng(0)
     for first in range(0, n_samples, 20_000):
@@ -65,15 +65,15 @@ def make_table(container, n_samples, n_features, folder):
 
 
 def anonymous_memory():
-    """Anonymous resident memory of this process, in bytes."""
+    """Return the anonymous resident memory of this process, in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("RssAnon"):
             return 1024 * int(line.split()[1])
-    raise OSError("this kernel does not say RssAnon")
+    raise OSError("this kernel does not report RssAnon")
 
 
 class PeakMemory:
-    """Watches the anonymous memory of this process from a thread."""
+    """Record the anonymous memory of this process in a thread."""
 
     def __enter__(self):
         self.before = self.peak = anonymous_memory()
@@ -92,12 +92,12 @@ class PeakMemory:
 
     @property
     def added(self):
-        """Bytes added at the peak."""
+        """Maximum of the added bytes."""
         return self.peak - self.before
 
 
 def run(container, n_samples, n_features, folder, settings, connection):
-    """Fit once to compile, once for the clock."""
+    """Fit once to compile, and once to measure."""
     X = make_table(container, n_samples, n_features, folder)
     ae = AutoencoderTransformer(16, random_state=0, **settings)
     AutoencoderTransformer(16, max_steps=1).fit(X[:5000])  # imports TensorFlow
@@ -143,10 +143,10 @@ def show(result):
 
 
 def main(arguments=None):
-    """Measure all sizes."""
+    """Run the benchmark."""
     parser = OneLineParser(prog="scaling.py", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small tables only")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder for what it writes")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="output folder")
     options = parser.parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
     rows, features, wide = (
@@ -189,7 +189,7 @@ def main(arguments=None):
 
 
 def draw(by_rows, by_features, path):
-    """Draw time and memory against rows and columns, with the slope of the time."""
+    """Plot time and memory against rows and columns, with the slope of the time."""
     figure = Figure(figsize=(9, 6.5), layout="constrained", dpi=110)
     panels = figure.subplots(2, 2, sharex="col", sharey="row")
     for column, (results, key) in enumerate(((by_rows, "n_samples"), (by_features, "n_features"))):
@@ -203,7 +203,7 @@ def draw(by_rows, by_features, path):
             panels[0, column].plot(sizes, seconds, "o-", label=f"{container}, slope {slope:.2f}")
             panels[1, column].plot(sizes, [r["added"] / 1e6 for r in mine], "o-", label=container)
         panels[0, column].set(title=f"one epoch over {fixed}", ylabel="seconds of fit")
-        panels[1, column].set(xlabel=label, ylabel="MB that fit adds at its peak")
+        panels[1, column].set(xlabel=label, ylabel="maximum of added MB")
         panels[0, column].legend(fontsize="small", title="upper half")
         for axes in panels[:, column]:
             axes.set(xscale="log", yscale="log")

@@ -1,10 +1,10 @@
-"""What a fitted estimator costs where it serves: import, memory, first call, throughput, latency.
+"""Inference with a fitted estimator: import, memory, first call, throughput, latency.
 
-Import and first call: in fresh processes, in turns. ``import skae`` beside ``import
-sklearn.decomposition``; an unpickled estimator's first transform (import included) beside that of
-PCA and of the same encoder as a saved Keras model. Throughput: 60 000 rows of 784 float32 to 64
-numbers. Latency: one such row. Both beside PCA.transform and ``keras.Model.predict`` (at several
-batch sizes), in one process and in turns. Medians.
+Import and first call: in fresh processes, in turns. ``import skae``, compared with ``import
+sklearn.decomposition``; the first transform of an unpickled estimator (including the import),
+compared with PCA and with the same encoder as a saved Keras model. Throughput: 60 000 rows of 784
+float32 with 64 components. Latency: one such row. Both are compared with PCA.transform and
+``keras.Model.predict`` (with several batch sizes), in one process and in turns. Medians.
 
 Run ``python benchmarks/serving.py`` (about 4 minutes; ``--quick``: one round). Writes serving.json
 below benchmarks/results/ or --output. Linux only (memory).
@@ -28,7 +28,7 @@ from skae import AutoencoderTransformer
 from skae._runtime.tensorflow import import_tensorflow
 
 N_ROWS, N_FEATURES, K = 60_000, 784, 64
-# Body of a fresh process: what is timed goes in the middle.
+# Program of a new process; `code` is timed.
 FRESH = """
 import time
 start = time.perf_counter()
@@ -48,11 +48,11 @@ ROW = "__import__('numpy').zeros((1, 784), 'float32')"
 
 
 def in_fresh_processes(codes, rounds):
-    """Seconds and peak megabytes of some code in fresh processes, as medians."""
+    """Return median seconds and peak megabytes of code in new processes."""
     results = {name: [] for name in codes}
-    # an installed package has bytecode, and so should a checkout
+    # compile the bytecode, which an installed package has
     env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    for _ in range(rounds + 1):  # the first is to warm up
+    for _ in range(rounds + 1):  # the first one is not counted
         for name, code in codes.items():
             command = [sys.executable, "-c", FRESH.format(code=code)]
             done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
@@ -62,7 +62,7 @@ def in_fresh_processes(codes, rounds):
 
 
 def in_turns(calls, rounds, at_least=0.05):
-    """Median seconds of each call, called in turns, as often as it takes to measure it."""
+    """Return the median seconds of each function, called in turns, often enough to measure it."""
     seconds = {name: [] for name in calls}
     for _ in range(rounds + 1):
         for name, call in calls.items():
@@ -81,7 +81,7 @@ def keras_encoder(estimator):
     import keras
 
     inputs = keras.Input((N_FEATURES,))
-    x = inputs - estimator.offset_
+    x = inputs - estimator.center_
     coefs, intercepts = estimator.encoder_["coefs"], estimator.encoder_["intercepts"]
     layers = [keras.layers.Dense(len(b)) for b in intercepts]
     path = keras.layers.Dense(K, use_bias=False)
@@ -94,7 +94,7 @@ def keras_encoder(estimator):
 
 
 def show(title, unit, figures, scale=1.0):
-    """Print one comparison; ours comes first."""
+    """Print one comparison; skae is the first entry."""
     ours = next(iter(figures.values()))
     print(title)
     for name, value in figures.items():
@@ -104,7 +104,7 @@ def show(title, unit, figures, scale=1.0):
 
 
 def main(arguments=None):
-    """Measure all."""
+    """Run the benchmark."""
     parser = OneLineParser(prog="serving.py", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--rounds", type=positive, default=9, help="of each measurement (default: 9)"
@@ -119,7 +119,7 @@ def main(arguments=None):
     X = rng.random((n_rows, 32), dtype=np.float32) @ rng.random((32, N_FEATURES), dtype=np.float32)
     X += rng.random(X.shape, dtype=np.float32)
     pca = PCA(K, random_state=0).fit(X[:5000])
-    # trained for show: what a call costs does not depend on what was learned
+    # hardly trained: the time of a call does not depend on the weights
     ae = AutoencoderTransformer(K, max_steps=20, validation_fraction=0, random_state=0).fit(
         X[:5000]
     )
@@ -136,9 +136,9 @@ def main(arguments=None):
         codes = {name: c.format(folder=folder, row=ROW) for name, c in FIRST_CALLS.items()}
         first_calls = in_fresh_processes(codes, rounds)
     for title, measured in (("import", imports), ("load and first transform", first_calls)):
-        for i, (what, unit) in enumerate((("time", "s"), ("peak memory of the process", "MB"))):
+        for i, (quantity, unit) in enumerate((("time", "s"), ("peak memory of the process", "MB"))):
             figures = {name: values[i] for name, values in measured.items()}
-            results[f"{title}, {what}"] = show(f"{title}, {what}", unit, figures)
+            results[f"{title}, {quantity}"] = show(f"{title}, {quantity}", unit, figures)
 
     throughput = {"skae": lambda: ae.transform(X), "PCA": lambda: pca.transform(X)} | {
         f"Keras, batches of {n}": lambda n=n: model.predict(X, batch_size=n, verbose=0)

@@ -1,12 +1,12 @@
-"""Train with tf.distribute: worker processes on this machine, each with a core of its own.
+"""Training with tf.distribute: worker processes on this machine, each on its own core.
 
 Starts 1 to --workers processes on loopback, each bound to one core and to one thread, fits MNIST
-(digits where SKAE_MNIST is not set) in each, and compares: the fitted networks of the workers with
-each other and with that of one process without a strategy, and rows per second. Also says, from the
-bytes that cross the network in a step, where a network stops being fast enough.
+(digits if SKAE_MNIST is not set) in each, and compares: the fitted networks of the workers with
+each other and with that of one process without a strategy, and rows per second. Also computes, from
+the bytes that are sent in a step, the number of rows for which a network is fast enough.
 
 Run ``python benchmarks/tf_distribute.py --workers 2``. Writes tf_distribute.json below
-benchmarks/results/ or --output. Stops all that it started.
+benchmarks/results/ or --output. Stops all processes that it started.
 """
 
 import contextlib
@@ -29,34 +29,40 @@ from scipy.optimize import nnls
 from skae import AutoencoderTransformer
 from skae._data.corruption import Corruption
 from skae._data.table import Table
-from skae._initialization.initial_network import Architecture
+from skae._initialization.architecture import Architecture
 from skae._runtime.workers import current_workers
 from skae._training import loop, plan
 from skae._training.losses import Reconstruction
 from skae._training.optimizers import Adam
 
 BATCH_SIZES = (256, 1024, 4096)
-# So many steps are timed, in chunks, after a first chunk that compiles.
+# Number of steps that are timed, in chunks, after a first chunk that compiles.
 TIMED_CHUNKS = 6
 GBITS = (10, 100)
 
 
 def table():
-    """MNIST where SKAE_MNIST names it, else digits."""
+    """Return MNIST if SKAE_MNIST is set, else digits."""
     return load("mnist" if os.environ.get("SKAE_MNIST") else "digits")
 
 
 def autoencoder(n_features, max_steps):
-    """Return the one that is compared: defaults, cut short."""
+    """Return the estimator that is compared: defaults, with fewer steps."""
     return AutoencoderTransformer(min(64, n_features // 8), max_steps=max_steps, random_state=0)
 
 
 def seconds_per_step(ae, X, batch_size):
-    """Median over chunks of the time of a gradient step of a fitted network."""
+    """Return the median over chunks of the time of a gradient step of a fitted network."""
     workers = current_workers()
     network = ae._network.rescaled(ae.scale_).with_params_in(np.float32)
     *hidden, n_components = map(len, ae.encoder_["intercepts"])
-    architecture = Architecture(n_components, hidden, network.activations, ae.init, ae.bounds)
+    architecture = Architecture(
+        n_components=n_components,
+        hidden_layer_sizes=hidden,
+        activations=network.activations,
+        init=ae.init,
+        bounds=ae.bounds,
+    )
     n_chunks, objective = TIMED_CHUNKS + 2, Reconstruction(network.activations)
     table = Table(X, workers=workers).standardised(network.offset, network.scale)
     shape = plan.chunk_shape(table, architecture, batch_size)
@@ -74,7 +80,7 @@ def seconds_per_step(ae, X, batch_size):
 
 
 def work(index, n_workers, ports, max_steps, output):
-    """Do what a worker does; without ports, what one process does without a strategy."""
+    """Run the job of a worker, or, without ports, of one process without a strategy."""
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[index % len(cores)]})
@@ -108,7 +114,7 @@ def work(index, n_workers, ports, max_steps, output):
 
 
 def run(n_workers, max_steps, folder, *, strategy=True):
-    """Start workers, wait for them, and return what they found."""
+    """Start workers, wait for them, and return their results."""
     ports = []
     if strategy:
         with contextlib.ExitStack() as stack:
@@ -136,14 +142,14 @@ def run(n_workers, max_steps, folder, *, strategy=True):
     return [json.loads((folder / f"{index}.json").read_text()) for index in range(n_workers)]
 
 
-def compare(ours, alone):
-    """Print how the workers' fit agrees with that of one process."""
-    losses, expected = np.array(ours[0]["losses"]), np.array(alone["losses"])
+def compare(ours, single):
+    """Print the differences between the fits of the workers and of one process."""
+    losses, expected = np.array(ours[0]["losses"]), np.array(single["losses"])
     figures = {
         "workers bit-identical": len({worker["hash"] for worker in ours}) == 1,
         "loss of the first step": abs(losses[0] / expected[0] - 1),
         "losses of 200 steps": np.abs(losses[:200] / expected[:200] - 1).max(),
-        "test error": abs(ours[0]["test error"] / alone["test error"] - 1),
+        "test error": abs(ours[0]["test error"] / single["test error"] - 1),
     }
     print(f"{len(ours)} workers: fitted states bit-identical: {figures['workers bit-identical']}")
     print("  relative difference from one process without a strategy:")
@@ -153,9 +159,9 @@ def compare(ours, alone):
 
 
 def arithmetic(n_weights, seconds):
-    """Print where a network stops being fast enough, for a worker of the speed measured."""
+    """Print the number of rows for which a network is fast enough, for the measured speed."""
     n_bytes = 4 * (n_weights + 1)
-    # a step of a worker alone, as a line over the batch size: updating weights, and each row
+    # time of a step of one worker, linear in the batch size: update of the weights, and each row
     sizes = sorted(seconds[1])
     line = np.column_stack([sizes, np.ones(len(sizes))])
     (per_row, update), _ = nnls(line, [seconds[1][size] for size in sizes])
@@ -187,10 +193,12 @@ def arithmetic(n_weights, seconds):
 def main(arguments=None):
     """Start the workers and compare."""
     parser = OneLineParser(prog="tf_distribute.py", description=__doc__.splitlines()[0])
-    parser.add_argument("--workers", type=positive, default=2, help="most processes (default: 2)")
+    parser.add_argument(
+        "--workers", type=positive, default=2, help="maximum number of processes (default: 2)"
+    )
     parser.add_argument("--max-steps", type=positive, default=400, help="of the fit (default: 400)")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder for what it writes")
-    parser.add_argument("--job", help="what a worker process is to do; for the script itself")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="output folder")
+    parser.add_argument("--job", help="job of a worker process; used by the script itself")
     options = parser.parse_args(arguments)
     if options.job:
         return work(**json.loads(options.job))
@@ -203,12 +211,12 @@ def main(arguments=None):
     print(f"{data.name}: {data.X_train.shape[0]} rows of {data.X_train.shape[1]} columns")
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        (alone,) = run(1, options.max_steps, folder, strategy=False)
-        seconds = {1: {int(size): s for size, s in alone["seconds per step"].items()}}
+        (single,) = run(1, options.max_steps, folder, strategy=False)
+        seconds = {1: {int(size): s for size, s in single["seconds per step"].items()}}
         for n_workers in range(2, options.workers + 1):
             ours = run(n_workers, options.max_steps, folder)
-            results[f"{n_workers} workers"] = compare(ours, alone)
-            # all wait for each other, so the slowest sets the pace
+            results[f"{n_workers} workers"] = compare(ours, single)
+            # all workers wait for the slowest one
             seconds[n_workers] = {
                 size: max(worker["seconds per step"][str(size)] for worker in ours)
                 for size in BATCH_SIZES
@@ -222,7 +230,7 @@ def main(arguments=None):
             shares = [seconds[1][size] / s / n_workers for size, s in steps.items()]
             print(f"{'efficiency':>22}" + "".join(f"{share:>14.2f}" for share in shares))
         results[f"seconds per step, {n_workers}"] = steps
-    results["arithmetic"] = arithmetic(alone["weights"], seconds)
+    results["arithmetic"] = arithmetic(single["weights"], seconds)
     path = options.output / "tf_distribute.json"
     path.write_text(json.dumps(results, indent=2) + "\n")
     print(f"Wrote {path}.")

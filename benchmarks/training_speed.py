@@ -1,15 +1,15 @@
-"""Rows per second of gradient descent: our loop, its peers, and the matrix products alone.
+"""Rows per second of training: skae's loop, other loops, and the matrix products.
 
 Two networks on random rows of 784 float32: the tutorial's stack 784-128-64-128-784 with sigmoids,
-and the default one, a linear path beside hidden layers of 256. Adam, mean squared error, batches of
+and the default one, a linear path plus hidden layers of 256. Adam, mean squared error, batches of
 32, 256 and 1024. The limit is the step's own matrix products, forward and backward, in NumPy, on
-the same cores. Ours is timed with everything that a step of `fit` needs, the shuffling and
-gathering of rows included; the table is resident in the runtime, as it is in `fit`. To bring it
-there, compilation and first calls are not timed.
+the same cores. The time of ours includes all parts of a step of `fit`, such as the shuffling and
+gathering of rows; the table is on the device, as in `fit`. The copy of the table to the device,
+compilation and first calls are not timed.
 
 Peers, on the tutorial's stack: its eager loop as written; the same loop with ``tf.function`` around
-a step; Keras Model.fit; MLPRegressor (ReLU, and no sigmoid behind the output); PyTorch's eager mode
-with fused Adam, where installed. All run in one process, in turns; medians are shown.
+a step; Keras Model.fit; MLPRegressor (ReLU, and no sigmoid after the output); PyTorch's eager mode
+with fused Adam, if installed. All run in one process, in turns; medians are shown.
 
 Run ``python benchmarks/training_speed.py`` (about 8 minutes; ``--quick``: one round). Writes
 training_speed.json below benchmarks/results/ or --output.
@@ -31,55 +31,68 @@ from skae import AutoencoderTransformer
 from skae._data.corruption import Corruption
 from skae._data.table import Table
 from skae._initialization import initial_network
+from skae._initialization.architecture import Architecture
 from skae._networks.network import Autoencoder
 from skae._runtime.tensorflow import import_tensorflow
 from skae._training import loop, plan
-from skae._training.losses import Reconstruction, Resident
+from skae._training.losses import OnDeviceLoss, Reconstruction
 from skae._training.optimizers import Adam
 
 BATCHES = [32, 256, 1024]
 N_FEATURES, K = 784, 64
-# The layers of the tutorial's network, which all peers have, and those of the default one.
+# Layers of the tutorial's network, which all peers have, and of the default network.
 SIZES, DEFAULT_SIZES = (
     [N_FEATURES, hidden, K, hidden, N_FEATURES]
     for hidden in (128, *AutoencoderTransformer().hidden_layer_sizes)
 )
-# Each measurement makes steps for about so long.
+# Approximate duration of each measurement, in seconds.
 SECONDS = 1.0
 
 
 class Ours:
-    """Our loop."""
+    """Loop of skae."""
 
     def __init__(self, X, batch_size, sizes, init):
         rng = np.random.default_rng(0)
         if init == "pca":
             axes = np.linalg.qr(rng.normal(size=(N_FEATURES, K)))[0].T.astype(np.float32)
-            params = initial_network.start_at_pca(axes, np.ones(K), sizes[:3], rng)
+            params = initial_network.init_from_pca(axes, np.ones(K), sizes[:3], rng)
             activations = ("silu", "identity", "identity")
         else:
-            params = initial_network.start_at_random(init, sizes[:3], rng)
+            params = initial_network.init_random(init, sizes[:3], rng)
             activations = ("logistic",) * 3
         bounds = np.repeat([[-np.inf], [np.inf]], N_FEATURES, axis=1)
-        start = Autoencoder(params, np.zeros(N_FEATURES), 1.0, bounds, activations)
+        start = Autoencoder(
+            params=params,
+            offset=np.zeros(N_FEATURES),
+            scale=1.0,
+            bounds=bounds,
+            activations=activations,
+        )
         self.start = start.astype(np.float32)
-        architecture = initial_network.Architecture(K, (sizes[1],), activations, init, None)
+        architecture = Architecture(
+            n_components=K,
+            hidden_layer_sizes=(sizes[1],),
+            activations=activations,
+            init=init,
+            bounds=None,
+        )
         self.table = Table(X).standardised(self.start.offset, 1.0)
-        self.shape = plan.chunk_shape(self.table, architecture, batch_size, is_resident=True)
-        resident = self.table.resident(len(X))
+        self.shape = plan.chunk_shape(self.table, architecture, batch_size, is_on_device=True)
+        resident = self.table.rows_on_device(len(X))
         objective = Reconstruction(self.start.activations)
         tf = import_tensorflow()
         self.constants = (tf.convert_to_tensor(resident),), objective.constants(self.start)
-        self.objective = Resident(objective)
+        self.objective = OnDeviceLoss(objective)
 
     def __call__(self, n_steps):
-        """Make so many steps."""
+        """Make `n_steps` steps."""
         longest, optimizer = self.shape[0], Adam()
         lengths = [longest] * (n_steps // longest) + [n_steps % longest or longest]
         rng = np.random.default_rng(0)
         steps = loop.train(
             loop.TrainState(self.start.params, optimizer.init(self.start.params)),
-            self.table.batches(lengths, self.shape, Corruption(), rng, is_resident=True),
+            self.table.batches(lengths, self.shape, Corruption(), rng, is_on_device=True),
             np.full(sum(lengths), 1e-3),
             objective=self.objective,
             constants=self.constants,
@@ -113,7 +126,7 @@ class Tape:
         self.optimizer.apply_gradients(zip(gradients, self.variables, strict=True))
 
     def __call__(self, n_steps):
-        """Make so many steps."""
+        """Make `n_steps` steps."""
         for batch in islice(self.data, n_steps):
             self.step(batch)
         return n_steps
@@ -132,7 +145,7 @@ class Keras:
         self.X, self.batch_size = X, batch_size
 
     def __call__(self, n_steps):
-        """Make so many steps, in epochs of as many rows as there are."""
+        """Make `n_steps` steps, in epochs of all rows."""
         rows = self.X[: min(n_steps * self.batch_size, len(self.X))]
         per_epoch = -(-len(rows) // self.batch_size)
         epochs = max(1, round(n_steps / per_epoch))
@@ -148,7 +161,7 @@ class Mlp:
         self.X, self.batch_size = X, batch_size
 
     def __call__(self, n_steps):
-        """Make so many steps."""
+        """Make `n_steps` steps."""
         made, rows = 0, self.X[:8192]
         while made < n_steps:
             self.model.partial_fit(rows, rows)
@@ -171,7 +184,7 @@ class Torch:
         self.batches = torch.randperm(len(X)).split(batch_size)
 
     def __call__(self, n_steps):
-        """Make so many steps."""
+        """Make `n_steps` steps."""
         for rows in islice(cycle(self.batches), n_steps):
             self.optimizer.zero_grad()
             x = self.X[rows]
@@ -196,18 +209,18 @@ class Limit:
         ]
 
     def __call__(self, n_steps):
-        """Make so many steps."""
+        """Make `n_steps` steps."""
         for _ in range(n_steps):
             for x, weight, gradient, is_input in self.layers:
                 x @ weight
                 x.T @ gradient
-                if not is_input:  # nobody asks for the gradient of the data
+                if not is_input:  # the gradient of the data is not needed
                     gradient @ weight.T
         return n_steps
 
 
 def measure(contestants, batch_size, rounds, seconds):
-    """Rows per second of each contestant, in turns; a list per contestant."""
+    """Return rows per second of each method, measured in turns, as a list per method."""
     steps, speeds = {}, {name: [] for name in contestants}
     for name, make_steps in contestants.items():
         make_steps(3)  # compile
@@ -220,7 +233,7 @@ def measure(contestants, batch_size, rounds, seconds):
         steps[name] = max(1, round(made * seconds / spent))
     for _ in range(rounds):
         for name, make_steps in contestants.items():
-            make_steps(max(1, steps[name] // 8))  # while the threads of the one before calm down
+            make_steps(max(1, steps[name] // 8))  # wait for the threads of the method before
             start = time.perf_counter()
             made = make_steps(steps[name])
             speeds[name].append(made * batch_size / (time.perf_counter() - start))
@@ -228,7 +241,7 @@ def measure(contestants, batch_size, rounds, seconds):
 
 
 def main(arguments=None):
-    """Measure all."""
+    """Run the benchmark."""
     parser = OneLineParser(prog="training_speed.py", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--rounds", type=positive, default=7, help="measurements of each (default: 7)"

@@ -1,8 +1,8 @@
-"""Run the tutorial recipe that skae grew out of, as written, and hold PCA beside it.
+"""Train the tutorial's network as written, and compare it with PCA.
 
 784-128-64-128-784 on MNIST, sigmoid after every layer, weights and biases from N(0, 0.05²), mean
-squared error, Adam at 0.001, batches of 32, 20 000 steps: the training loss beside the one that the
-tutorial prints, and 4x4 digits with their reconstructions after 2000 and 20 000 steps.
+squared error, Adam at 0.001, batches of 32, 20 000 steps: the training loss, compared with the one
+that the tutorial prints, and 4x4 digits with their reconstructions after 2000 and 20 000 steps.
 
 Run ``python benchmarks/tutorial.py``. Writes tutorial.json and tutorial.png below
 benchmarks/results/ or --output. MNIST is the file named by SKAE_MNIST, else from OpenML.
@@ -34,10 +34,10 @@ EARLY = 2_000
 
 
 def main(arguments=None):
-    """Run the recipe."""
+    """Run the benchmark."""
     parser = OneLineParser(prog="tutorial.py", description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder for what it writes")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="output folder")
     options = parser.parse_args(arguments)
     try:
         table = load("mnist")
@@ -48,7 +48,7 @@ def main(arguments=None):
 
     recipe = tutorial_recipe(options.seed)
     n_steps = recipe.max_steps
-    # the same seed makes the same steps, so this is the other run, stopped early
+    # the same seed gives the same steps: this is the other run, stopped early
     early = clone(recipe).set_params(max_steps=EARLY).fit(X)
     start = time.perf_counter()
     ae = recipe.fit(X)
@@ -59,7 +59,7 @@ def main(arguments=None):
     print("  step   ours  printed")
     ours = {}
     for step in [0, *range(1000, n_steps + 1, 1000)]:
-        # one batch of 32 is noisy, so what follows the start is the mean of 100
+        # one batch of 32 is noisy: mean of 100 steps, except at step 0
         ours[step] = float(losses[0] if step == 0 else losses[step - 100 : step].mean())
         print(f"{step:>6}  {ours[step]:.4f}  {PRINTED.get(step, '')}")
     last = float(losses[-500:].mean())
@@ -101,7 +101,7 @@ def main(arguments=None):
 
 
 def draw(panels, losses, pca_error, path):
-    """Draw the loss, and a block of 4x4 digits for each panel."""
+    """Plot the loss, and 4x4 digits in each panel."""
     figure = Figure(figsize=(11, 5.6), layout="constrained", dpi=110)
     top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.15))
     axes = top.subplots()

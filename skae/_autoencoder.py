@@ -2,35 +2,32 @@
 
 from collections.abc import Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
 from sklearn.utils.metaestimators import available_if
 
 from . import _sklearn_compat
-from ._base.inference import Rows, ServingMixin
-from ._base.training import TrainingMixin
+from ._base.inference import MatrixLike
+from ._base.training import BaseAutoencoder
+from ._base.validation import TrainingData
+from ._data.table import Table
+from ._data.targets import Target
 from ._docstrings import with_shared_paragraphs
-from ._parameters import CONSTRAINTS, is_imputer, is_share
-from ._sklearn_compat import CallbackSupportMixin, EstimatorMixin
-from ._training.losses import Imputation, Reconstruction, Supervised
+from ._initialization.architecture import Architecture, ArchitectureSpec
+from ._networks.network import Autoencoder
+from ._parameters import CONSTRAINTS, check_transformer, layer_sizes
+from ._training.losses import Imputation, Objective, Reconstruction, Supervised
 
 # For type checkers.
 _Bound: TypeAlias = float | NDArray[Any] | None
 _Activation: TypeAlias = Literal["identity", "relu", "tanh", "logistic", "elu", "gelu", "silu"]
 
 
-def _is_taught(estimator):
-    """Whether the code is trained to predict y. The parameters may be invalid."""
-    weight = estimator.target_weight
-    return isinstance(weight, Real) and bool(weight > 0)
-
-
-def _ignores_y(estimator):
+def _ignores_y(estimator: "AutoencoderTransformer") -> bool:
     """Return True if y is ignored; otherwise raise an AttributeError, for `available_if`."""
-    if _is_taught(estimator):
+    if estimator._is_supervised:
         raise AttributeError(
             "partial_fit is for target_weight=0: a batch may lack classes that others have."
         )
@@ -45,9 +42,7 @@ def _ignores_y(estimator):
     components='Only with ``init="pca"``.',
     offset="the mean of the training rows, or zeros with an `output_activation`",
 )
-class AutoencoderTransformer(
-    CallbackSupportMixin, EstimatorMixin, TrainingMixin, ServingMixin, BaseEstimator
-):
+class AutoencoderTransformer(BaseAutoencoder):
     """Autoencoder that starts as PCA and only gets better.
 
     A transformer like :class:`~sklearn.decomposition.PCA`: `transform` returns codes of
@@ -167,13 +162,13 @@ class AutoencoderTransformer(
     %(components_)s
     encoder_, decoder_ : dict
         Weights: "coefs" and "intercepts" are lists with one array for each layer, and "linear" is
-        the linear path. The input of the encoder is the rows minus `offset_`; the output of the
+        the linear path. The input of the encoder is the rows minus `center_`; the output of the
         decoder is rows.
     %(mean_)s
-    %(offset_)s
+    %(center_)s
     %(scale_)s
     %(bounds_)s
-    %(filling_)s
+    %(imputation_model_)s
     %(activations_)s
     %(n_components_)s
     components_curve_ : ndarray of shape (n_sizes, 2)
@@ -242,11 +237,12 @@ class AutoencoderTransformer(
     `working_memory` of scikit-learn (1024 MiB) and there is no noise. Otherwise, or with
     ``sklearn.set_config(working_memory=0)``, they are read from X in chunks of 16 MB.
 
-    **Wide tables.** With ``init="pca"``, no noise, and at most 2000 rows that are fewer than the
+    **Wide tables.** With ``init="pca"``, no noise, at most 2000 rows, and fewer rows than
     columns, the network is trained in the row space, at a cost that does not depend on the number
-    of columns. With bounds only the encoder is, which saves about a third of the time, if the rows
-    fit into `working_memory`. The weights are then transformed to the columns of X. With as many
-    components as training rows PCA is exact on them and is kept.
+    of columns. With bounds, only the encoder is trained in the row space, if the rows fit into
+    `working_memory`; this saves about a third of the time. With X_val and without bounds, training
+    uses the columns of X. The weights are transformed to the columns of X after training. With as
+    many components as training rows, PCA is exact on these rows and is kept.
 
     References
     ----------
@@ -276,7 +272,14 @@ class AutoencoderTransformer(
     True
     """
 
-    _parameter_constraints: dict = CONSTRAINTS
+    _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS
+    _loss_name, _error_name = "mean squared error", "reconstruction_err_"
+    _pca_name = "PCA"
+    reconstruction_err_: float
+    components_curve_: NDArray[np.float64]
+
+    # whether this is the inner estimator of an AutoencoderImputer
+    _is_of_imputer = False
 
     def __init__(
         self,
@@ -306,60 +309,54 @@ class AutoencoderTransformer(
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
-        self.n_components = n_components
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
+        super().__init__(
+            n_components,
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            bounds=bounds,
+            learning_rate=learning_rate,
+            learning_rate_init=learning_rate_init,
+            batch_size=batch_size,
+            max_iter=max_iter,
+            max_steps=max_steps,
+            alpha=alpha,
+            validation_fraction=validation_fraction,
+            early_stopping=early_stopping,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+        )
         self.init = init
-        self.bounds = bounds
         self.whiten = whiten
         self.code_activation = code_activation
         self.output_activation = output_activation
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.max_steps = max_steps
-        self.alpha = alpha
         self.corruption = corruption
         self.noise = noise
         self.target_weight = target_weight
-        self.validation_fraction = validation_fraction
-        self.early_stopping = early_stopping
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.verbose = verbose
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.target_tags.required = _is_taught(self)
+        tags.target_tags.required = self._is_supervised
         return tags
 
-    def __sklearn_clone__(self):
-        cloned = super().__sklearn_clone__()
+    def __sklearn_clone__(self) -> Self:
+        cloned: Self = super().__sklearn_clone__()
         if self._is_of_imputer:
             cloned._is_of_imputer = True
         return cloned
 
     # ---- fitting
 
-    if TYPE_CHECKING:  # methods of the mixins
-
-        def fit_transform(self, X: Rows, y: object = None, **params: Any) -> NDArray[Any]: ...
-        def get_feature_names_out(self, input_features: object = None) -> NDArray[Any]: ...
-        def set_output(self, *, transform: str | None = None) -> Self: ...
-        def set_params(self, **params: Any) -> Self: ...
-        def set_callbacks(self, *callbacks: object) -> Self: ...
-
     @with_shared_paragraphs(rows="{array-like, sparse matrix}")
     @_sklearn_compat.validating_parameters
     def fit(
         self,
-        X: Rows,
+        X: MatrixLike,
         y: object = None,
         *,
-        X_val: Rows | None = None,
+        X_val: MatrixLike | None = None,
         y_val: object = None,
         groups: ArrayLike | None = None,
     ) -> Self:
@@ -387,13 +384,13 @@ class AutoencoderTransformer(
         Raises
         ------
         ValueError
-            If X_val has other columns than X, or y_val or groups do not fit X_val, X and the
-            parameters.
+            If X_val and X have different columns, or if y_val or groups cannot be combined with X,
+            X_val or the parameters.
         """
         return self._fit(X, y, X_val=X_val, y_val=y_val, groups=groups)
 
     @_sklearn_compat.validating_parameters
-    def partial_fit(self, X: Rows, y: object = None) -> Self:
+    def partial_fit(self, X: MatrixLike, y: object = None) -> Self:
         """Continue training with one pass over X, the next batch of a stream.
 
         The first call on a new estimator starts at PCA of its batch. After `fit`, the stream
@@ -427,11 +424,35 @@ class AutoencoderTransformer(
     if not TYPE_CHECKING:  # type checkers cannot handle a conditional method
         partial_fit = available_if(_ignores_y)(partial_fit)
 
-    def _open(self, X, *, fitted):
-        opened = super()._open(X, fitted=fitted)
-        n_features = opened[0].n_features
+    @property
+    def _is_supervised(self) -> bool:
+        weight = self.target_weight
+        return isinstance(weight, Real) and bool(weight > 0)
+
+    @property
+    def _whitens(self) -> bool:
+        return bool(self.whiten)
+
+    def _spec(self) -> ArchitectureSpec:
+        restores = self.n_components == "auto" or self._is_of_imputer
+        return ArchitectureSpec(
+            n_components=self.n_components,
+            hidden_layer_sizes=layer_sizes(self.hidden_layer_sizes),
+            activations=(self.activation, self.code_activation, self.output_activation),
+            init=self.init,
+            bounds=self.bounds,
+            is_imputer=restores and self.corruption == "missing" and self.noise > 0,
+        )
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_transformer(self, is_imputer=self._spec().is_imputer)
+
+    def _read(self, X: object, *, fitted: bool) -> TrainingData:
+        data, spec = super()._read(X, fitted=fitted), self._spec()
+        n_features = data.table.n_features
         # no warning for an imputer, or if a fraction of the variance needs all components
-        is_asked = not (fitted or is_imputer(self) or is_share(self))
+        is_asked = not (fitted or spec.is_imputer or spec.retained_variance)
         if is_asked and self.n_components >= n_features:
             _sklearn_compat.warn(
                 f"n_components={self.n_components} is at least the number of columns, "
@@ -439,16 +460,19 @@ class AutoencoderTransformer(
                 "variance such as 0.95.",
                 UserWarning,
             )
-        return opened
+        return data
 
-    def _objective(self, architecture, target=None):
-        objective = Imputation if architecture.is_imputer else Reconstruction
-        objective = objective(architecture.activations)
+    def _target(self, y: object, table: Table) -> Target | None:
+        return Target.from_y(y, table) if self.target_weight else None
+
+    def _objective(self, architecture: Architecture, target: Target | None) -> Objective:
+        loss = Imputation if architecture.is_imputer else Reconstruction
+        objective = loss(architecture.activations)
         if target is None:
             return objective
         return Supervised(objective, float(self.target_weight) / target.labelled_share)
 
-    def _weights(self, network):
+    def _weights(self, network: Autoencoder) -> dict[str, Any]:
         if self.init == "pca" and not self.whiten:  # code in the units of X, as in PCA
             network = network.rescale_code(np.full(network.code_size, network.scale))
         return super()._weights(network)

@@ -3,11 +3,14 @@
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from copy import copy
 from pathlib import Path
+from typing import BinaryIO
 
 import joblib
+from sklearn.base import BaseEstimator
 
 from ._sklearn_compat import without_callbacks
 
@@ -53,10 +56,10 @@ class Checkpoint:
     True
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = path
 
-    def setup(self, estimator, context):
+    def setup(self, estimator: BaseEstimator, context: object) -> None:
         """Check before training that the file can be written.
 
         Parameters
@@ -85,7 +88,7 @@ class Checkpoint:
         except OSError as error:
             raise type(error)(f"Checkpoint cannot write to {path}: {error}.") from error
 
-    def on_fit_task_begin(self, estimator, context):
+    def on_fit_task_begin(self, estimator: BaseEstimator, context: object) -> None:
         """Do nothing.
 
         Parameters
@@ -96,7 +99,13 @@ class Checkpoint:
             Context of the task; not used.
         """
 
-    def on_fit_task_end(self, estimator, context, *, fitted_estimator):
+    def on_fit_task_end(
+        self,
+        estimator: BaseEstimator,
+        context: object,
+        *,
+        fitted_estimator: BaseEstimator | None,
+    ) -> None:
         """Save the fitted estimator, if there is one.
 
         Parameters
@@ -122,7 +131,7 @@ class Checkpoint:
             file.close()
             written.replace(path)
 
-    def teardown(self, estimator, context):
+    def teardown(self, estimator: BaseEstimator, context: object) -> None:
         """Do nothing.
 
         Parameters
@@ -134,13 +143,13 @@ class Checkpoint:
         """
 
 
-def _target(path):
+def _target(path: str | os.PathLike[str]) -> Path:
     """Return the target of a path after symbolic links are resolved."""
     return Path(os.path.realpath(path))
 
 
 @contextmanager
-def _new_file(folder):
+def _new_file(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
     """Open a new temporary file for the current user only, and remove it at the end.
 
     The name is random. A file that was renamed is not removed.
@@ -160,7 +169,7 @@ def _new_file(folder):
         Path(name).unlink(missing_ok=True)
 
 
-def _permissions(path):
+def _permissions(path: Path) -> int:
     """Return the permissions of a file, or of a new file if it does not exist."""
     with suppress(FileNotFoundError):
         return stat.S_IMODE(path.stat().st_mode)

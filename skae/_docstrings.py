@@ -55,8 +55,8 @@ _PARAGRAPHS = {
         'max_iter : int or "auto", default="auto"',
         """Number of epochs. "auto" makes `max_steps` gradient steps if that is given. Otherwise it
         trains for 100 epochs, but for at least %(min_steps)s and at most 2400 gradient steps, and
-        it stops earlier if the validation error has not decreased for a quarter of these steps and
-        is above the validation error of the initial network.""",
+        it stops earlier if the validation error has had no new minimum for a quarter of these steps
+        and is above the validation error of the initial network.""",
     ),
     "max_steps": (
         "max_steps : int or None, default=None",
@@ -141,27 +141,27 @@ _PARAGRAPHS = {
     # fitted attributes
     "components_": (
         "components_ : ndarray of shape (n_components_, n_features_in_)",
-        """Linear path of the encoder: ``(X - offset_) @ components_.T`` is its part of the code.
+        """Linear path of the encoder, which adds ``(X - center_) @ components_.T`` to the code.
         %(components)s""",
     ),
     "mean_": (
         "mean_ : ndarray of shape (n_features_in_,)",
         "Mean of the observed values of each column.",
     ),
-    "offset_": (
-        "offset_ : ndarray of shape (n_features_in_,)",
+    "center_": (
+        "center_ : ndarray of shape (n_features_in_,)",
         "Vector that the network subtracts from each row: %(offset)s.",
     ),
     "scale_": (
         "scale_ : float",
-        "Scale of the data in training: the root mean square of the rows minus `offset_`, or one.",
+        "Scale of the data in training: the root mean square of the rows minus `center_`, or one.",
     ),
     "bounds_": (
         "bounds_ : ndarray of shape (2, n_features_in_)",
         "Lower and upper bounds of the reconstruction, infinite where there is none.",
     ),
-    "filling_": (
-        "filling_ : dict",
+    "imputation_model_": (
+        "imputation_model_ : dict",
         """Probabilistic PCA that imputes missing values with their conditional mean given the
         observed values of the row. Its rows are ``mean + scale * (loadings @ z + e)``, where z is
         standard normal and e has the variance "noise_variance" in each column.""",
@@ -214,13 +214,13 @@ def with_shared_paragraphs(**values: str) -> Callable[[_Documented], _Documented
             _VALUE.sub(lambda value: values[value[1]], part) for part in _PARAGRAPHS[match[2]]
         )
         prefix = indent + "    "
-        options = {"break_long_words": False, "break_on_hyphens": False}
         body = fill(
             " ".join(text.split()),
             _WIDTH,
             initial_indent=prefix,
             subsequent_indent=prefix,
-            **options,
+            break_long_words=False,
+            break_on_hyphens=False,
         )
         return f"{indent}{header}\n{body}"
 

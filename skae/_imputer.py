@@ -1,10 +1,9 @@
 """Imputer based on a denoising autoencoder."""
 
-import math
 from collections.abc import Sequence
 from copy import copy
 from numbers import Real
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,9 +12,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _sklearn_compat
 from ._autoencoder import AutoencoderTransformer
-from ._base.composition import fit_part
+from ._base.composition import fit_inner
+from ._base.inference import lazy_for_collections, output_names
 from ._dask.collections import is_collection, lazily, of_partitions, with_whole_rows
 from ._data.inputs import has_missing, with_nan
+from ._data.markers import check_marker, equals_marker
 from ._data.table import Table
 from ._docstrings import with_shared_paragraphs
 from ._initialization.bounds import given_bounds
@@ -23,9 +24,21 @@ from ._sklearn_compat import BaseImputer, EstimatorMixin, Interval, MissingValue
 
 _AUTOENCODER = AutoencoderTransformer._parameter_constraints
 # Parameters that are passed to the autoencoder.
-_SHARED = ("n_components", "hidden_layer_sizes", "activation", "bounds", "noise", "batch_size")
-_SHARED += ("learning_rate_init", "max_iter", "max_steps", "alpha", "validation_fraction")
-_SHARED += ("random_state", "verbose")
+_SHARED = (
+    "n_components",
+    "hidden_layer_sizes",
+    "activation",
+    "bounds",
+    "noise",
+    "batch_size",
+    "learning_rate_init",
+    "max_iter",
+    "max_steps",
+    "alpha",
+    "validation_fraction",
+    "random_state",
+    "verbose",
+)
 
 
 @with_shared_paragraphs(
@@ -133,7 +146,7 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
     True
     """
 
-    _parameter_constraints: dict = {  # noqa: RUF012
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **{name: _AUTOENCODER[name] for name in _SHARED},
         "missing_values": [MissingValues(numeric_only=True)],
         "noise": [Interval(Real, 0, 1, closed="right")],
@@ -217,34 +230,34 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
             than X, or y_val or groups do not fit X_val, X and the parameters.
         """
         fitted = copy(self)  # self is unchanged if the fit fails
-        fitted._adopt({})
+        fitted._set_fitted({})
         if is_collection(X):
             X, missing = fitted._open_collection(X)
         else:
             X, missing = fitted._validate(X, reset=True)
             X = _with_nan(X, missing)
         if X_val is not None:
-            with _sklearn_compat.refusals_of("X_val"):
+            with _sklearn_compat.errors_naming("X_val"):
                 X_val = _with_nan(*fitted._validate(X_val, reset=False))
         fitted._is_empty_ = is_empty = missing.all(axis=0)
         if is_empty.any() and not self.keep_empty_features:
             fitted._warn_of_dropped_columns()
         given = {"X_val": X_val, "y_val": y_val, "groups": groups}
 
-        def conclude(autoencoder):
+        def attributes_of(autoencoder: AutoencoderTransformer | None) -> dict[str, Any]:
             fitted.autoencoder_ = autoencoder
             fitted.n_iter_ = 0 if autoencoder is None else autoencoder.n_iter_
             fitted._fit_indicator(missing)
-            return vars(fitted)
+            return fitted.__dict__
 
         if is_empty.all():
-            self._adopt(conclude(None))
+            self._set_fitted(attributes_of(None))
         else:
             autoencoder, X, given = fitted._without_empty_columns(X, given)
-            fit_part(self, autoencoder, conclude, X, **given)
+            fit_inner(self, autoencoder, attributes_of, X, **given)
         return self
 
-    def _open_collection(self, X):
+    def _open_collection(self, X: Any) -> tuple[Any, NDArray[np.bool_]]:
         """Return a Dask array with NaN for missing values, and a mask of missing values.
 
         The mask has two rows for each partition: whether all values of a column are missing, and
@@ -252,21 +265,21 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         """
         X = with_whole_rows(X)
         self.n_features_in_ = X.shape[1]
-        vars(self).update(_sklearn_compat.feature_names(self, X._meta, reset=True))
+        self.__dict__.update(_sklearn_compat.feature_names(self, X._meta, reset=True))
         missing = np.concatenate(of_partitions(self, "_missing_columns", X))
         rows = lazily(self, "_rows_with_nan", X, _sklearn_compat.check_feature_names_in(self))
         return (rows.to_dask_array() if hasattr(rows, "to_dask_array") else rows), missing
 
-    def _missing_columns(self, X):
+    def _missing_columns(self, X: ArrayLike) -> NDArray[np.bool_]:
         """Return two masks of columns: all values missing, and any value missing."""
         _, missing = self._validate(X, reset=False)
         return np.stack([missing.all(axis=0), missing.any(axis=0)])
 
-    def _rows_with_nan(self, X):
+    def _rows_with_nan(self, X: ArrayLike) -> NDArray[Any]:
         """Validate rows and return them with NaN for missing values."""
         return _with_nan(*self._validate(X, reset=False))
 
-    def _warn_of_dropped_columns(self):
+    def _warn_of_dropped_columns(self) -> None:
         """Warn about columns without observed values; raise ValueError if all columns are empty."""
         if self._is_empty_.all():
             raise ValueError(
@@ -281,7 +294,9 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
             UserWarning,
         )
 
-    def _without_empty_columns(self, X, given):
+    def _without_empty_columns(
+        self, X: Any, given: dict[str, Any]
+    ) -> tuple[AutoencoderTransformer, Any, dict[str, Any]]:
         """Return an autoencoder for the columns with observed values, and these columns of X.
 
         The third result is `given`, with these columns of X_val.
@@ -298,6 +313,7 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         autoencoder._is_of_imputer = True
         return autoencoder, X, given
 
+    @lazy_for_collections(names=output_names)
     def transform(self, X: ArrayLike) -> NDArray[Any]:
         """Impute missing values.
 
@@ -314,20 +330,19 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
             Dask array or frame.
         """
         check_is_fitted(self)
-        if is_collection(X):
-            return lazily(self, "transform", X, self.get_feature_names_out())
         X, missing = self._validate(X, reset=False)
-        indicator = self._transform_indicator(missing)
-        if not self._is_empty_.any():
-            return self._concatenate_indicator(self._filled(X.copy(), missing), indicator)
         has_value = ~self._is_empty_
-        rows = self._filled(*(np.compress(has_value, part, axis=1) for part in (X, missing)))
-        if self.keep_empty_features:
-            filled, rows = rows, np.where(missing, X.dtype.type(0), X)
-            rows[:, has_value] = filled
-        return self._concatenate_indicator(rows, indicator)
+        if has_value.all():
+            rows = self._filled(X.copy(), missing)
+        else:
+            rows = self._filled(*(np.compress(has_value, part, axis=1) for part in (X, missing)))
+        if self.keep_empty_features and not has_value.all():
+            imputed, rows = rows, np.where(missing, X.dtype.type(0), X)
+            rows[:, has_value] = imputed
+        result: NDArray[Any] = self._concatenate_indicator(rows, self._transform_indicator(missing))
+        return result
 
-    def _filled(self, rows, missing):
+    def _filled(self, rows: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[Any]:
         """Impute the missing values of rows in place, in blocks, and return the array.
 
         The array has only the columns that had observed values in `fit`.
@@ -362,9 +377,10 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         check_is_fitted(self, "n_features_in_")
         names = _sklearn_compat.check_feature_names_in(self, input_features)
         kept = names if self.keep_empty_features else names[~self._is_empty_]
-        return self._concatenate_indicator_feature_names_out(kept, names)
+        names_out: NDArray[Any] = self._concatenate_indicator_feature_names_out(kept, names)
+        return names_out
 
-    def _validate(self, X, *, reset):
+    def _validate(self, X: Any, *, reset: bool) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Return validated rows as floats, and a mask of missing values."""
         value, dtype = self.missing_values, [np.float64, np.float32]
         X = with_nan(X, value)
@@ -372,40 +388,12 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
             X = validate_data(self, X, dtype=dtype, ensure_all_finite=False, reset=reset)
             has_missing(X, type(self).__name__)
             return X, np.isnan(X)
-        _check_finite(value)
+        check_marker(value)
         with config_context(assume_finite=False):
             rows = validate_data(self, X, dtype=dtype, reset=reset)
-        return rows, _equal_after_rounding(rows, value, getattr(X, "dtype", None))
+        return rows, equals_marker(rows, value, getattr(X, "dtype", None))
 
 
-def _check_finite(missing_values):
-    """Raise ValueError if the marker of missing values is not a finite number."""
-    try:
-        is_finite = math.isfinite(missing_values)
-    except OverflowError:
-        is_finite = False
-    if not is_finite:
-        raise ValueError(
-            f"missing_values must be NaN or a finite float64 number, got {missing_values!r}. If "
-            "infinity stands for missing values, replace it by NaN in X, and set "
-            "missing_values=np.nan."
-        )
-
-
-def _equal_after_rounding(rows, value, dtype_before):
-    """Return a mask of the entries that equal a number after rounding to a float type.
-
-    The types are the type of the rows, their type before validation, and float32, because a
-    float32 column in a frame with float64 columns is converted to float64.
-    """
-    types = {rows.dtype.type, np.float32}
-    if getattr(dtype_before, "kind", None) == "f":
-        types.add(dtype_before.type)
-    with np.errstate(over="ignore"):
-        values = {float(of_type(value)) for of_type in types}
-    return np.logical_or.reduce([rows == rows.dtype.type(number) for number in values])
-
-
-def _with_nan(X, missing):
+def _with_nan(X: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[Any]:
     """Return rows with NaN for missing values."""
     return X if np.isnan(X[missing]).all() else np.where(missing, X.dtype.type(np.nan), X)

@@ -1,15 +1,20 @@
 """Conversion to a Keras model, for GPUs, TF Serving and training with Keras."""
 
-import numpy as np
+from collections.abc import Sequence
+from typing import Any
 
-from ._networks.network import clip
+import numpy as np
+from numpy.typing import NDArray
+
+from ._networks.forward import clip
+from ._networks.network import Autoencoder
 from ._runtime.tensorflow import import_tensorflow
 
 # Activations with another name in Keras.
 _ACTIVATIONS = {"identity": "linear", "logistic": "sigmoid"}
 
 
-def to_keras(network):
+def to_keras(network: Autoencoder) -> Any:
     """Return a Keras model that reconstructs rows.
 
     Its layers "encoder" and "decoder" are models too. All layers are built-in layers of Keras, so
@@ -43,14 +48,15 @@ def to_keras(network):
     codes = keras.Input((network.code_size,), dtype=dtype, name="codes")
     decoded = _forward(keras, network.params["decoder"], codes, hidden, output) + network.offset
     if np.isfinite(network.bounds).any():
-        decoded = clip(decoded, *network.bounds, ops=keras.ops)
+        low, high = network.bounds
+        decoded = clip(decoded, low, high, ops=keras.ops)
     decoder = keras.Model(codes, decoded, name="decoder")
 
     return keras.Model(rows, decoder(encoder(rows)), name="autoencoder")
 
 
-def _forward(keras, half, x, hidden, last):
-    """Return the output of the encoder or the decoder, as in `network.forward`."""
+def _forward(keras: Any, half: dict[str, Any], x: Any, hidden: str, last: str) -> Any:
+    """Return the output of the encoder or the decoder, as in `forward.forward`."""
     out = x
     for depth, weights in enumerate(zip(half["coefs"], half["intercepts"], strict=True), start=1):
         is_last = depth == len(half["coefs"])
@@ -62,7 +68,9 @@ def _forward(keras, half, x, hidden, last):
     return keras.layers.Activation(_name(last), name="output")(out)
 
 
-def _dense(keras, x, weights, name, **options):
+def _dense(
+    keras: Any, x: Any, weights: Sequence[NDArray[Any]], name: str, **options: object
+) -> Any:
     # zeros, because other initializers change the state of Python's random module
     layer = keras.layers.Dense(
         weights[0].shape[1], kernel_initializer="zeros", name=name, **options
@@ -72,5 +80,5 @@ def _dense(keras, x, weights, name, **options):
     return out
 
 
-def _name(activation):
+def _name(activation: str) -> str:
     return _ACTIVATIONS.get(activation, activation)

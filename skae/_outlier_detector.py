@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from numbers import Real
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,9 +11,8 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from . import _sklearn_compat
-from ._base.composition import fit_part
-from ._base.inference import Rows
-from ._dask.collections import is_collection, lazily
+from ._base.composition import fit_inner
+from ._base.inference import MatrixLike, lazy_for_collections
 from ._data.table import Shard
 from ._docstrings import with_shared_paragraphs
 from ._sklearn_compat import EstimatorMixin, Interval
@@ -21,11 +20,25 @@ from ._variational_autoencoder import VariationalAutoencoder
 
 _AUTOENCODER = VariationalAutoencoder._parameter_constraints
 # Parameters that are passed to the autoencoder.
-_SHARED = ("n_components", "likelihood", "noise_variance", "n_draws", "hidden_layer_sizes")
-_SHARED += ("activation", "bounds", "learning_rate_init", "batch_size", "max_iter", "max_steps")
-_SHARED += ("alpha", "validation_fraction", "random_state", "verbose")
+_SHARED = (
+    "n_components",
+    "likelihood",
+    "noise_variance",
+    "n_draws",
+    "hidden_layer_sizes",
+    "activation",
+    "bounds",
+    "learning_rate_init",
+    "batch_size",
+    "max_iter",
+    "max_steps",
+    "alpha",
+    "validation_fraction",
+    "random_state",
+    "verbose",
+)
 # Replaces a log-likelihood of minus infinity in the computation of the threshold.
-_LEAST = -1e300
+_MIN_SCORE = -1e300
 # Relative difference below which scores count as equal: because of rounding errors, the score of a
 # row depends on the other rows of the call.
 _TIED = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-4}
@@ -52,11 +65,12 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         Number of components of the code, at most the number of features.
 
     contamination : float, default=0.05
-        Share of the training rows that are outliers, above 0 and below 0.5. This share of the
-        training rows is below the threshold. Each gradient step leaves out this share of the rows
-        of its minibatch, rounded up, which are the least likely rows, so that the network does not
-        learn from them. Equal rows get the same label: if rows at the threshold are equal, the
-        share of outliers is the possible share that is closest to this one.
+        Expected fraction of outliers in the training rows, above 0 and below 0.5. The threshold is
+        set so that this fraction of the training rows is below it. Each gradient step ignores the
+        same fraction (rounded up) of the rows of its minibatch: those with the lowest likelihood,
+        so that the network does not learn from outliers. Equal rows get the same label. If several
+        equal rows are at the threshold, the fraction of outliers is the closest one that is
+        possible.
 
     %(likelihood)s
 
@@ -92,7 +106,8 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         Threshold, halfway between the scores of two training rows: ``decision_function`` is
         ``score_samples`` minus this.
     autoencoder_ : VariationalAutoencoder
-        Fitted model of the rows. It draws new rows and has the curves of training.
+        Fitted density model of the rows. It also has `sample`, which draws new rows, and the loss
+        curves.
     n_iter_ : int
         Number of epochs of training.
     %(n_features_in_)s
@@ -100,21 +115,22 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
 
     See Also
     --------
-    sklearn.ensemble.IsolationForest : Faster, and independent of units; splits one column at a
-        time.
+    sklearn.ensemble.IsolationForest : Faster, and does not depend on the units of the columns;
+        splits one column at a time.
     sklearn.neighbors.LocalOutlierFactor : Compares neighbours, and stores the training rows.
 
     Notes
     -----
-    No value of the log-likelihood separates outliers by itself, so the threshold is a quantile. The
-    default share of 0.05 is a convention for data with an unknown share of outliers: if there are
-    none, training without 5 % of the rows hardly lowers the likelihood. On few rows the network
-    overfits, so that more than the share `contamination` of new rows is below the threshold.
+    The threshold is a quantile, because no fixed value of the log-likelihood separates outliers
+    from other rows. The default of 0.05 is a convention for data with an unknown fraction of
+    outliers. If there are no outliers, training without 5 % of the rows hardly lowers the
+    likelihood. If there are few training rows, the network overfits, and more than the fraction
+    `contamination` of new rows is below the threshold.
 
     Missing values are accepted, and the score of a row is computed over its observed values. Add
-    uniform noise of width one unit to columns of integers, see the notes of
-    :class:`VariationalAutoencoder`. Methods that this class does not have, such as `sample` and
-    `partial_fit`, are in `autoencoder_`; only `fit` sets the threshold.
+    uniform noise of width one to columns of integers, see the notes of
+    :class:`VariationalAutoencoder`. `autoencoder_` has the methods that this class does not have,
+    such as `sample` and `partial_fit`. They do not change the threshold, which only `fit` sets.
 
     Examples
     --------
@@ -128,7 +144,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
     array([ 1, -1])
     """
 
-    _parameter_constraints: dict = {  # noqa: RUF012
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **{name: _AUTOENCODER[name] for name in _SHARED},
         "contamination": [Interval(Real, 0, 0.5, closed="neither")],
     }
@@ -174,10 +190,10 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
     @_sklearn_compat.validating_parameters
     def fit(
         self,
-        X: Rows,
+        X: MatrixLike,
         y: object = None,
         *,
-        X_val: Rows | None = None,
+        X_val: MatrixLike | None = None,
         y_val: object = None,
         groups: ArrayLike | None = None,
     ) -> Self:
@@ -202,33 +218,36 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If X_val has other columns than X, or y_val or groups do not fit X_val, X and the
-            parameters.
+            If X_val and X have different columns, or if y_val or groups cannot be combined with X,
+            X_val or the parameters.
         """
         if isinstance(X, Shard):
-            raise TypeError("OutlierDetector needs all rows in one process, for its threshold.")
+            raise TypeError("OutlierDetector needs the scores of all rows: X cannot be a Shard.")
         params = {name: getattr(self, name) for name in (*_SHARED, "contamination")}
         given = {"X_val": X_val, "y_val": y_val, "groups": groups}
-        conclude = partial(self._conclude, X)
-        fit_part(self, VariationalAutoencoder(**params), conclude, X, **given)
+        attributes_of = partial(self._fitted_attributes, X)
+        fit_inner(self, VariationalAutoencoder(**params), attributes_of, X, **given)
         return self
 
-    def _conclude(self, X, autoencoder):
+    def _fitted_attributes(
+        self, X: MatrixLike, autoencoder: VariationalAutoencoder
+    ) -> dict[str, Any]:
         """Return the fitted attributes, from a fitted autoencoder and the training rows."""
-        scores = np.asarray(_sklearn_compat.as_part_of(self, autoencoder).score_samples(X))
+        scores = np.asarray(_sklearn_compat.with_name_of_owner(self, autoencoder).score_samples(X))
         names = ("n_features_in_", "feature_names_in_", "n_iter_")
         state = {name: getattr(autoencoder, name) for name in names if hasattr(autoencoder, name)}
-        tied = _TIED[autoencoder.offset_.dtype]
+        tied = _TIED[autoencoder.center_.dtype]
         offset = _threshold(scores, float(self.contamination), tied)
         return state | {"offset_": offset, "autoencoder_": autoencoder}
 
     @property
-    def _part(self):
+    def _inner(self) -> VariationalAutoencoder:
         """Fitted autoencoder whose error messages name this estimator."""
         check_is_fitted(self)
-        return _sklearn_compat.as_part_of(self, self.autoencoder_)
+        part: VariationalAutoencoder = _sklearn_compat.with_name_of_owner(self, self.autoencoder_)
+        return part
 
-    def score_samples(self, X: Rows) -> NDArray[Any]:
+    def score_samples(self, X: MatrixLike) -> NDArray[Any]:
         """Log-likelihood of each row; see :meth:`VariationalAutoencoder.score_samples`.
 
         Parameters
@@ -241,9 +260,9 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         scores : ndarray of shape (n_samples,)
             Scores in nats, float64; low for unusual rows.
         """
-        return self._part.score_samples(X)
+        return self._inner.score_samples(X)
 
-    def score_features(self, X: Rows) -> NDArray[Any]:
+    def score_features(self, X: MatrixLike) -> NDArray[Any]:
         """Log-likelihood of each entry; see :meth:`VariationalAutoencoder.score_features`.
 
         Parameters
@@ -256,9 +275,9 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         scores : ndarray of shape (n_samples, n_features_in_)
             In nats, zero for missing values.
         """
-        return self._part.score_features(X)
+        return self._inner.score_features(X)
 
-    def decision_function(self, X: Rows) -> NDArray[Any]:
+    def decision_function(self, X: MatrixLike) -> NDArray[Any]:
         """Log-likelihood of each row minus the threshold.
 
         Parameters
@@ -271,9 +290,11 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         scores : ndarray of shape (n_samples,)
             Negative for outliers.
         """
-        return self.score_samples(X) - self.offset_
+        scores: NDArray[np.float64] = self.score_samples(X) - self.offset_
+        return scores
 
-    def predict(self, X: Rows) -> NDArray[Any]:
+    @lazy_for_collections(dtype=int)
+    def predict(self, X: MatrixLike) -> NDArray[Any]:
         """Predict whether each row is an outlier.
 
         Parameters
@@ -286,18 +307,15 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         labels : ndarray of shape (n_samples,)
             -1 for outliers and 1 for the others.
         """
-        if is_collection(X):
-            check_is_fitted(self)
-            return lazily(self, "predict", X, dtype=int)
         return np.where(self.score_samples(X) < self.offset_, -1, 1)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = tags.input_tags.allow_nan = True
         return tags
 
 
-def _threshold(scores, share, tied):
+def _threshold(scores: NDArray[np.float64], share: float, tied: float) -> float:
     """Return the threshold below which the fraction `share` of the scores lies.
 
     The threshold is halfway between two scores. Scores with a relative difference below `tied`
@@ -305,7 +323,7 @@ def _threshold(scores, share, tied):
     possible fraction whose ratio to `share` is closest to 1 is used, at most one half. If there is
     none, the threshold is below all scores.
     """
-    scores, n_scores = np.sort(np.nan_to_num(scores, neginf=_LEAST)), len(scores)
+    scores, n_scores = np.sort(np.nan_to_num(scores, neginf=_MIN_SCORE)), len(scores)
     n_below = int(np.ceil((n_scores - 1) * share))
     tolerance = tied * max(1.0, abs(scores[n_below]))
     ends = np.searchsorted(scores, [scores[n_below] - tolerance, scores[n_below] + tolerance])

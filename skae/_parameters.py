@@ -2,11 +2,13 @@
 
 from dataclasses import fields
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
+from ._initialization.architecture import ArchitectureSpec
 from ._networks.activations import ACTIVATIONS
-from ._sklearn_compat import Interval, RealNotInt, StrOptions, named_parameters
+from ._sklearn_compat import Interval, RealNotInt, StrOptions
 from ._training.config import TrainingConfig
 from ._training.optimizers import SCHEDULES
 
@@ -17,19 +19,19 @@ class _Share(Interval):
     Unlike scikit-learn's RealNotInt, it accepts NumPy's float32.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(RealNotInt, 0, 1, closed="neither")
 
-    def is_satisfied_by(self, val):
+    def is_satisfied_by(self, val: object) -> bool:
         return isinstance(val, Real) and not isinstance(val, Integral) and val in self
 
 
 _POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
-_MOST_UNITS = 2**31 - 1
+_MAX_UNITS = 2**31 - 1
 _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 
 # Constraints on each parameter.
-CONSTRAINTS = {
+CONSTRAINTS: dict[str, list[Any]] = {
     "n_components": [
         _POSITIVE_INTEGER,
         _Share(),
@@ -61,38 +63,38 @@ CONSTRAINTS = {
 }
 
 
-def is_imputer(estimator):
-    """Whether the network is initialised and evaluated as an imputer, on hidden entries.
-
-    With a given number of components, this holds only for the network of an `AutoencoderImputer`.
-    Other networks are initialised as PCA, and evaluated by the reconstruction of uncorrupted rows.
-    """
-    restores = estimator.n_components == "auto" or estimator._is_of_imputer
-    return restores and estimator.corruption == "missing" and estimator.noise > 0
-
-
-def is_share(estimator):
-    """Whether `n_components` is a fraction of the variance that the code must retain."""
-    n_components = estimator.n_components
-    return n_components != "auto" and n_components < 1 and not is_imputer(estimator)
-
-
-def check_combinations(estimator):
-    """Raise ValueError if parameters are valid alone but not in combination."""
+def check_numbers(estimator: Any) -> None:
+    """Raise ValueError if a layer size is invalid, or if a number is too large for a float."""
     layer_sizes(estimator.hidden_layer_sizes)
     for name in ("alpha", "beta", "learning_rate_init", "noise", "target_weight", "tol"):
         try:
             float(getattr(estimator, name, 0))
         except OverflowError:
             raise ValueError(f"{name} is too large for a float: set it below 1e308.") from None
+
+
+def check_bounds(estimator: Any, name: str, allowed: str) -> None:
+    """Raise ValueError if bounds are given and the output has a range of its own.
+
+    It has one unless the parameter `name` has the value `allowed`.
+    """
+    is_given = isinstance(estimator.bounds, tuple | list | np.ndarray)
+    if is_given and getattr(estimator, name) != allowed:
+        raise ValueError(
+            f"bounds are for {name}={allowed!r}, and {name}={getattr(estimator, name)!r} has a "
+            "range of its own. Set bounds=None."
+        )
+
+
+def check_transformer(estimator: Any, *, is_imputer: bool) -> None:
+    """Raise ValueError if parameters of `AutoencoderTransformer` cannot be combined."""
     for name in ("code_activation", "output_activation"):
-        is_given = estimator.init == "pca" and name in estimator.get_params(deep=False)
-        if is_given and getattr(estimator, name) != "identity":
+        if estimator.init == "pca" and getattr(estimator, name) != "identity":
             raise ValueError(
                 f"init='pca' starts a linear path, so {name} must be 'identity', got "
                 f"{getattr(estimator, name)!r}. Set {name}='identity', or init='glorot'."
             )
-    if estimator.n_components == "auto" and not is_imputer(estimator):
+    if estimator.n_components == "auto" and not is_imputer:
         raise ValueError(
             "n_components='auto' is for corruption='missing' with noise above 0, got "
             f"corruption={estimator.corruption!r} and noise={estimator.noise!r}. Set a number, or "
@@ -108,23 +110,14 @@ def check_combinations(estimator):
             "whiten=True needs code_activation='identity', got "
             f"{estimator.code_activation!r}. Set whiten=False to use the code as it is."
         )
-    is_given = isinstance(estimator.bounds, tuple | list | np.ndarray)
-    if is_given and estimator.output_activation != "identity":
-        name, allowed = "output_activation", "identity"
-        if name not in named_parameters(estimator):  # the likelihood determines the activation
-            name, allowed = "likelihood", "gaussian"
-        raise ValueError(
-            f"bounds are for {name}={allowed!r}, and {name}={getattr(estimator, name)!r} has a "
-            "range of its own. Set bounds=None."
-        )
+    check_bounds(estimator, "output_activation", "identity")
 
 
-def check_given(estimator, *, X_val, y_val, groups):
+def check_given(*, is_supervised: bool, X_val: object, y_val: object, groups: object) -> None:
     """Raise ValueError if X_val, y_val and groups cannot be used together."""
     if X_val is None and y_val is not None:
         raise ValueError("y_val is provided, but X_val was not provided.")
-    is_taught = getattr(estimator, "target_weight", 0) > 0
-    if X_val is not None and y_val is None and is_taught:
+    if X_val is not None and y_val is None and is_supervised:
         raise ValueError(
             "X_val is provided, but y_val was not provided, and target_weight above 0 requires it."
         )
@@ -135,7 +128,7 @@ def check_given(estimator, *, X_val, y_val, groups):
         )
 
 
-def refuse_given(kind, **given):
+def check_not_given(kind: str, **given: object) -> None:
     """Raise ValueError if X_val, y_val or groups are passed and the rows are in several workers."""
     for name, part in given.items():
         if part is not None:
@@ -145,7 +138,7 @@ def refuse_given(kind, **given):
             )
 
 
-def layer_sizes(hidden_layer_sizes):
+def layer_sizes(hidden_layer_sizes: Any) -> tuple[int, ...]:
     """Return the sizes of the hidden layers as Python integers.
 
     Products of NumPy integers may overflow.
@@ -156,42 +149,40 @@ def layer_sizes(hidden_layer_sizes):
         If a size is not an integer from 1 to 2**31 - 1.
     """
     sizes = np.atleast_1d(np.array(hidden_layer_sizes, dtype=object))
-    if not all(isinstance(size, Integral) and 1 <= size <= _MOST_UNITS for size in sizes):
+    if not all(isinstance(size, Integral) and 1 <= int(size) <= _MAX_UNITS for size in sizes):
         raise ValueError(
             "hidden_layer_sizes must hold the sizes of the encoder's hidden layers, "
-            f"integers from 1 to {_MOST_UNITS}, got {hidden_layer_sizes!r}."
+            f"integers from 1 to {_MAX_UNITS}, got {hidden_layer_sizes!r}."
         )
     return tuple(map(int, sizes))
 
 
-def training_config(estimator):
+def training_config(estimator: Any) -> TrainingConfig:
     """Return the configuration of training from the parameters of an estimator."""
-    values = ((field.name, getattr(estimator, field.name)) for field in fields(TrainingConfig))
-    return TrainingConfig(**{n: v.item() if isinstance(v, np.generic) else v for n, v in values})
+    names = (field.name for field in fields(TrainingConfig))
+    values = {name: getattr(estimator, name) for name in names if hasattr(estimator, name)}
+    return TrainingConfig(
+        **{n: v.item() if isinstance(v, np.generic) else v for n, v in values.items()}
+    )
 
 
-def activations(estimator):
-    """Return the names of the hidden, code and output activation."""
-    return estimator.activation, estimator.code_activation, estimator.output_activation
-
-
-def check_same_network(estimator):
-    """Raise ValueError if the fitted network does not match the parameters.
+def check_same_network(estimator: Any, spec: ArchitectureSpec) -> None:
+    """Raise ValueError if the fitted network of an estimator does not match the parameters.
 
     It is called before training of a fitted network is continued.
     """
     *hidden, _ = (len(b) for b in estimator.encoder_["intercepts"])
-    check_same("hidden_layer_sizes", layer_sizes(estimator.hidden_layer_sizes), tuple(hidden))
-    check_same("activations", activations(estimator), estimator.activations_)
+    check_same("hidden_layer_sizes", spec.hidden_layer_sizes, tuple(hidden))
+    check_same("activations", spec.activations, estimator.activations_)
     # a network without hidden layers has a linear path only, for every `init`
-    if hidden and (estimator.init == "pca") != ("linear" in estimator.encoder_):
-        check_same("init", estimator.init, "glorot or normal" if estimator.init == "pca" else "pca")
-    if estimator.n_components != "auto" and estimator.n_components >= 1:
-        asked = min(estimator.n_components, estimator.n_features_in_)
+    if hidden and (spec.init == "pca") != ("linear" in estimator.encoder_):
+        check_same("init", spec.init, "glorot or normal" if spec.init == "pca" else "pca")
+    if not isinstance(spec.n_components, str) and spec.n_components >= 1:
+        asked = min(spec.n_components, estimator.n_features_in_)
         check_same("n_components", asked, estimator.n_components_)
 
 
-def check_same(name, asked, fitted):
+def check_same(name: str, asked: object, fitted: object) -> None:
     """Raise ValueError if the fitted network has another value of a parameter."""
     if asked != fitted:
         raise ValueError(

@@ -5,6 +5,7 @@ No other module imports a private name of scikit-learn.
 
 import sys
 import warnings
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from functools import cache
@@ -13,7 +14,8 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import sklearn
-from sklearn.base import _fit_context
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.impute._base import _BaseImputer as BaseImputer
 from sklearn.utils._mask import _get_mask as get_mask
@@ -33,11 +35,28 @@ from sklearn.utils.validation import _get_feature_names as names_of_columns
 
 from ._version import __version__
 
+# Names of scikit-learn that other modules import from this one.
+__all__ = [
+    "BaseImputer",
+    "CallbackSupportMixin",
+    "Interval",
+    "MissingValues",
+    "RealNotInt",
+    "StrOptions",
+    "check_feature_names_in",
+    "check_matplotlib_support",
+    "get_mask",
+    "is_pandas_na",
+    "is_scalar_nan",
+    "names_of_columns",
+    "validate_params",
+]
+
 try:
     from sklearn.callback import CallbackSupportMixin
 except ImportError:  # before scikit-learn 1.9
 
-    class CallbackSupportMixin:
+    class CallbackSupportMixin:  # type: ignore[no-redef]  # the import has failed
         """Replacement in versions of scikit-learn without callbacks."""
 
         def set_callbacks(self, *callbacks: object) -> Self:
@@ -51,6 +70,7 @@ except ImportError:  # before scikit-learn 1.9
 
 
 _Method = TypeVar("_Method")
+_Estimator = TypeVar("_Estimator", bound=BaseEstimator)
 # Attributes in which scikit-learn stores the callbacks of an estimator, and the state of these
 # callbacks during a fit.
 _CALLBACKS = "_skl_callbacks"
@@ -68,26 +88,27 @@ def validating_parameters(method: _Method) -> _Method:
     The constraints are in `_parameter_constraints`. scikit-learn's own decorator hides the type
     hints of the method.
     """
-    return _fit_context(prefer_skip_nested_validation=True)(method)
+    decorate: Callable[[_Method], _Method] = _fit_context(prefer_skip_nested_validation=True)
+    return decorate(method)
 
 
-def warn(message, category):
+def warn(message: str, category: type[Warning]) -> None:
     """Issue a warning at the line of the user's code that led to this call.
 
     The default filter shows a warning once for each line. At a line of scikit-learn, which is the
     same for all fits, the warning of a second fit would not be shown.
     """
     level, frame = 1, sys._getframe()
-    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _NOT_THE_USERS:
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _INTERNAL_PACKAGES:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
 
 
-_NOT_THE_USERS = ("skae", "sklearn", "joblib", "numpy")
+_INTERNAL_PACKAGES = ("skae", "sklearn", "joblib", "numpy")
 
 
 @contextmanager
-def refusals_of(name):
+def errors_naming(name: str) -> Iterator[None]:
     """Add the name of the argument to errors of scikit-learn's validation, which name X only."""
     try:
         yield
@@ -97,17 +118,18 @@ def refusals_of(name):
         raise TypeError(f"{name} was refused: {error}") from error
 
 
-def callback_names(estimator):
+def callback_names(estimator: BaseEstimator) -> list[str]:
     """Return the class names of an estimator's callbacks."""
     return [type(callback).__name__ for callback in getattr(estimator, _CALLBACKS, [])]
 
 
-def output_container(method, estimator):
+def output_container(method: str, estimator: BaseEstimator) -> str:
     """Return the output container of a method, as set by `set_output` or `sklearn.set_config`."""
-    return _get_output_config(method, estimator)["dense"]
+    container: str = _get_output_config(method, estimator)["dense"]
+    return container
 
 
-def feature_names(estimator, X, *, reset):
+def feature_names(estimator: BaseEstimator, X: Any, *, reset: bool) -> dict[str, NDArray[Any]]:
     """Return the feature names of X as a dict with the fitted attribute, or an empty dict.
 
     Unless `reset` is True, the names are checked against those of the fitted estimator.
@@ -118,16 +140,16 @@ def feature_names(estimator, X, *, reset):
     return {} if names is None else {"feature_names_in_": names}
 
 
-def column_labels(columns, names=None):
+def column_labels(columns: Iterable[int], names: NDArray[Any] | None = None) -> list[int | str]:
     """Return the names of columns, given by indices, or the indices if there are no names."""
     return [int(column) if names is None else str(names[column]) for column in columns]
 
 
-def as_part_of(owner, estimator):
+def with_name_of_owner(owner: BaseEstimator, estimator: _Estimator) -> _Estimator:
     """Return a copy of an inner estimator whose messages name its owner, the outer estimator.
 
     The copy has a class with the name of the owner's class, so that scikit-learn's messages also
-    have this name. `as_itself` restores the original class.
+    have this name. `with_own_name` restores the original class.
     """
     part = copy(estimator)
     names = tuple(owner.get_params(deep=False))
@@ -135,17 +157,17 @@ def as_part_of(owner, estimator):
     return part
 
 
-def as_itself(part):
-    """Return a copy of an estimator with its original class, the inverse of `as_part_of`."""
+def with_own_name(part: _Estimator) -> _Estimator:
+    """Return a copy of an estimator with its original class, see `with_name_of_owner`."""
     estimator = copy(part)
     estimator.__class__ = _own_class(part)
     return estimator
 
 
-def named_parameters(estimator):
+def named_parameters(estimator: BaseEstimator) -> tuple[str, ...]:
     """Return the parameter names that messages may mention.
 
-    For an inner estimator of `as_part_of`, they are the parameters of the owner.
+    For an inner estimator of `with_name_of_owner`, they are the parameters of the owner.
     """
     return getattr(type(estimator), _OWNERS_PARAMETERS, None) or tuple(
         estimator.get_params(deep=False)
@@ -156,32 +178,32 @@ def named_parameters(estimator):
 _OWNERS_PARAMETERS = "_owners_parameters"
 
 
-def _own_class(estimator):
+def _own_class(estimator: BaseEstimator) -> type:
     cls = type(estimator)
-    return cls.__base__ if _OWNERS_PARAMETERS in vars(cls) else cls
+    return cls.__bases__[0] if _OWNERS_PARAMETERS in vars(cls) else cls
 
 
 @cache
-def _part_class(cls, name, parameters):
-    def reduced(part):  # pickle cannot find the class in a module
+def _part_class(cls: type, name: str, parameters: tuple[str, ...]) -> type:
+    def reduced(part: BaseEstimator) -> tuple[Any, ...]:  # pickle cannot find the class in a module
         return _new_part, (cls, name, parameters), part.__getstate__()
 
     attributes = {"__module__": cls.__module__, "__doc__": cls.__doc__, "__reduce__": reduced}
     return type(name, (cls,), attributes | {_OWNERS_PARAMETERS: parameters})
 
 
-def _new_part(cls, name, parameters):
+def _new_part(cls: type, name: str, parameters: tuple[str, ...]) -> BaseEstimator:
     return object.__new__(_part_class(cls, name, parameters))
 
 
-def without_callbacks(estimator):
+def without_callbacks(estimator: _Estimator) -> _Estimator:
     """Remove callbacks and their state from an estimator, in place, and return it."""
     for name in _CALLBACK_ATTRIBUTES:
         vars(estimator).pop(name, None)
     return estimator
 
 
-def _project_urls():
+def _project_urls() -> dict[str, str]:
     """Return the URLs of the installed project, by their labels in pyproject.toml."""
     try:
         lines = metadata("skae").get_all("Project-URL", [])
@@ -200,6 +222,7 @@ class SkaeVersionWarning(InconsistentVersionWarning):
 class EstimatorMixin:
     """Mixin of all estimators: version of saved files, link to the documentation."""
 
+    get_params: Callable[..., dict[str, Any]]  # of BaseEstimator
     _doc_link_module = "skae"
 
     @property
@@ -214,7 +237,7 @@ class EstimatorMixin:
             site = built.as_uri() if built.is_dir() else None
         return "" if site is None else f"{site.rstrip('/')}/generated/skae.{{estimator_name}}.html"
 
-    def _adopt(self, state: dict[str, Any]) -> None:
+    def _set_fitted(self, state: dict[str, Any]) -> None:
         """Replace all fitted attributes in one step, including those of an earlier fit.
 
         The names of fitted attributes end with an underscore, as `check_is_fitted` expects. This
@@ -225,7 +248,8 @@ class EstimatorMixin:
         self.__dict__ = kept | state
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"_skae_version": __version__}
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[assignment] # of BaseEstimator
+        return state | {"_skae_version": __version__}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         saved = state.pop("_skae_version", "unknown")
@@ -236,4 +260,4 @@ class EstimatorMixin:
                 "the version that saved it.",
                 SkaeVersionWarning,
             )
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[misc] # of BaseEstimator

@@ -1,35 +1,35 @@
 """Variational autoencoder: density estimation and sampling."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from . import _sklearn_compat
-from ._base.inference import Rows, ServingMixin
-from ._base.training import TrainingMixin
-from ._dask.collections import is_collection, lazily, of_partitions
+from ._base.inference import MatrixLike, input_names, lazy_for_collections, output_names
+from ._base.training import BaseAutoencoder
+from ._base.validation import TrainingData
+from ._dask.collections import is_collection, of_partitions
+from ._data.table import Table
+from ._data.targets import Target
 from ._docstrings import with_shared_paragraphs
-from ._initialization.initial_network import first_network
-from ._networks.network import clip
+from ._initialization.architecture import Architecture, ArchitectureSpec
+from ._networks.forward import Params, clip
+from ._networks.network import Autoencoder
 from ._networks.variational import Variational, at_probabilistic_pca
-from ._parameters import CONSTRAINTS, check_same
-from ._sklearn_compat import CallbackSupportMixin, EstimatorMixin, Interval, StrOptions
+from ._parameters import check_bounds, check_same, layer_sizes
+from ._sklearn_compat import Interval, StrOptions
 from ._training.losses import Elbo
 
 # Seed of the draws of `score_samples`, which are the same for all rows and in all calls.
 _DRAW_SEED = 0
 # Smallest scale of X. The noise variance is a fraction of its square, which must not underflow.
-_LEAST_SCALE = 1e-150
-# Parameters with the same constraints as in AutoencoderTransformer.
-_SHARED = ("hidden_layer_sizes", "activation", "bounds", "learning_rate", "learning_rate_init")
-_SHARED += ("batch_size", "max_iter", "max_steps", "alpha", "validation_fraction")
-_SHARED += ("early_stopping", "n_iter_no_change", "tol", "warm_start", "random_state", "verbose")
+_MIN_SCALE = 1e-150
 
 
 @with_shared_paragraphs(
@@ -41,9 +41,7 @@ _SHARED += ("early_stopping", "n_iter_no_change", "tol", "warm_start", "random_s
     components="",
     offset="the mean of the training rows, or zeros with a Bernoulli likelihood",
 )
-class VariationalAutoencoder(
-    CallbackSupportMixin, EstimatorMixin, TrainingMixin, ServingMixin, BaseEstimator
-):
+class VariationalAutoencoder(BaseAutoencoder):
     """Variational autoencoder that starts as probabilistic PCA and only gets better.
 
     A model of the distribution of rows: a code z is drawn from a standard normal distribution, a
@@ -130,10 +128,10 @@ class VariationalAutoencoder(
         Number of gradient steps, and negated lower bound on the validation rows after them.
     %(components_)s
     %(mean_)s
-    %(offset_)s
+    %(center_)s
     %(scale_)s
     %(bounds_)s
-    %(filling_)s
+    %(imputation_model_)s
     %(activations_)s
     %(n_components_)s
     %(n_features_in_)s
@@ -183,8 +181,8 @@ class VariationalAutoencoder(
     (3, 64)
     """
 
-    _parameter_constraints: dict = {  # noqa: RUF012
-        **{name: CONSTRAINTS[name] for name in _SHARED},
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **BaseAutoencoder._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "likelihood": [StrOptions({"gaussian", "bernoulli"})],
         "noise_variance": [StrOptions({"feature", "scalar"})],
@@ -193,12 +191,11 @@ class VariationalAutoencoder(
         "n_draws": [Interval(Integral, 1, 2**31 - 1, closed="both")],
     }
 
-    # Parameters of AutoencoderTransformer that are constants here.
-    init, whiten, code_activation = "pca", False, "identity"
-    corruption, noise, target_weight = "gaussian", 0.0, 0.0
-    output_activation = property(
-        lambda self: "logistic" if self.likelihood == "bernoulli" else "identity"
-    )
+    _loss_name, _error_name = "negated log-likelihood bound, nats", "_negated_bound_"
+    _pca_name = "probabilistic PCA"
+
+    noise_variance_: Any
+    _negated_bound_: float
 
     def __init__(
         self,
@@ -226,28 +223,30 @@ class VariationalAutoencoder(
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
-        self.n_components = n_components
+        super().__init__(
+            n_components,
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            bounds=bounds,
+            learning_rate=learning_rate,
+            learning_rate_init=learning_rate_init,
+            batch_size=batch_size,
+            max_iter=max_iter,
+            max_steps=max_steps,
+            alpha=alpha,
+            validation_fraction=validation_fraction,
+            early_stopping=early_stopping,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+        )
         self.likelihood = likelihood
         self.noise_variance = noise_variance
         self.beta = beta
         self.contamination = contamination
         self.n_draws = n_draws
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.bounds = bounds
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.max_steps = max_steps
-        self.alpha = alpha
-        self.validation_fraction = validation_fraction
-        self.early_stopping = early_stopping
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.verbose = verbose
 
     # ---- fitting
 
@@ -255,10 +254,10 @@ class VariationalAutoencoder(
     @_sklearn_compat.validating_parameters
     def fit(
         self,
-        X: Rows,
+        X: MatrixLike,
         y: object = None,
         *,
-        X_val: Rows | None = None,
+        X_val: MatrixLike | None = None,
         y_val: object = None,
         groups: ArrayLike | None = None,
     ) -> Self:
@@ -283,13 +282,13 @@ class VariationalAutoencoder(
         Raises
         ------
         ValueError
-            If X_val has other columns than X, or y_val or groups do not fit X_val, X and the
-            parameters.
+            If X_val and X have different columns, or if y_val or groups cannot be combined with X,
+            X_val or the parameters.
         """
         return self._fit(X, y, X_val=X_val, y_val=y_val, groups=groups)
 
     @_sklearn_compat.validating_parameters
-    def partial_fit(self, X: Rows, y: object = None) -> Self:
+    def partial_fit(self, X: MatrixLike, y: object = None) -> Self:
         """Continue training with one pass over X, the next batch of a stream.
 
         The first call on a new estimator starts at probabilistic PCA of its batch. After `fit`, the
@@ -311,17 +310,32 @@ class VariationalAutoencoder(
         """
         return self._partial_fit(X)
 
-    def _open(self, X, *, fitted):
-        table, columns, seed, architecture = super()._open(X, fitted=fitted)
+    def _spec(self) -> ArchitectureSpec:
+        output = "logistic" if self.likelihood == "bernoulli" else "identity"
+        return ArchitectureSpec(
+            n_components=self.n_components,
+            hidden_layer_sizes=layer_sizes(self.hidden_layer_sizes),
+            activations=(self.activation, "identity", output),
+            init="pca",
+            bounds=self.bounds,
+            likelihood=self.likelihood,
+        )
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_bounds(self, "likelihood", "gaussian")
+
+    def _read(self, X: object, *, fitted: bool) -> TrainingData:
+        data = super()._read(X, fitted=fitted)
         if fitted and self.likelihood == "gaussian":
             kind = "feature" if np.ndim(self.noise_variance_) else "scalar"
             check_same("noise_variance", self.noise_variance, kind)
-        return table, columns, seed, architecture
+        return data
 
-    def _check_rows(self, table, columns):
+    def _check_rows(self, table: Table, columns: dict[str, Any]) -> None:
         if self.likelihood != "bernoulli":
             return
-        least, most = table.extremes()
+        least, most = table.min_max()
         for column in np.flatnonzero((least < 0) | (most > 1))[:1]:
             (label,) = _sklearn_compat.column_labels([column], columns.get("feature_names_in_"))
             raise ValueError(
@@ -330,10 +344,7 @@ class VariationalAutoencoder(
                 "likelihood='gaussian'."
             )
 
-    def _architecture(self):
-        return super()._architecture()._replace(likelihood=self.likelihood)
-
-    def _objective(self, architecture, target=None):
+    def _objective(self, architecture: Architecture, target: Target | None) -> Elbo:
         return Elbo(
             architecture.activations,
             architecture.n_components,
@@ -341,14 +352,14 @@ class VariationalAutoencoder(
             float(self.beta),
         )
 
-    def _first_network(self, table, architecture, seed):
+    def _first_network(self, table: Table, architecture: Architecture, seed: int) -> Variational:
         hidden, code, output = architecture.activations
-        architecture = architecture._replace(activations=(hidden, code, "identity"))
+        architecture = replace(architecture, activations=(hidden, code, "identity"))
         if output == "logistic":  # the logistic function bounds the output
-            architecture = architecture._replace(bounds=None)
+            architecture = replace(architecture, bounds=None)
         per_feature = self.noise_variance == "feature"
-        network = first_network(table, architecture, seed)
-        if output == "identity" and network.scale < _LEAST_SCALE:
+        network = super()._first_network(table, architecture, seed)
+        if output == "identity" and network.scale < _MIN_SCALE:
             raise ValueError(
                 f"X varies by {network.scale:.0e}, whose square is no float: multiply it by a "
                 "constant."
@@ -356,24 +367,21 @@ class VariationalAutoencoder(
         return at_probabilistic_pca(network, table, output, per_feature=per_feature)
 
     @property
-    def _trained_network(self):
+    def _trained_network(self) -> Variational:
         network = super()._network
-        params = {"encoder": self.encoder_, "decoder": self.decoder_}
+        params: Params = {"encoder": self.encoder_, "decoder": self.decoder_}
         if network.activations[-1] == "identity":
             log_noise = np.atleast_1d(np.log(self.noise_variance_))
             params["log_noise_variance"] = log_noise.astype(network.offset.dtype)
-        return Variational(*network._replace(params=params))
+        return Variational.from_network(network, params)
 
-    def _weights(self, network):
+    def _weights(self, network: Any) -> dict[str, Any]:
         weights = super()._weights(network)
         if self.likelihood == "gaussian":
             noise = network.params["log_noise_variance"].astype(np.float64)
             noise = np.exp(noise + 2 * np.log(network.scale))
             weights["noise_variance_"] = noise if self.noise_variance == "feature" else noise[0]
         return weights
-
-    _loss_name, _error_name = "negated log-likelihood bound, nats", "_negated_bound_"
-    _pca_name = "probabilistic PCA"
 
     @property
     def lower_bound_(self) -> float:
@@ -384,10 +392,10 @@ class VariationalAutoencoder(
     # ---- inference
 
     @property
-    def _network(self):
+    def _network(self) -> Autoencoder:
         return self._trained_network.mean_path
 
-    def _prepare_density(self, X):
+    def _prepare_density(self, X: MatrixLike) -> tuple[Variational, Table]:
         """Return the variational network, with the scale of training, and the table of X.
 
         The network is in the float type of X.
@@ -396,7 +404,8 @@ class VariationalAutoencoder(
         network, table = self._prepare(X, self._trained_network)
         return network.rescaled(self.scale_).astype(table.dtype), table
 
-    def score_samples(self, X: Rows) -> NDArray[Any]:
+    @lazy_for_collections(dtype=np.float64)
+    def score_samples(self, X: MatrixLike) -> NDArray[Any]:
         """Compute the log-likelihood of each row, which is low for unusual rows.
 
         It is a lower bound from importance weighting with `n_draws` draws, the same for all rows.
@@ -412,15 +421,13 @@ class VariationalAutoencoder(
         scores : ndarray of shape (n_samples,)
             Scores in nats, float64; minus infinity where numbers overflow.
         """
-        if is_collection(X):
-            check_is_fitted(self)
-            return lazily(self, "score_samples", X, dtype=np.float64)
         network, table = self._prepare_density(X)
-        draws = np.random.default_rng(_DRAW_SEED)
-        draws = draws.standard_normal((self.n_draws, self.n_components_))
+        rng = np.random.default_rng(_DRAW_SEED)
+        draws = rng.standard_normal((self.n_draws, self.n_components_))
         return table.map(lambda rows: network.log_likelihoods(rows, draws), network.width)
 
-    def score_features(self, X: Rows) -> NDArray[Any]:
+    @lazy_for_collections(names=input_names)
+    def score_features(self, X: MatrixLike) -> NDArray[Any]:
         """Compute the log-likelihood of each entry given the mean code of its row.
 
         In a row with a low score, the entries with the lowest values do not fit the others. The
@@ -437,13 +444,10 @@ class VariationalAutoencoder(
             In nats, zero for missing values, and minus infinity where numbers overflow; float32 for
             float32 rows, else float64.
         """
-        if is_collection(X):
-            check_is_fitted(self)
-            return lazily(self, "score_features", X, self._names_in())
         network, table = self._prepare_density(X)
         return table.map(network.entry_log_likelihoods, network.width)
 
-    def score(self, X: Rows, y: object = None) -> float:
+    def score(self, X: MatrixLike, y: object = None) -> float:
         """Compute the mean log-likelihood of the rows, which is comparable with `PCA.score`.
 
         Parameters
@@ -464,12 +468,13 @@ class VariationalAutoencoder(
             return float(totals.sum() / counts.sum())
         return float(self.score_samples(X).mean())
 
-    def _total_and_count(self, X):
+    def _total_and_count(self, X: MatrixLike) -> tuple[float, int]:
         """Return the sum of the log-likelihoods of rows, and the number of rows."""
         scores = self.score_samples(X)
         return scores.sum(), len(scores)
 
-    def posterior_variance(self, X: Rows) -> NDArray[Any]:
+    @lazy_for_collections(names=output_names)
+    def posterior_variance(self, X: MatrixLike) -> NDArray[Any]:
         """Compute the posterior variance of the code of each row; `transform` returns the mean.
 
         Parameters
@@ -484,13 +489,10 @@ class VariationalAutoencoder(
             rows, else float64. Missing values are imputed first, so that the variance of a row with
             some missing values is too small. The variance of a row without any value is one.
         """
-        if is_collection(X):
-            check_is_fitted(self)
-            return lazily(self, "posterior_variance", X, self.get_feature_names_out())
         network, table = self._prepare_density(X)
         return table.map(network.code_variances, network.width)
 
-    @_sklearn_compat.validate_params(
+    @_sklearn_compat.validate_params(  # type: ignore[untyped-decorator]
         {
             "n_samples": [Interval(Integral, 1, None, closed="left")],
             "random_state": ["random_state"],
@@ -518,10 +520,12 @@ class VariationalAutoencoder(
             likelihood.
         """
         check_is_fitted(self)
-        rng, dtype = check_random_state(random_state), self.offset_.dtype
+        rng, dtype = check_random_state(random_state), self.center_.dtype
         codes = rng.standard_normal((n_samples, self.n_components_)).astype(dtype)
-        rows = self.inverse_transform(codes)
+        rows: NDArray[Any] = self.inverse_transform(codes)
         if self.activations_[-1] == "logistic":
-            return (rng.uniform(size=rows.shape) < rows).astype(dtype)
-        noise = rng.standard_normal(rows.shape) * np.sqrt(self.noise_variance_)
-        return clip(rows + noise.astype(dtype), *self.bounds_)
+            rows = (rng.uniform(size=rows.shape) < rows).astype(dtype)
+        else:
+            noise = rng.standard_normal(rows.shape) * np.sqrt(self.noise_variance_)
+            rows = clip(rows + noise.astype(dtype), *self.bounds_)
+        return rows

@@ -35,7 +35,12 @@ True
 (150, 4)
 """
 
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeAlias
+
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from ._autoencoder import AutoencoderTransformer
@@ -52,11 +57,13 @@ try:
 except ImportError as error:
     raise ImportError('skae.onnx needs skl2onnx. Install it: pip install "skae[onnx]"') from error
 
-__all__ = []  # the function to call is skl2onnx.to_onnx
+__all__: list[str] = []  # the function to call is skl2onnx.to_onnx
+
+_Input: TypeAlias = str | ArrayLike  # the name of an output, or a constant
 
 # Activations, built from operators that onnxruntime also has in double precision. It does not have
 # Elu and Gelu in double precision.
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Callable[["_Adder", str], str]] = {
     "identity": lambda add, x: x,
     "relu": lambda add, x: add("Relu", x),
     "tanh": lambda add, x: add("Tanh", x),
@@ -71,7 +78,7 @@ _ACTIVATIONS = {
 }
 
 
-def _erf(add, x):
+def _erf(add: "_Adder", x: str) -> str:
     """Add the error function, which onnxruntime has in single precision only."""
     erf = add("Erf", add("Cast", x, to=TensorProto.FLOAT))
     return add("Cast", erf, to=add.proto_type)
@@ -80,31 +87,31 @@ def _erf(add, x):
 class _Adder:
     """Callable that adds nodes of one float type to the graph."""
 
-    def __init__(self, scope, container, dtype):
+    def __init__(self, scope: Any, container: Any, dtype: DTypeLike) -> None:
         self.scope, self.container, self.dtype = scope, container, np.dtype(dtype)
         self.proto_type = np_dtype_to_tensor_dtype(self.dtype)
 
-    def __call__(self, op_type, *inputs, **attributes):
+    def __call__(self, op_type: str, *inputs: _Input, **attributes: object) -> str:
         """Add a node with one output, and return the name of the output.
 
         Inputs are names of outputs, or constants.
         """
         names = [x if isinstance(x, str) else self._constant(x) for x in inputs]
-        output = self.scope.get_unique_variable_name(op_type.lower())
+        output: str = self.scope.get_unique_variable_name(op_type.lower())
         name = self.scope.get_unique_operator_name(op_type)
         self.container.add_node(op_type, names, output, name=name, **attributes)
         return output
 
-    def _constant(self, value):
-        name = self.scope.get_unique_variable_name("constant")
+    def _constant(self, value: ArrayLike) -> str:
+        name: str = self.scope.get_unique_variable_name("constant")
         # as a tensor: skl2onnx is fifty times slower with an array
         tensor = from_array(np.asarray(value, dtype=self.dtype))
         self.container.add_initializer(name, None, None, tensor)
         return name
 
 
-def _forward(add, half, x, hidden, last):
-    """Add the encoder or the decoder, with the same operations as `network.forward`."""
+def _forward(add: _Adder, half: dict[str, Any], x: str, hidden: str, last: str) -> str:
+    """Add the encoder or the decoder, with the same operations as `forward.forward`."""
     out = x
     for depth, (coef, intercept) in enumerate(
         zip(half["coefs"], half["intercepts"], strict=True), start=1
@@ -117,11 +124,12 @@ def _forward(add, half, x, hidden, last):
     return _ACTIVATIONS[last](add, out)
 
 
-def _method(options_of, estimator):
-    return options_of.get_options(estimator, {"method": "transform"})["method"]
+def _method(options_of: Any, estimator: BaseEstimator) -> str:
+    """Return the option "method" of an estimator."""
+    return str(options_of.get_options(estimator, {"method": "transform"})["method"])
 
 
-def _calculate_output_shape(operator):
+def _calculate_output_shape(operator: Any) -> None:
     check_input_and_output_numbers(operator, input_count_range=1, output_count_range=1)
     estimator, rows = operator.raw_operator, operator.inputs[0]
     check_is_fitted(estimator)
@@ -139,7 +147,7 @@ def _calculate_output_shape(operator):
     operator.outputs[0].type = output_type([rows.get_first_dimension(), n_out])
 
 
-def _convert(scope, operator, container):
+def _convert(scope: Any, operator: Any, container: Any) -> None:
     estimator = operator.raw_operator
     estimator._check_exportable()
     network, method = estimator._network, _method(container, estimator)
@@ -163,7 +171,7 @@ def _convert(scope, operator, container):
     )
 
 
-def _refuse(operator):
+def _refuse(operator: object) -> NoReturn:
     raise NotImplementedError(
         "AutoencoderImputer has no ONNX graph: fill missing values in Python, and convert what "
         "comes after it in the pipeline."

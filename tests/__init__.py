@@ -1,1 +1,1 @@
-"""Tests, one file for each room of the package."""
+"""Tests of skae. The folders mirror the packages."""

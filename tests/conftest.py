@@ -4,11 +4,11 @@ import os
 import signal
 from pathlib import Path
 
-# pytest runs two processes, and each of them should use one of two cores: with two threads of BLAS
-# and TensorFlow in each process, the threads would wait for each other. The processes of pytest
-# inherit these variables, and those that tests start do as well. They are set here, for NumPy and
-# TensorFlow read them when they are loaded; test modules import TensorFlow without skae, which
-# would pass OMP_NUM_THREADS on to it.
+# pytest runs two processes, and each should use one of two cores. With two threads of BLAS and
+# TensorFlow in each process, the threads would wait for each other. The processes of pytest, and
+# processes that tests start, inherit these variables. They are set before the imports, because
+# NumPy and TensorFlow read them when they are imported. TensorFlow has its own variable, because
+# test modules import it without skae, which would pass OMP_NUM_THREADS to it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
@@ -18,23 +18,24 @@ from hypothesis import settings
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from skae._runtime.tensorflow import import_tensorflow
 from skae._training import loop
 
-# tests do not time anything
+# tests have no time limit
 settings.register_profile("skae", settings.default, deadline=None)
 settings.load_profile("skae")
 
 
 @pytest.fixture(scope="session")
 def digits():
-    """Training and test rows of scikit-learn's digits."""
+    """Return training and test rows of scikit-learn's digits."""
     X, y = load_digits(return_X_y=True)
     return train_test_split(X, test_size=0.25, random_state=0, stratify=y)
 
 
 @pytest.fixture(scope="session")
 def mnist():
-    """MNIST / 255: training rows and labels, test rows and labels."""
+    """Return MNIST / 255: training rows and labels, test rows and labels."""
     path = os.environ.get("SKAE_MNIST", "")
     if not Path(path).is_file():
         pytest.skip("SKAE_MNIST does not name a file")
@@ -44,8 +45,8 @@ def mnist():
 
 
 @pytest.fixture(scope="session")
-def walled_rows():
-    """Rows far from zero, two of whose columns pile up at a wall."""
+def bounded_rows():
+    """Return rows far from zero; two columns have many values at a bound."""
     X = 3 + np.random.default_rng(0).normal(size=(80, 6))
     X[:, 0] = X[:, 0].clip(3, None)
     X[:, 1] = X[:, 1].clip(2.5, 3.5)
@@ -54,19 +55,18 @@ def walled_rows():
 
 @pytest.fixture
 def compilations(monkeypatch):
-    """A list that grows by the objective whenever the training loop is traced."""
-    traced, make_steps = [], loop._make_steps
+    """Return a list to which a function is added whenever TensorFlow traces it."""
+    tf = import_tensorflow()
+    traced, function = [], tf.function
 
-    def counting(tf, objective, *options):
-        steps = make_steps(tf, objective, *options)
-
+    def counting(f, **options):
         def counted(*arguments):
-            traced.append(objective)
-            return steps(*arguments)
+            traced.append(f)
+            return f(*arguments)
 
-        return counted
+        return function(counted, **options)
 
-    monkeypatch.setattr(loop, "_make_steps", counting)
+    monkeypatch.setattr(tf, "function", counting)
     loop._Compiled.cache_clear()
     yield traced
     loop._Compiled.cache_clear()

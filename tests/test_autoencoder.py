@@ -1,6 +1,5 @@
-"""The estimator, as its users see it."""
+"""Tests of AutoencoderTransformer."""
 
-import itertools
 import os
 import pickle
 import random
@@ -28,16 +27,21 @@ from skae import (
     OutlierDetector,
     VariationalAutoencoder,
 )
-from skae._initialization import initial_network
-from skae._networks import whitening
 from skae._runtime.tensorflow import import_tensorflow
-from skae._training import loop, plan, run
 
 from .behaviour.test_estimator_checks import TUTORIAL
+from .faults import (
+    STATISTICS,
+    TRAINING_LOOP,
+    TRAINING_OF_SPLITS,
+    WHITENING,
+    diverging,
+    raising,
+)
 
 
 def gaussian_rows(n_samples=200, n_features=6, dtype=np.float64):
-    """Rows in which there is nothing to be found beyond PCA."""
+    """Return Gaussian rows, for which no network is better than PCA."""
     rng = np.random.default_rng(0)
     return (rng.normal(size=(n_samples, n_features)) * np.arange(n_features, 0, -1) + 5).astype(
         dtype
@@ -45,10 +49,10 @@ def gaussian_rows(n_samples=200, n_features=6, dtype=np.float64):
 
 
 def curved_rows(n_samples=1000, dtype=np.float64):
-    """Rows on a curve in six dimensions, where PCA leaves much.
+    """Return rows on a curve in six dimensions, for which PCA has a large error.
 
-    One split holds out enough of a thousand rows, so that a fit makes and compiles one run; fewer
-    rows have several splits.
+    One split of a thousand rows has enough validation rows, so that a fit makes and compiles one
+    run; fewer rows have several splits.
     """
     rng = np.random.default_rng(0)
     t = rng.uniform(-2, 2, size=(n_samples, 1))
@@ -57,7 +61,7 @@ def curved_rows(n_samples=1000, dtype=np.float64):
 
 
 def quick(n_components=2, **parameters):
-    """A fit of few steps."""
+    """Return an estimator that is trained for few steps."""
     return AutoencoderTransformer(
         n_components, **({"max_steps": 60, "random_state": 0} | parameters)
     )
@@ -72,7 +76,7 @@ def error(estimator, X):
     return ((estimator.reconstruct(X) - X) ** 2).mean()
 
 
-# ---- what it is for
+# ---- comparison with PCA
 
 
 @pytest.mark.parametrize(
@@ -90,7 +94,7 @@ def test_beats_pca_on_digits(digits, k, floor):
 
 
 @pytest.mark.slow
-def test_beats_pca_on_mnist_and_serves_a_pipeline(mnist):
+def test_beats_pca_on_mnist_and_works_in_a_pipeline(mnist):
     X, y, X_test, y_test = mnist
     pipe = Pipeline([("ae", AutoencoderTransformer()), ("clf", LogisticRegression())])
     with warnings.catch_warnings():
@@ -120,7 +124,7 @@ def test_starts_at_pca(whiten, hidden):
     assert ae.loss_curve_[0] == pytest.approx(pca_error(X, X, 2), rel=0.2)
 
 
-def test_a_linear_autoencoder_ends_at_pcas_error(digits):
+def test_a_linear_autoencoder_reaches_the_error_of_pca(digits):
     X, X_test = digits[:2]
     for parameters in ({}, {"validation_fraction": 0}):
         ae = AutoencoderTransformer(
@@ -137,11 +141,11 @@ def test_a_linear_autoencoder_ends_at_pcas_error(digits):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("container", [np.asarray, pytest.param(csr_array, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("n_samples", [80, pytest.param(1500, marks=pytest.mark.slow)])
-def test_where_pca_wins_the_result_is_pca(whiten, dtype, container, n_samples):
+def test_the_result_is_pca_if_pca_is_better(whiten, dtype, container, n_samples):
     X = gaussian_rows(n_samples, dtype=dtype)
     ae = quick(3, whiten=whiten, bounds=(-30, 30), validation_fraction=0.5).fit(container(X))
     assert ae.best_step_ == 0
-    # in double precision: PCA of float32 rows is off by more than we are
+    # in double precision: PCA of float32 rows has larger rounding errors
     pca = PCA(3, whiten=whiten).fit(X.astype(np.float64))
     new = 2 * gaussian_rows(50, dtype=dtype)
     codes = pca.transform(new.astype(np.float64))
@@ -153,7 +157,7 @@ def test_where_pca_wins_the_result_is_pca(whiten, dtype, container, n_samples):
     assert ae.score(X) == pytest.approx(share, rel=1e-5)
 
 
-def test_where_pca_is_exact_nothing_is_trained():
+def test_training_is_skipped_if_pca_is_exact():
     X = gaussian_rows(100, 3) @ np.random.default_rng(1).normal(size=(3, 10))
     ae = AutoencoderTransformer(3).fit(X)
     assert ae.n_steps_ == 0
@@ -200,11 +204,11 @@ def test_the_tutorial_recipe_is_one_constructor_call(mnist):
     assert ae.n_steps_ == 1000
 
 
-def test_a_plain_stack_learns_and_keeps_the_data_where_they_are(digits):
+def test_a_plain_stack_is_trained_without_centring_the_data(digits):
     X = digits[0] / 16
     ae = AutoencoderTransformer(16, **TUTORIAL | {"learning_rate_init": 1e-2}, max_steps=500)
     ae.set_params(random_state=0).fit(X)
-    assert not ae.offset_.any()
+    assert not ae.center_.any()
     assert ae.scale_ == 1
     assert ae.loss_curve_[-50:].mean() < 0.4 * ae.loss_curve_[0]
     assert not hasattr(ae, "components_")
@@ -225,19 +229,19 @@ def test_a_plain_stack_learns_and_keeps_the_data_where_they_are(digits):
 @pytest.mark.parametrize(
     "hidden", [(12, 7), *(pytest.param(h, marks=pytest.mark.slow) for h in ((12,), 12))]
 )
-def test_any_activation_and_depth_improves_on_its_start(name, hidden):
+def test_any_activation_and_depth_improves_on_the_initial_network(name, hidden):
     X = curved_rows()
     ae = quick(1, activation=name, hidden_layer_sizes=hidden, init="glorot", max_steps=300).fit(X)
     assert ae.best_step_ > 0
     assert ae.reconstruction_err_ < 0.7 * ae.validation_curve_[0, 1]
 
 
-def test_the_size_of_the_code_is_capped_by_the_features():
+def test_the_number_of_components_is_at_most_the_number_of_features():
     assert quick(64).fit(gaussian_rows()).n_components_ == 6
 
 
 @pytest.mark.slow
-def test_a_share_of_variance_gives_the_smallest_code_that_keeps_it(digits):
+def test_a_fraction_of_the_variance_gives_the_smallest_sufficient_code(digits):
     X = digits[0]
     ae = quick(0.9, max_steps=200).fit(X)
     assert 4 < ae.n_components_ < PCA(0.9).fit(X).n_components_ - 4
@@ -245,21 +249,21 @@ def test_a_share_of_variance_gives_the_smallest_code_that_keeps_it(digits):
     kept = 1 - errors / X.var(axis=0).mean()
     assert ae.n_components_ == sizes[kept >= 0.89].min()
     assert ae.score(X) > 0.89
-    # and the network is that of a fit with this size
+    # the network is that of a fit with this size
     same = quick(ae.n_components_, max_steps=200).fit(X)
     np.testing.assert_array_equal(same.transform(X), ae.transform(X))
     assert not hasattr(same, "components_curve_")
     assert not hasattr(ae.set_params(n_components=3).fit(X), "components_curve_")
 
 
-def test_a_share_of_variance_in_a_stream_gives_pcas_size(digits):
+def test_a_fraction_of_the_variance_in_a_stream_gives_the_number_of_pca(digits):
     X = digits[0]
     ae = quick(0.9).partial_fit(X)
     assert ae.n_components_ == PCA(0.9).fit(X).n_components_
 
 
 @pytest.mark.slow
-def test_bounds_hold_where_many_rows_sit_on_an_extreme(digits):
+def test_automatic_bounds_are_the_extremes_of_many_rows(digits):
     X, X_test = digits[:2]
     ae = quick(8).fit(X)
     low, high = ae.bounds_
@@ -298,19 +302,22 @@ def test_whitening_changes_the_code_and_not_the_rows(digits):
 
 def test_alpha_leads_to_a_linear_autoencoder(digits):
     X = digits[0]
-    free, ruled = (quick(8, alpha=alpha, max_steps=300, whiten=False).fit(X) for alpha in (0, 1e4))
-    assert (
-        np.abs(ruled.encoder_["coefs"][0]).mean() < 0.3 * np.abs(free.encoder_["coefs"][0]).mean()
+    free, penalised = (
+        quick(8, alpha=alpha, max_steps=300, whiten=False).fit(X) for alpha in (0, 1e4)
     )
-    assert error(free, X) < error(ruled, X) <= pca_error(X, X, 8)
+    assert (
+        np.abs(penalised.encoder_["coefs"][0]).mean()
+        < 0.3 * np.abs(free.encoder_["coefs"][0]).mean()
+    )
+    assert error(free, X) < error(penalised, X) <= pca_error(X, X, 8)
 
 
-def test_noise_is_seen_by_training_alone(digits):
+def test_noise_is_used_in_training_only(digits):
     X = digits[0]
     clean, noisy = (quick(8, noise=noise, max_steps=300).fit(X) for noise in (0, 0.5))
     assert noisy.loss_curve_[-50:].mean() > clean.loss_curve_[-50:].mean()
-    spoilt = X + 0.5 * clean.scale_ * np.random.default_rng(0).normal(size=X.shape)
-    denoised = [((ae.reconstruct(spoilt) - X) ** 2).mean() for ae in (clean, noisy)]
+    noisy_rows = X + 0.5 * clean.scale_ * np.random.default_rng(0).normal(size=X.shape)
+    denoised = [((ae.reconstruct(noisy_rows) - X) ** 2).mean() for ae in (clean, noisy)]
     assert denoised[1] < denoised[0]
 
 
@@ -330,14 +337,14 @@ def test_epochs_and_steps_are_counted(digits):
         assert ae.reconstruction_err_ == errors[steps == ae.best_step_]
 
 
-def test_the_first_held_out_error_is_pcas(digits):
+def test_the_first_validation_error_is_that_of_pca(digits):
     X = digits[0]
     ae = quick(8).fit(X)
     assert ae.validation_curve_[0, 1] == pytest.approx(pca_error(X, X, 8), rel=0.15)
 
 
 @pytest.mark.slow
-def test_early_stopping_ends_runs_of_any_length():
+def test_early_stopping_stops_runs_of_any_length():
     ae = quick(early_stopping=True, n_iter_no_change=2, max_iter=10**6, max_steps=None)
     assert ae.fit(curved_rows(150)).n_iter_ < 2000
 
@@ -354,40 +361,40 @@ def test_early_stopping_stops_and_keeps_the_best(digits):
 
 
 @pytest.mark.parametrize("early_stopping", [pytest.param(True, marks=pytest.mark.slow), False])
-def test_what_several_splits_report_is_the_network_they_keep(early_stopping):
+def test_the_reported_error_of_several_splits_is_that_of_the_kept_network(early_stopping):
     X = curved_rows(150)
     ae = quick(early_stopping=early_stopping, n_iter_no_change=3, tol=0, max_steps=200).fit(X)
-    # the last run, on all rows, goes up to the step that the splits chose
+    # the last run, on all rows, ends at the step that the splits selected
     assert ae.best_step_ > 0
     assert error(ae, X) < pca_error(X, X, 2) / 1.5
     assert ae.n_samples_seen_ == 150
-    np.testing.assert_allclose(ae.offset_, X.mean(axis=0))  # that of all rows
+    np.testing.assert_allclose(ae.center_, X.mean(axis=0))  # the PCA of all rows
     assert ae.reconstruction_err_ == ae.validation_curve_[:, 1].min()
     assert ae.validation_curve_[ae.validation_curve_[:, 0] == ae.best_step_, 1] == (
         ae.reconstruction_err_
     )
 
 
-def test_constant_and_cosine_rates_differ():
+def test_constant_and_cosine_learning_rates_differ():
     X = curved_rows()
     curves = [quick(learning_rate=rate).fit(X).loss_curve_ for rate in ("constant", "cosine")]
     assert not np.allclose(*curves)
 
 
-def test_warm_start_goes_on_from_where_fit_ended(digits):
+def test_warm_start_continues_from_the_fitted_network(digits):
     X = digits[0]
     for whiten in (True, False):
         ae = quick(8, warm_start=True, whiten=whiten).fit(X)
         before = ae.reconstruction_err_
         ae.set_params(max_steps=300).fit(X)
-        # the held-out rows are the same, so the first error is the last one of the fit before
+        # same validation rows: the first error is the last error of the first fit
         assert ae.validation_curve_[0, 1] == pytest.approx(before, rel=1e-4)
         assert ae.reconstruction_err_ < 0.9 * before
         again = clone(ae).fit(X)
         assert again.validation_curve_[0, 1] > 1.2 * before
 
 
-def test_warm_start_refuses_another_network(digits):
+def test_warm_start_with_another_architecture_is_an_error(digits):
     ae = quick(8, warm_start=True).fit(digits[0])
     with pytest.raises(ValueError, match="hidden_layer_sizes"):
         ae.set_params(hidden_layer_sizes=(5,)).fit(digits[0])
@@ -396,7 +403,7 @@ def test_warm_start_refuses_another_network(digits):
 
 
 @pytest.mark.parametrize("refit", ["fit", "partial_fit"])
-def test_bounds_may_change_when_training_goes_on(refit):
+def test_bounds_may_change_in_a_warm_start(refit):
     X = np.random.default_rng(0).integers(0, 2, (200, 6)).astype(float)
     ae = quick(3, warm_start=True, validation_fraction=0).fit(X)
     np.testing.assert_array_equal(ae.bounds_, [[0] * 6, [1] * 6])
@@ -428,10 +435,10 @@ def test_a_stream_of_batches_beats_pca(digits, whiten, container):
     assert ae.n_samples_seen_ == 40 * len(X)
     np.testing.assert_allclose(ae.mean_, X.mean(axis=0), atol=1e-9)
     assert ae.n_steps_ == len(ae.loss_curve_) > 200
-    # each batch judges before it trains
+    # each batch is evaluated before it is trained on
     assert (np.diff(ae.validation_curve_[:, 0]) > 0).all()
     assert ae.validation_curve_[-20:, 1].mean() < 0.6 * ae.validation_curve_[:3, 1].mean()
-    if whiten:  # over all rows seen, each as encoded in its time
+    if whiten:  # over all rows, each encoded by the network of its call
         assert 0.3 < ae.transform(X).std(axis=0).min() < ae.transform(X).std(axis=0).max() < 2
 
 
@@ -447,7 +454,7 @@ def test_a_stream_may_start_with_one_row():
 
 
 @pytest.mark.slow
-def test_partial_fit_goes_on_from_fit(digits):
+def test_partial_fit_continues_from_fit(digits):
     X, X_test = digits[:2]
     for whiten in (True, False):
         ae = quick(8, whiten=whiten).fit(X)
@@ -455,7 +462,7 @@ def test_partial_fit_goes_on_from_fit(digits):
         codes = ae.transform(X_test)
         ae.partial_fit(X[:5])
         assert ae.n_steps_ == steps + 1
-        # one cautious step: Adam's first goes the whole learning rate in each weight
+        # one small step: Adam's first step changes each weight by the learning rate
         assert error(ae, X_test) == pytest.approx(fitted, rel=1e-3)
         if whiten:
             np.testing.assert_allclose(ae.transform(X_test), codes, atol=0.05)
@@ -464,7 +471,7 @@ def test_partial_fit_goes_on_from_fit(digits):
         assert error(ae, X_test) < 0.95 * fitted
 
 
-def test_partial_fit_moves_automatic_bounds_and_no_others():
+def test_partial_fit_widens_automatic_bounds_only():
     X = np.random.default_rng(0).integers(2, size=(256, 3)).astype(float)
     with_low_row = np.vstack([X[1:], [-5.0, 0.5, 0.5]])
     ae = quick(1).partial_fit(X).partial_fit(with_low_row)
@@ -474,7 +481,7 @@ def test_partial_fit_moves_automatic_bounds_and_no_others():
 
 
 @pytest.mark.parametrize("start", ["fit", "partial_fit"])
-def test_a_stream_stays_white_or_does_not(start):
+def test_the_code_of_a_stream_is_white_only_with_whiten(start):
     X = curved_rows()
     ae = getattr(quick(whiten=False), start)(X)
     with pytest.raises(ValueError, match="whiten=False and the parameters ask for whiten=True"):
@@ -484,7 +491,7 @@ def test_a_stream_stays_white_or_does_not(start):
     )
 
 
-def test_a_batch_on_which_training_diverges_is_left_out():
+def test_a_batch_on_which_training_diverges_is_ignored():
     X = curved_rows()
     far = X.copy()
     far[7] *= 1e25
@@ -495,11 +502,11 @@ def test_a_batch_on_which_training_diverges_is_left_out():
     assert pickle.dumps(ae) == before
 
 
-# ---- what comes out
+# ---- results
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_keeps_the_type_of_the_rows(dtype):
+def test_results_have_the_dtype_of_the_rows(dtype):
     X = curved_rows(dtype=dtype)
     ae = quick().fit(X)
     codes = ae.transform(X)
@@ -510,7 +517,7 @@ def test_keeps_the_type_of_the_rows(dtype):
     assert ae.transform(X.astype(other)).dtype == other
 
 
-def test_scores_are_what_they_say(digits):
+def test_scores_are_computed_from_the_reconstruction(digits):
     X, X_test = digits[:2]
     ae = quick(8).fit(X)
     residual = X_test - ae.inverse_transform(ae.transform(X_test))
@@ -522,7 +529,7 @@ def test_scores_are_what_they_say(digits):
 
 
 @pytest.mark.parametrize("container", [csr_array, csr_matrix])
-def test_sparse_rows_give_what_dense_rows_give(digits, container):
+def test_results_for_sparse_rows_equal_those_for_dense_rows(digits, container):
     X, X_test = digits[:2]
     dense, sparse = quick(8).fit(X), quick(8).fit(container(X))
     np.testing.assert_allclose(sparse.transform(X_test), dense.transform(X_test), atol=1e-6)
@@ -533,7 +540,7 @@ def test_sparse_rows_give_what_dense_rows_give(digits, container):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool, np.float16])
-def test_other_types_give_what_their_float64_gives(digits, dtype):
+def test_results_for_other_dtypes_equal_those_for_float64(digits, dtype):
     X = digits[0].astype(dtype)
     ae, same = quick(8).fit(X), quick(8).fit(X.astype(np.float64))
     for method in ("transform", "reconstruct", "score_samples"):
@@ -548,7 +555,7 @@ def test_other_types_give_what_their_float64_gives(digits, dtype):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("container", ["uint8", "float32", "memmap", "csr"])
-def test_fit_holds_no_copy_of_the_table(container, tmp_path):
+def test_fit_does_not_copy_the_table(container, tmp_path):
     X = np.random.default_rng(0).integers(0, 255, size=(300_000, 100), dtype=np.uint8)
     if container == "float32":
         X = X.astype(np.float32)
@@ -559,17 +566,17 @@ def test_fit_holds_no_copy_of_the_table(container, tmp_path):
         X[:, 5:] = 0
         X = csr_array(X.astype(np.float32))
     ae = AutoencoderTransformer(2, max_steps=2, random_state=0)
-    quick(2).fit(X[:100])  # imports and compiles
+    quick(2).fit(X[:100])  # import and compilation
     tracemalloc.start()
     ae.fit(X)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 60e6  # of 240 MB in float64, 120 MB in float32
+    assert peak < 60e6  # the table has 240 MB in float64, 120 MB in float32
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("container", [np.asarray, csr_array], ids=["dense", "csr"])
-def test_a_table_that_is_resident_in_the_runtime_gives_what_a_stream_gives(container):
+def test_a_table_on_the_device_gives_the_same_network_as_chunks(container):
     X = container(np.tile(curved_rows(), (40, 1)))
     ae = AutoencoderTransformer(2, max_iter=2, batch_size=4000, random_state=0)
     resident = clone(ae).fit(X)
@@ -579,7 +586,7 @@ def test_a_table_that_is_resident_in_the_runtime_gives_what_a_stream_gives(conta
     np.testing.assert_allclose(resident.loss_curve_, streamed.loss_curve_, rtol=1e-5)
 
 
-def test_a_memmap_gives_what_an_array_gives(digits, tmp_path):
+def test_results_for_a_memmap_equal_those_for_an_array(digits, tmp_path):
     X = digits[0]
     np.save(tmp_path / "X.npy", X)
     memmap = np.load(tmp_path / "X.npy", mmap_mode="r")
@@ -587,7 +594,7 @@ def test_a_memmap_gives_what_an_array_gives(digits, tmp_path):
 
 
 @pytest.mark.slow
-def test_large_tables_are_served_in_blocks():
+def test_large_tables_are_transformed_in_blocks():
     X = curved_rows(100)
     ae = quick().fit(X)
     many = np.tile(X, (3000, 1))
@@ -634,10 +641,10 @@ def test_the_folds_of_a_search_share_a_compiled_loop(compilations):
         cv=3,
     )
     search.fit(gaussian_rows(178))
-    assert len(compilations) <= 2  # of 48 fits on folds, and of the one on all rows
+    assert len(compilations) <= 2  # compilations of 48 fits on folds, and of the fit on all rows
 
 
-# ---- bad input
+# ---- invalid input
 
 
 @pytest.mark.parametrize(
@@ -661,7 +668,7 @@ def test_the_folds_of_a_search_share_a_compiled_loop(compilations):
         ({"noise": 10**400}, "noise is too large for a float"),
     ],
 )
-def test_what_cannot_work_is_refused_with_a_way_out(parameters, match):
+def test_errors_of_invalid_combinations_name_a_remedy(parameters, match):
     with pytest.raises(ValueError, match=match):
         quick(**parameters).fit(curved_rows())
 
@@ -672,7 +679,7 @@ OTHER_INTEGERS = (np.uint8, np.int16, np.int32, np.uint64)
 @pytest.mark.parametrize(
     "integer", [np.int8, *(pytest.param(t, marks=pytest.mark.slow) for t in OTHER_INTEGERS)]
 )
-def test_numpys_numbers_are_as_good_as_pythons(integer):
+def test_numpy_numbers_are_valid_parameters(integer):
     X = curved_rows(400)
     parameters = {"batch_size": 64, "max_iter": 20, "n_iter_no_change": 3, "n_components": 2}
     ours = {name: integer(value) for name, value in parameters.items()}
@@ -691,7 +698,7 @@ def test_one_size_may_be_an_array():
     np.testing.assert_array_equal(ae.transform(X), expected.transform(X))
 
 
-def test_auto_bounds_find_nothing_where_the_output_has_a_range_of_its_own():
+def test_with_an_output_activation_there_are_no_automatic_bounds():
     ae = quick(init="glorot", output_activation="logistic", validation_fraction=0, max_steps=1)
     ae.fit(np.eye(6)[[0, 1, 2, 3, 4, 5] * 5])
     assert np.isinf(ae.bounds_).all()
@@ -720,18 +727,18 @@ def test_auto_bounds_find_nothing_where_the_output_has_a_range_of_its_own():
         ("random_state", "seed"),
     ],
 )
-def test_parameters_out_of_range_are_named(name, value):
+def test_errors_name_parameters_out_of_range(name, value):
     with pytest.raises(ValueError, match=f"'{name}' parameter of AutoencoderTransformer"):
         AutoencoderTransformer(**{name: value}).fit(curved_rows())
 
 
 @pytest.mark.parametrize("method", ["transform", "inverse_transform", "reconstruct", "score"])
-def test_unfitted_use_is_refused(method):
+def test_methods_of_an_unfitted_estimator_are_an_error(method):
     with pytest.raises(NotFittedError):
         getattr(AutoencoderTransformer(), method)(curved_rows())
 
 
-def test_layers_that_no_memory_holds_are_named():
+def test_memory_errors_of_large_layers_name_the_parameter():
     ae = AutoencoderTransformer(2, hidden_layer_sizes=10**13)
     with pytest.raises(ValueError, match=r"hidden_layer_sizes .* got 10000000000000"):
         ae.fit(gaussian_rows())
@@ -750,12 +757,12 @@ def test_layers_that_no_memory_holds_are_named():
         (np.full((5, 2), 1j), "Complex"),
     ],
 )
-def test_bad_rows_are_refused_as_by_scikit_learn(X, match):
+def test_invalid_rows_are_an_error_as_in_scikit_learn(X, match):
     with pytest.raises(ValueError, match=match):
         AutoencoderTransformer(1).fit(X)
 
 
-def test_rows_and_codes_of_another_width_are_refused():
+def test_rows_and_codes_with_another_number_of_columns_are_an_error():
     ae = quick().fit(curved_rows())
     for method in (ae.transform, ae.reconstruct, ae.score_samples, ae.score, ae.partial_fit):
         with pytest.raises(ValueError, match="expecting 6 features"):
@@ -764,11 +771,11 @@ def test_rows_and_codes_of_another_width_are_refused():
         ae.inverse_transform(curved_rows())
 
 
-# ---- when training goes wrong
+# ---- divergence and interrupts
 
 
 @pytest.mark.parametrize("n_samples", [150, 1200])
-def test_divergence_is_reported_and_leaves_pca_or_better(n_samples):
+def test_divergence_is_a_warning_and_the_result_is_pca_or_better(n_samples):
     X = curved_rows(n_samples)
     with pytest.warns(ConvergenceWarning, match="learning_rate_init"):
         ae = quick(learning_rate_init=1e30, max_steps=200).fit(X)
@@ -776,28 +783,21 @@ def test_divergence_is_reported_and_leaves_pca_or_better(n_samples):
     assert error(ae, X) <= pca_error(X, X, 2) * 1.001
 
 
-def test_where_the_last_run_diverges_the_first_split_is_kept_with_its_own_step(monkeypatch):
-    X, over_splits, train = curved_rows(150), [], run.train
-
-    def diverging(runs, *arguments):
-        train(runs, *arguments)
-        if runs[0].held_out.n_rows:
-            over_splits.extend(runs)
-        else:
-            runs[0].stop_reason = run.StopReason.DIVERGED
-
-    monkeypatch.setattr(run, "train", diverging)
-    with pytest.warns(ConvergenceWarning, match="diverged"):
-        ae = quick(max_steps=200).fit(X)
-    first = over_splits[0]
-    steps, errors = np.array(first.steps), np.mean(first.errors, axis=1)
-    assert len(over_splits) > 1
-    assert ae.best_step_ == steps[errors.argmin()]
-    assert ae.reconstruction_err_ == errors.min()
-    np.testing.assert_array_equal(ae.validation_curve_, np.column_stack([steps, errors]))
-    np.testing.assert_allclose(
-        ae.reconstruct(X), first.network.decode(first.network.encode(X)), atol=1e-4
-    )
+def test_if_the_last_run_diverges_the_first_split_is_kept():
+    X = curved_rows(150)  # two splits, which are trained one after the other
+    diverged, interrupted = (quick(max_steps=200, validation_fraction=0.4) for _ in range(2))
+    with diverging(after=2), pytest.warns(ConvergenceWarning, match="diverged"):
+        diverged.fit(X)
+    first_split = raising(TRAINING_OF_SPLITS, KeyboardInterrupt(), after=1)
+    with first_split, pytest.warns(ConvergenceWarning, match="interrupted"):
+        interrupted.fit(X)
+    assert diverged.best_step_ == interrupted.best_step_ > 0
+    assert diverged.reconstruction_err_ == interrupted.reconstruction_err_
+    np.testing.assert_array_equal(diverged.validation_curve_, interrupted.validation_curve_)
+    np.testing.assert_allclose(diverged.reconstruct(X), interrupted.reconstruct(X), atol=1e-4)
+    steps, errors = diverged.validation_curve_.T
+    assert diverged.best_step_ == steps[errors.argmin()]
+    assert diverged.reconstruction_err_ == errors.min()
 
 
 def test_each_fit_warns_at_the_line_that_called_it():
@@ -812,87 +812,61 @@ def test_each_fit_warns_at_the_line_that_called_it():
 
 @pytest.mark.parametrize("after", [0, 1, 5, 14])
 @pytest.mark.parametrize("n_samples", [150, 1200])
-def test_interruption_keeps_the_best_so_far(monkeypatch, after, n_samples):
-    X = curved_rows(n_samples)
-    train = loop.train
-    chunks = iter(range(1000))
-
-    def interrupted(*arguments, **options):
-        for steps in train(*arguments, **options):
-            if next(chunks) == after:
-                raise KeyboardInterrupt
-            yield steps
-
-    monkeypatch.setattr(loop, "train", interrupted)
-    with pytest.warns(ConvergenceWarning, match="interrupted"):
-        ae = quick(max_steps=200).fit(X)
+def test_interruption_keeps_the_best_so_far(after, n_samples):
+    X, ae = curved_rows(n_samples), quick(max_steps=200)
+    once = raising(TRAINING_LOOP, KeyboardInterrupt(), after=after, times=1)
+    with once, pytest.warns(ConvergenceWarning, match="interrupted"):
+        ae.fit(X)
     assert np.isfinite(ae.transform(X)).all()
     assert error(ae, X) <= pca_error(X, X, 2) * 1.001
 
 
-def interrupt_calls(monkeypatch, owner, name, interrupted):
-    """Interrupt some calls of a function that fit passes through."""
-    original, calls = getattr(owner, name), itertools.count()
-
-    def call(*arguments, **options):
-        if next(calls) in interrupted:
-            raise KeyboardInterrupt
-        return original(*arguments, **options)
-
-    monkeypatch.setattr(owner, name, call)
-
-
 @pytest.mark.parametrize(
-    ("stacked_weights", "owner", "name", "call"),
+    ("validation_fraction", "function", "after"),
     [
-        (0, initial_network, "location_and_scale", 1),  # as the second run starts
-        (0, run, "train", 3),
-        (
-            2**24,
-            initial_network,
-            "location_and_scale",
-            7,
-        ),  # as the last run starts, after seven
-        (2**24, run, "train", 1),
-        (2**24, whitening, "code_sums", 0),  # at the end
+        # two splits, one after the other, and a last run
+        (0.4, STATISTICS, 1),
+        (0.4, TRAINING_OF_SPLITS, 1),
+        (0.4, TRAINING_OF_SPLITS, 2),
+        # two times three splits in parallel, one split, and a last run
+        (0.1, STATISTICS, 7),
+        (0.1, TRAINING_OF_SPLITS, 1),
+        (0.1, TRAINING_OF_SPLITS, 3),
+        (0.1, WHITENING, 0),  # after all runs
     ],
 )
-def test_interruption_between_the_runs_or_after_them_keeps_what_was_learnt(
-    monkeypatch, stacked_weights, owner, name, call
-):
-    X = curved_rows(150)
-    monkeypatch.setattr(plan, "_MOST_STACKED_WEIGHTS", stacked_weights)
-    interrupt_calls(monkeypatch, owner, name, {call})
-    with pytest.warns(ConvergenceWarning, match="interrupted"):
-        ae = quick(max_steps=200).fit(X)
+def test_interruption_between_or_after_runs_keeps_the_network(validation_fraction, function, after):
+    X, ae = curved_rows(150), quick(max_steps=200, validation_fraction=validation_fraction)
+    once = raising(function, KeyboardInterrupt(), after=after, times=1)
+    with once, pytest.warns(ConvergenceWarning, match="interrupted"):
+        ae.fit(X)
     assert error(ae, X) < pca_error(X, X, 2) / 1.5
 
 
-def test_a_second_interruption_ends_fit(monkeypatch):
+def test_a_second_interruption_is_raised():
     ae = quick(max_steps=40).fit(curved_rows(150))
     before = pickle.dumps(ae)
-    interrupt_calls(monkeypatch, whitening, "code_sums", {0, 1})
-    with pytest.raises(KeyboardInterrupt):
+    with raising(WHITENING, KeyboardInterrupt(), times=2), pytest.raises(KeyboardInterrupt):
         ae.fit(gaussian_rows(150))
     assert pickle.dumps(ae) == before
 
 
-# ---- manners
+# ---- output, reproducibility and imports
 
 
-def test_prints_nothing_unless_asked(capfd):
-    import_tensorflow()  # which says what it says when it is loaded
+def test_prints_nothing_unless_verbose(capfd):
+    import_tensorflow()  # with the output of its import
     capfd.readouterr()
     quick().fit(curved_rows())
     assert capfd.readouterr() == ("", "")
     quick(verbose=1, max_steps=20).fit(curved_rows())
     out, err = capfd.readouterr()
     assert err == ""
-    assert "held-out MSE" in out
+    assert "validation MSE" in out
     assert "20/20" in out
 
 
-def test_the_same_seed_gives_the_same_bits_and_none_does_not():
+def test_the_same_seed_gives_the_same_bits_and_no_seed_does_not():
     X = curved_rows()
     one, same, other = (quick(random_state=seed).fit(X).transform(X) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
@@ -901,7 +875,7 @@ def test_the_same_seed_gives_the_same_bits_and_none_does_not():
     assert not np.allclose(*free)
 
 
-def test_leaves_global_state_alone():
+def test_global_state_is_unchanged():
     import_tensorflow()
 
     def state():
@@ -967,16 +941,12 @@ def test_fitted_state_is_arrays_and_plain_python():
 
 
 @pytest.mark.parametrize("fit", ["fit", "partial_fit"])
-def test_a_failed_fit_leaves_the_fitted_network(fit, monkeypatch):
+def test_a_failed_fit_keeps_the_fitted_network(fit):
     X = curved_rows()
     ae = quick().fit(X)
     codes = ae.transform(X)
 
-    def broken(*arguments, **options):
-        raise MemoryError
-
-    monkeypatch.setattr(loop, "train", broken)
-    with pytest.raises(MemoryError):
+    with raising(TRAINING_LOOP, MemoryError()), pytest.raises(MemoryError):
         getattr(ae, fit)(X)
     np.testing.assert_array_equal(ae.transform(X), codes)
 
@@ -985,7 +955,7 @@ def test_a_failed_fit_leaves_the_fitted_network(fit, monkeypatch):
 
 
 def wide_rows(n_samples=60, n_features=300, dtype=np.float64):
-    """Rows on a surface in many dimensions, without walls."""
+    """Return rows on a surface in many dimensions, without automatic bounds."""
     rng = np.random.default_rng(0)
     where = rng.uniform(-2, 2, size=(n_samples, 2))
     rows = np.sin(where @ rng.normal(size=(2, n_features)) + rng.uniform(0, 6, n_features))
@@ -996,8 +966,8 @@ def wide_rows(n_samples=60, n_features=300, dtype=np.float64):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_wide_tables_start_at_pca_in_the_units_of_all_columns(dtype):
     X = wide_rows(dtype=dtype)
-    still = {"learning_rate_init": 1e-30, "whiten": False, "max_steps": 3}
-    ae = quick(4, validation_fraction=0, **still).fit(X)
+    no_steps = {"learning_rate_init": 1e-30, "whiten": False, "max_steps": 3}
+    ae = quick(4, validation_fraction=0, **no_steps).fit(X)
     pca = PCA(4).fit(X)
     np.testing.assert_allclose(ae.transform(X), pca.transform(X), atol=1e-4)
     np.testing.assert_allclose(
@@ -1006,14 +976,14 @@ def test_wide_tables_start_at_pca_in_the_units_of_all_columns(dtype):
     assert ae.scale_ == pytest.approx(X.std(axis=0).mean(), rel=0.05)
     assert ae.loss_curve_[0] == pytest.approx(pca_error(X, X, 4), rel=1e-3)
     assert ae.reconstruction_err_ == pytest.approx(pca_error(X, X, 4), rel=1e-3)
-    # far bounds are no bounds, but there all columns are trained
-    narrow, full = (quick(4, bounds=bounds, **still).fit(X) for bounds in (None, (-99, 99)))
+    # bounds far from the rows have no effect, but the network is trained in all columns
+    narrow, full = (quick(4, bounds=bounds, **no_steps).fit(X) for bounds in (None, (-99, 99)))
     start, same = narrow.validation_curve_[0, 1], full.validation_curve_[0, 1]
     assert start == pytest.approx(same, rel=1e-3)
 
 
 @pytest.mark.slow
-def test_wide_tables_beat_pca_and_keep_every_promise():
+def test_wide_tables_beat_pca_and_have_all_properties():
     X = wide_rows(80)
     X, X_test = X[:60], X[60:]
     ae = quick(3, max_steps=300).fit(X)
@@ -1031,7 +1001,7 @@ def test_wide_tables_beat_pca_and_keep_every_promise():
 
 
 @pytest.mark.slow
-def test_wide_tables_with_bounds_train_their_encoder_in_the_space_of_the_rows():
+def test_wide_tables_with_bounds_train_the_encoder_in_the_row_space():
     X = wide_rows(80).clip(2.5, 3.5)
     X, X_test = X[:60], X[60:]
     ae = quick(3, max_steps=300, bounds=(2.5, 3.5)).fit(X)
@@ -1043,36 +1013,36 @@ def test_wide_tables_with_bounds_train_their_encoder_in_the_space_of_the_rows():
     assert ae.loss_curve_[0] == pytest.approx(full.loss_curve_[0], rel=1e-4)
     assert ae.validation_curve_[0, 1] == pytest.approx(full.validation_curve_[0, 1])
     assert error(ae, X_test) < 1.1 * error(full, X_test)
-    # nothing outside that space moves the code
+    # components of a row outside this space do not change its code
     outside = np.linalg.svd(X - X.mean(axis=0))[2][-1]
     np.testing.assert_allclose(ae.transform(X + outside), ae.transform(X), atol=1e-5)
 
 
-# many columns leave room for axes outside the subspace of the rows
+# with many columns, other axes can lie outside the row space
 @pytest.mark.parametrize("n_features", [300, 3000])
-def test_a_code_that_is_larger_than_the_table_of_a_wide_one_is_exact(n_features):
+def test_more_components_than_rows_of_a_wide_table_are_exact(n_features):
     X = wide_rows(40, n_features)
-    X, held_out = X[:20], X[20:]
+    X, validation_rows = X[:20], X[20:]
     ae = quick(64).fit(X)
     assert ae.n_components_ == 64
     np.testing.assert_allclose(ae.reconstruct(X), X, atol=1e-6)
-    # and what is said of rows that it has not seen is true
-    assert ae.reconstruction_err_ == pytest.approx(error(ae, held_out), rel=0.5)
+    # the validation error is close to the error of new rows
+    assert ae.reconstruction_err_ == pytest.approx(error(ae, validation_rows), rel=0.5)
 
 
-WHOLE_CODES = [{}, {"n_components": 6}, {"n_components": 7, "init": "glorot", "noise": 0.1}]
+FULL_CODES = [{}, {"n_components": 6}, {"n_components": 7, "init": "glorot", "noise": 0.1}]
 
 
 @pytest.mark.parametrize("fit", ["fit", "partial_fit", "fit_transform"])
-@pytest.mark.parametrize("params", WHOLE_CODES, ids=str)
-def test_a_code_as_large_as_the_rows_warns(fit, params):
+@pytest.mark.parametrize("params", FULL_CODES, ids=str)
+def test_as_many_components_as_features_give_a_warning(fit, params):
     X, asked = curved_rows(40), params.get("n_components", 64)
     ae = AutoencoderTransformer(**params, max_steps=1, validation_fraction=0)
     text = rf"n_components={asked} is at least the number of columns, 6, .* Set fewer, or a share"
     with pytest.warns(UserWarning, match=text) as caught:
         getattr(ae, fit)(X)
     assert [warning.filename for warning in caught] == [__file__]
-    if fit == "fit" and not params:  # the fitted network goes on as it is
+    if fit == "fit" and not params:  # training continues from the fitted network
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             ae.set_params(warm_start=True).partial_fit(X).fit(X)
@@ -1089,7 +1059,7 @@ def test_a_code_as_large_as_the_rows_warns(fit, params):
         pytest.param(OutlierDetector(max_steps=1), marks=pytest.mark.slow),
     ],
 )
-def test_other_codes_do_not_warn(estimator):
+def test_fewer_components_give_no_warning(estimator):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         estimator.set_params(validation_fraction=0).fit(curved_rows(40))

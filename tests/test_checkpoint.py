@@ -13,7 +13,6 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 
 from skae import AutoencoderTransformer, Checkpoint
-from skae._initialization import initial_network
 
 callback = pytest.importorskip("sklearn.callback")  # of scikit-learn 1.9
 
@@ -66,22 +65,6 @@ def test_parameters_of_any_name_are_saved(tmp_path):
     ae.my_callback_count_ = 3
     Checkpoint(tmp_path / "ae").on_fit_task_end(None, None, fitted_estimator=ae)
     assert joblib.load(tmp_path / "ae").my_callback_count_ == 3
-
-
-def test_as_long_as_pca_leads_it_is_computed_once(tmp_path, monkeypatch):
-    rows, computed = [], initial_network.principal_components
-
-    def counting(table, *arguments):
-        rows.append(table.n_rows)
-        return computed(table, *arguments)
-
-    monkeypatch.setattr(initial_network, "principal_components", counting)
-    ae = AutoencoderTransformer(
-        8, bounds=None, learning_rate_init=1e-30, max_iter=10, random_state=0
-    )
-    ae.set_callbacks(Checkpoint(tmp_path / "ae")).fit(X)
-    assert ae.best_step_ == 0
-    assert rows.count(len(X)) == 1
 
 
 @pytest.mark.slow
@@ -145,7 +128,7 @@ def test_until_it_is_whole_the_owner_alone_can_read_the_file(tmp_path, monkeypat
     saved_at(tmp_path / "second")
     parts = [(name, mode) for name, mode in seen if name.endswith(".part")]
     assert [mode for _, mode in parts] == [0o600, 0o600]
-    assert len(dict(parts)) == 2  # names differ, and nobody can plant a link there
+    assert len(dict(parts)) == 2  # names differ, so that no other user can create a link there
 
 
 def test_the_target_of_a_link_is_replaced_and_the_link_stays(tmp_path):

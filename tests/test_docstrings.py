@@ -1,4 +1,4 @@
-"""Docstrings that several estimators share."""
+"""Shared paragraphs of docstrings."""
 
 import inspect
 import re
@@ -30,7 +30,7 @@ def test_lines_of_shared_paragraphs_are_not_too_long():
         assert max(map(len, cls.__doc__.splitlines())) <= 100
 
 
-def test_values_are_inserted_into_paragraphs_and_unknown_names_are_refused():
+def test_values_are_inserted_and_unknown_names_are_an_error():
     def documented():
         """Do nothing.
 

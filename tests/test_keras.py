@@ -1,4 +1,4 @@
-"""Keras models compute what NumPy does, are saved without skae, and go on training."""
+"""Keras models compute what NumPy does, are saved without skae, and can be trained further."""
 
 import copy
 import random
@@ -16,14 +16,14 @@ from skae._runtime.tensorflow import import_tensorflow
 tf = import_tensorflow()  # before Keras imports it in a louder way
 import keras  # noqa: E402
 
-# TensorFlow 2.21's variables tell NumPy 2 that they do not know its `copy`, and Keras 3.15 asks
-# them when it saves.
+# TensorFlow 2.21's variables do not support the argument `copy` of NumPy 2, which warns about this
+# when Keras 3.15 saves a model.
 saving = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't:DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
-def rows(walled_rows):
-    return walled_rows.astype(np.float32)
+def rows(bounded_rows):
+    return bounded_rows.astype(np.float32)
 
 
 def fit(X, **params):

@@ -31,8 +31,8 @@ def fit(X, **params):
 
 
 @pytest.fixture(scope="module")
-def fitted(walled_rows):
-    return fit(walled_rows)
+def fitted(bounded_rows):
+    return fit(bounded_rows)
 
 
 def run(model, X):
@@ -57,15 +57,15 @@ def assert_agrees(ae, X, tol=None):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("whiten", [True, False])
 @pytest.mark.parametrize("init", ["pca", "glorot", "normal"])
-def test_all_methods_agree_with_numpy(walled_rows, init, whiten, dtype):
-    X = walled_rows.astype(dtype)
+def test_all_methods_agree_with_numpy(bounded_rows, init, whiten, dtype):
+    X = bounded_rows.astype(dtype)
     assert_agrees(fit(X, init=init, whiten=whiten), X)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("bounds", [None, "auto", (2.5, 3.5), (None, 3.2), (np.full(6, 2.9), None)])
-def test_reconstructions_end_at_the_bounds(walled_rows, bounds, dtype):
-    X = walled_rows.astype(dtype)
+def test_reconstructions_end_at_the_bounds(bounded_rows, bounds, dtype):
+    X = bounded_rows.astype(dtype)
     ae = fit(X, bounds=bounds)
     assert_agrees(ae, X)
     free = copy.deepcopy(ae)
@@ -76,8 +76,8 @@ def test_reconstructions_end_at_the_bounds(walled_rows, bounds, dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))
-def test_every_activation_agrees_with_numpy(walled_rows, name, dtype):
-    X = walled_rows.astype(dtype)
+def test_every_activation_agrees_with_numpy(bounded_rows, name, dtype):
+    X = bounded_rows.astype(dtype)
     ae = fit(X, init="glorot", whiten=False, bounds=None)
     only_float32 = name == "gelu"  # onnxruntime has no error function in double precision
     for place in range(3):
@@ -87,25 +87,25 @@ def test_every_activation_agrees_with_numpy(walled_rows, name, dtype):
 
 
 @pytest.mark.parametrize("hidden_layer_sizes", [(), (8, 5)])
-def test_networks_of_other_depths_agree_with_numpy(walled_rows, hidden_layer_sizes):
+def test_networks_of_other_depths_agree_with_numpy(bounded_rows, hidden_layer_sizes):
     ae = AutoencoderTransformer(
         3, hidden_layer_sizes=hidden_layer_sizes, max_steps=20, validation_fraction=0
     )
-    assert_agrees(ae.fit(walled_rows), walled_rows)
+    assert_agrees(ae.fit(bounded_rows), bounded_rows)
 
 
-def test_rows_come_in_other_types_than_those_of_fit(walled_rows, fitted):
-    assert_agrees(fitted, walled_rows.astype("float32"))
-    assert_agrees(fit(walled_rows.astype("float32")), walled_rows)
-    counts = walled_rows.astype("int64")
+def test_rows_come_in_other_types_than_those_of_fit(bounded_rows, fitted):
+    assert_agrees(fitted, bounded_rows.astype("float32"))
+    assert_agrees(fit(bounded_rows.astype("float32")), bounded_rows)
+    counts = bounded_rows.astype("int64")
     (codes,) = run(to_onnx(fitted, counts[:1]), counts)
     assert codes.dtype == "float32"
     np.testing.assert_allclose(codes, fitted.transform(counts), atol=1e-5)
 
 
 @pytest.mark.parametrize("opset", [12, 18])
-def test_older_opsets_will_do(walled_rows, opset):
-    X = walled_rows.astype("float32")
+def test_older_opsets_will_do(bounded_rows, opset):
+    X = bounded_rows.astype("float32")
     ae = fit(X, init="glorot")
     for name in ACTIVATIONS:
         ae.activations_ = (name, "identity", "identity")
@@ -132,38 +132,40 @@ def test_a_pipeline_gives_the_same_labels(dtype):
 
 
 @pytest.mark.parametrize("options", [{"ae__method": "reconstruct"}, "by class", "by id"])
-def test_the_method_is_an_option_of_the_step(walled_rows, options):
+def test_the_method_is_an_option_of_the_step(bounded_rows, options):
     ae = AutoencoderTransformer(
         3, hidden_layer_sizes=(8,), max_steps=20, validation_fraction=0, random_state=0
     )
-    pipe = Pipeline([("scale", StandardScaler()), ("ae", ae)]).fit(walled_rows)
+    pipe = Pipeline([("scale", StandardScaler()), ("ae", ae)]).fit(bounded_rows)
     if not isinstance(options, dict):
         key = AutoencoderTransformer if options == "by class" else id(pipe["ae"])
         options = {key: {"method": "reconstruct"}}
-    (actual,) = run(to_onnx(pipe, walled_rows[:1], options=options), walled_rows)
-    np.testing.assert_allclose(actual, pipe["ae"].reconstruct(pipe["scale"].transform(walled_rows)))
+    (actual,) = run(to_onnx(pipe, bounded_rows[:1], options=options), bounded_rows)
+    np.testing.assert_allclose(
+        actual, pipe["ae"].reconstruct(pipe["scale"].transform(bounded_rows))
+    )
 
 
-def test_mistakes_are_told_at_conversion(walled_rows, fitted):
+def test_mistakes_are_errors_at_conversion(bounded_rows, fitted):
     with pytest.raises(ValueError, match="X has 6 columns, but inverse_transform takes 3"):
-        to_onnx(fitted, walled_rows[:1], options={"method": "inverse_transform"})
+        to_onnx(fitted, bounded_rows[:1], options={"method": "inverse_transform"})
     with pytest.raises(ValueError, match="X has 3 columns, but transform takes 6"):
-        to_onnx(fitted, walled_rows[:1, :3])
+        to_onnx(fitted, bounded_rows[:1, :3])
     with pytest.raises(ValueError, match="'fit'"):
-        to_onnx(fitted, walled_rows[:1], options={"method": "fit"})
+        to_onnx(fitted, bounded_rows[:1], options={"method": "fit"})
     with pytest.raises(NotFittedError):
-        to_onnx(AutoencoderTransformer(), walled_rows[:1])
+        to_onnx(AutoencoderTransformer(), bounded_rows[:1])
 
 
-def test_the_number_of_columns_may_be_open(walled_rows, fitted):
+def test_the_number_of_columns_may_be_open(bounded_rows, fitted):
     types = [("X", DoubleTensorType([None, None]))]
-    (codes,) = run(to_onnx(fitted, initial_types=types), walled_rows)
-    np.testing.assert_allclose(codes, fitted.transform(walled_rows))
+    (codes,) = run(to_onnx(fitted, initial_types=types), bounded_rows)
+    np.testing.assert_allclose(codes, fitted.transform(bounded_rows))
 
 
-def test_converting_leaves_the_estimator_and_the_output_streams_alone(walled_rows, fitted, capfd):
+def test_converting_leaves_the_estimator_and_the_output_streams_alone(bounded_rows, fitted, capfd):
     before = copy.deepcopy(vars(fitted))
-    to_onnx(fitted, walled_rows[:1], options={"method": "reconstruct"})
+    to_onnx(fitted, bounded_rows[:1], options={"method": "reconstruct"})
     np.testing.assert_equal(vars(fitted), before)
     assert capfd.readouterr() == ("", "")
 
@@ -188,20 +190,20 @@ assert not {"tensorflow", "keras"} & set(sys.modules)
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
-def test_training_that_goes_on_after_missing_values_is_not_exported(walled_rows, method):
-    ae = fit(np.where(walled_rows > 4, np.nan, walled_rows)).set_params(warm_start=True)
-    getattr(ae, method)(walled_rows)
-    for export in (lambda: to_onnx(ae, walled_rows[:1]), ae.to_keras):
+def test_training_that_continues_after_missing_values_is_not_exported(bounded_rows, method):
+    ae = fit(np.where(bounded_rows > 4, np.nan, bounded_rows)).set_params(warm_start=True)
+    getattr(ae, method)(bounded_rows)
+    for export in (lambda: to_onnx(ae, bounded_rows[:1]), ae.to_keras):
         with pytest.raises(ValueError, match="missing values, in this or an earlier call"):
             export()
-    ae.set_params(warm_start=False).fit(walled_rows).to_keras()
+    ae.set_params(warm_start=False).fit(bounded_rows).to_keras()
 
 
-def test_what_would_not_be_filled_is_refused(walled_rows):
-    X, gaps = walled_rows, np.where(walled_rows > 4, np.nan, walled_rows)
+def test_what_would_not_be_filled_is_refused(bounded_rows):
+    X, incomplete = bounded_rows, np.where(bounded_rows > 4, np.nan, bounded_rows)
     settings = {"hidden_layer_sizes": (), "max_steps": 5, "validation_fraction": 0}
     ae, imputer = AutoencoderTransformer(3, **settings), AutoencoderImputer(3, **settings)
     with pytest.raises(ValueError, match="missing values"):
-        to_onnx(ae.fit(gaps), X[:1])
+        to_onnx(ae.fit(incomplete), X[:1])
     with pytest.raises(NotImplementedError, match="AutoencoderImputer"):
-        to_onnx(imputer.fit(gaps), X[:1])
+        to_onnx(imputer.fit(incomplete), X[:1])

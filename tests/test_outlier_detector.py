@@ -1,4 +1,4 @@
-"""The detector of outliers: scikit-learn's manners, and outliers that are found."""
+"""Tests of OutlierDetector."""
 
 import pickle
 import subprocess
@@ -21,7 +21,9 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 
 from skae import OutlierDetector, VariationalAutoencoder
 
-# of 400 rows, one split holds out enough, so that a fit makes and compiles one run
+from .faults import raising
+
+# one split of 400 rows has enough validation rows, so that a fit makes and compiles one run
 QUICK = {
     "max_steps": 20,
     "hidden_layer_sizes": (8,),
@@ -31,7 +33,7 @@ QUICK = {
 
 
 def arc(n_rows=400, seed=0):
-    """Rows on half a circle, in four columns."""
+    """Return rows on half a circle, in four columns."""
     rng = np.random.default_rng(seed)
     angle = rng.uniform(0, np.pi, size=n_rows)
     rows = np.column_stack([np.cos(angle), np.sin(angle), np.cos(angle) ** 2, angle])
@@ -58,7 +60,7 @@ def test_with_defaults_fails_no_check_and_skips_only_the_array_api(params):
 
 
 @pytest.mark.parametrize("contamination", [pytest.param(0.05, marks=pytest.mark.slow), 0.49])
-def test_a_share_of_the_training_rows_are_outliers(contamination):
+def test_the_contamination_is_the_fraction_of_training_outliers(contamination):
     detector = OutlierDetector(2, contamination=contamination, **QUICK).fit(arc())
     assert (detector.predict(arc()) == -1).sum() == round(400 * contamination)
     assert isinstance(detector.offset_, float)
@@ -75,7 +77,7 @@ def test_rows_below_the_threshold_are_outliers(fitted):
     assert 0.01 < (labels == -1).mean() < 0.12
 
 
-def test_its_scores_are_those_of_the_autoencoder(fitted):
+def test_scores_are_those_of_the_inner_autoencoder(fitted):
     expected = VariationalAutoencoder(2, contamination=0.05, **QUICK).fit(arc())
     for name in ("score_samples", "score_features"):
         np.testing.assert_array_equal(getattr(fitted, name)(arc()), getattr(expected, name)(arc()))
@@ -83,7 +85,7 @@ def test_its_scores_are_those_of_the_autoencoder(fitted):
     assert fitted.n_iter_ == expected.n_iter_
 
 
-def test_fitting_and_predicting_at_once_is_one_after_the_other(fitted):
+def test_fit_predict_equals_fit_and_predict(fitted):
     labels = OutlierDetector(2, **QUICK).fit_predict(arc())
     np.testing.assert_array_equal(labels, fitted.predict(arc()))
 
@@ -92,7 +94,7 @@ def test_fitting_and_predicting_at_once_is_one_after_the_other(fitted):
 def test_outliers_among_the_training_rows_are_found():
     X, rng = scale(load_breast_cancer().data), np.random.default_rng(0)
     odd = rng.choice(len(X), 28, replace=False)
-    X[odd] = X[rng.integers(len(X), size=(28, 30)), np.arange(30)]  # each column is as it was
+    X[odd] = X[rng.integers(len(X), size=(28, 30)), np.arange(30)]  # within their columns
     is_odd = np.isin(np.arange(len(X)), odd)
     detector = OutlierDetector(random_state=0)
     labels = detector.fit_predict(X)
@@ -102,19 +104,19 @@ def test_outliers_among_the_training_rows_are_found():
     assert area > roc_auc_score(~is_odd, IsolationForest(random_state=0).fit(X).score_samples(X))
 
 
-def test_far_rows_are_outliers_however_far(fitted):
+def test_distant_rows_are_outliers_at_any_distance(fitted):
     for far in (10.0, 1e6, 1e100, 1e300):
         assert (fitted.predict(far + arc(3)) == -1).all()
 
 
-def test_the_feature_that_does_not_fit_has_the_lowest_score(fitted):
+def test_the_unusual_feature_has_the_lowest_score(fitted):
     odd = arc(50, seed=1)
     odd[:, 1] += 8
     assert (fitted.score_features(odd).argmin(axis=1) == 1).mean() > 0.9
 
 
 @pytest.mark.slow
-def test_rows_with_gaps_are_judged_by_what_is_there(fitted):
+def test_rows_with_missing_values_are_scored_by_their_observed_values(fitted):
     X = arc()
     X[::3, 1] = np.nan
     for detector in (fitted, OutlierDetector(2, **QUICK).fit(X)):
@@ -125,7 +127,7 @@ def test_rows_with_gaps_are_judged_by_what_is_there(fitted):
     assert (fitted.score_features(X)[::3, 1] == 0).all()
 
 
-def test_names_of_columns_are_kept_and_asked_for(fitted):
+def test_feature_names_are_stored_and_checked(fitted):
     frame = pd.DataFrame(arc(), columns=list("abcd"))
     detector = OutlierDetector(2, **QUICK).fit(frame)
     assert list(detector.feature_names_in_) == list("abcd")
@@ -143,26 +145,26 @@ def test_containers_give_the_same_bits(fitted):
 
 
 @pytest.mark.slow
-def test_zeros_and_ones_are_judged_as_coins():
+def test_zeros_and_ones_have_a_bernoulli_likelihood():
     X = (np.random.default_rng(0).uniform(size=(200, 5)) < [0.02, 0.5, 0.98, 0.5, 0.02]) * 1.0
     detector = OutlierDetector(1, likelihood="bernoulli", **QUICK).fit(X)
     assert list(detector.predict([[0, 1, 1, 0, 0], [1, 1, 0, 0, 1]])) == [1, -1]
 
 
 @pytest.mark.parametrize("contamination", [0, 0.0, 0.5, -0.1, 1, "auto", None])
-def test_a_contamination_that_is_no_share_below_a_half_is_refused(contamination):
+def test_a_contamination_outside_of_zero_to_a_half_is_an_error(contamination):
     detector = OutlierDetector(contamination=contamination)
     with pytest.raises(InvalidParameterError, match="'contamination' parameter of OutlierDetector"):
         detector.fit(arc())
     assert not hasattr(detector, "offset_")
 
 
-def test_other_parameters_are_validated_under_its_name():
+def test_errors_of_other_parameters_name_the_detector():
     with pytest.raises(InvalidParameterError, match="'n_draws' parameter of OutlierDetector"):
         OutlierDetector(n_draws=0).fit(arc())
 
 
-def test_a_failed_fit_leaves_the_fitted_detector(monkeypatch):
+def test_a_failed_fit_keeps_the_fitted_detector():
     frame = pd.DataFrame(arc(), columns=list("abcd"))
     detector = OutlierDetector(2, **QUICK).fit(frame)
     before, labels = dict(vars(detector)), detector.predict(frame)
@@ -170,24 +172,20 @@ def test_a_failed_fit_leaves_the_fitted_detector(monkeypatch):
         detector.fit(np.full((5, 2), np.inf))
     assert vars(detector) == before
 
-    def broken(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(VariationalAutoencoder, "score_samples", broken)
-        with pytest.raises(KeyboardInterrupt):
-            detector.fit(arc(seed=1))
+    interrupted = raising("skae.VariationalAutoencoder.score_samples", KeyboardInterrupt())
+    with interrupted, pytest.raises(KeyboardInterrupt):
+        detector.fit(arc(seed=1))
     assert vars(detector) == before
     np.testing.assert_array_equal(detector.predict(frame), labels)
 
 
-def test_a_detector_that_is_not_fitted_says_so_by_its_own_name():
+def test_the_not_fitted_error_names_the_detector():
     for name in ("predict", "decision_function", "score_samples", "score_features"):
         with pytest.raises(NotFittedError, match="This OutlierDetector instance"):
             getattr(OutlierDetector(), name)(arc())
 
 
-def test_copies_predict_alike(fitted):
+def test_copies_give_the_same_predictions(fitted):
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.decision_function(arc()), fitted.decision_function(arc()))
     trusted = [
@@ -226,7 +224,7 @@ def test_is_a_detector_and_ends_a_pipeline():
 
 
 def with_copies(n_copies, far):
-    """Rows of which the last are copies of one that is far from the others, or of a usual one."""
+    """Return rows; the last ones are copies of a distant row, or of a usual row."""
     X = arc(400)
     X[400 - n_copies :] = X[0] + (8.0 if far else 0.0)
     return X
@@ -238,15 +236,15 @@ def test_a_label_does_not_depend_on_the_other_rows_of_the_call(n_copies, far, dt
     X = with_copies(n_copies, far).astype(dtype)
     detector = OutlierDetector(2, contamination=0.1, **QUICK).fit(X)
     labels = detector.predict(X)
-    alone = np.concatenate([detector.predict(row[None]) for row in X])
-    np.testing.assert_array_equal(alone, labels)
+    single = np.concatenate([detector.predict(row[None]) for row in X])
+    np.testing.assert_array_equal(single, labels)
     np.testing.assert_array_equal(detector.predict(X[::-1])[::-1], labels)
     assert len(set(labels[-n_copies:])) == 1
-    if far and n_copies == 40:  # the share that the detector is asked for
+    if far and n_copies == 40:  # the contamination of the detector
         assert (labels[-n_copies:] == -1).all()
 
 
-def test_rows_that_are_all_equal_are_no_outliers():
+def test_equal_rows_are_not_outliers():
     X = np.repeat(arc(1), 400, axis=0)
     detector = OutlierDetector(2, **QUICK).fit(X)
     assert (detector.predict(X) == 1).all()
@@ -255,7 +253,7 @@ def test_rows_that_are_all_equal_are_no_outliers():
 
 
 @pytest.mark.slow
-def test_a_value_that_most_rows_share_does_not_make_them_outliers():
+def test_rows_with_the_most_frequent_value_are_not_outliers():
     detector = OutlierDetector(2, contamination=0.3, **QUICK)
     labels = detector.fit_predict(with_copies(300, far=False))
     assert (labels[100:] == 1).all()

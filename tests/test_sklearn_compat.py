@@ -1,4 +1,4 @@
-"""What is private in scikit-learn, or differs between its versions."""
+"""Compatibility with versions of scikit-learn."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ WITHOUT_CALLBACKS = """
 import sys
 import numpy as np
 import sklearn.decomposition
-sys.modules["sklearn.callback"] = None  # as before scikit-learn 1.9
+sys.modules["sklearn.callback"] = None  # as in versions before scikit-learn 1.9
 from skae import AutoencoderTransformer
 X = np.random.default_rng(0).normal(size=(40, 3))
 ae = AutoencoderTransformer(2, max_steps=5, random_state=0).set_callbacks().fit(X)
@@ -26,7 +26,7 @@ except RuntimeError as error:
 
 
 @pytest.mark.slow
-def test_where_scikit_learn_has_no_callbacks_all_else_works():
+def test_works_with_versions_of_scikit_learn_without_callbacks():
     result = subprocess.run(
         [sys.executable, "-c", WITHOUT_CALLBACKS], capture_output=True, text=True
     )
@@ -34,14 +34,14 @@ def test_where_scikit_learn_has_no_callbacks_all_else_works():
     assert result.stdout.startswith("Callbacks need scikit-learn 1.9 or newer, and this is ")
 
 
-def test_warnings_point_at_the_callers_line():
+def test_warnings_name_the_line_of_the_caller():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warn("a message", UserWarning)
     assert caught[0].filename == __file__
 
 
-def test_callbacks_are_taken_off_and_nothing_else():
+def test_only_callbacks_are_removed():
     ae = AutoencoderTransformer(2)
     before = dict(vars(ae))
     ae._skl_callbacks = ae._callback_fit_ctx = []
@@ -49,6 +49,6 @@ def test_callbacks_are_taken_off_and_nothing_else():
 
 
 @pytest.mark.parametrize("name", ["alpha", "learning_rate_init", "tol"])
-def test_parameters_that_no_float_holds_are_named(name):
+def test_errors_name_parameters_too_large_for_a_float(name):
     with pytest.raises(ValueError, match=f"{name} is too large for a float"):
         AutoencoderTransformer(**{name: 10**400}).fit([[0.0, 1.0], [1.0, 0.0]])

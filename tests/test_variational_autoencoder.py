@@ -1,4 +1,4 @@
-"""The variational autoencoder: never less likely than probabilistic PCA, and as much at home."""
+"""Tests of VariationalAutoencoder."""
 
 import pickle
 import subprocess
@@ -36,8 +36,8 @@ def curved(n_rows=400, seed=0):
     return 3 * (rows + 0.2 * rng.normal(size=rows.shape))
 
 
-def coins(n_rows=400, seed=0):
-    """Zeros and ones, of which one hidden number says how many come in a row."""
+def binary_rows(n_rows=400, seed=0):
+    """Return rows of ones followed by zeros; a latent variable determines the number of ones."""
     rng = np.random.default_rng(seed)
     centre = rng.uniform(0, 8, size=(n_rows, 1))
     return (rng.uniform(size=(n_rows, 8)) < np.exp(-((np.arange(8) - centre) ** 2) / 3)).astype(
@@ -55,8 +55,8 @@ def fitted():
 
 
 @pytest.fixture(scope="module")
-def of_coins():
-    return vae(likelihood="bernoulli", max_steps=300).fit(coins())
+def bernoulli():
+    return vae(likelihood="bernoulli", max_steps=300).fit(binary_rows())
 
 
 @pytest.mark.parametrize("noise_variance", ["scalar", "feature"])
@@ -75,7 +75,7 @@ def test_becomes_much_more_likely_on_curved_rows(fitted):
     assert fitted.lower_bound_ == -fitted.validation_curve_[:, 1].min()
 
 
-def test_where_probabilistic_pca_wins_the_result_is_probabilistic_pca():
+def test_the_result_is_probabilistic_pca_if_it_is_better():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(120, 2)) @ rng.normal(size=(2, 9)) + 0.5 * rng.normal(size=(120, 9))
     ae = vae(noise_variance="scalar", max_steps=100, validation_fraction=0.5).fit(X)
@@ -101,7 +101,7 @@ def test_is_never_less_likely_than_probabilistic_pca(load, noise_variance):
 
 
 @pytest.mark.slow
-def test_noise_has_a_variance_for_each_feature_or_one_for_all():
+def test_noise_variances_are_per_feature_or_common():
     rng = np.random.default_rng(0)
     noise = np.array([0.1, 0.2, 0.5, 1, 2, 0.3])
     X = rng.normal(size=(1000, 1)) @ np.full((1, 6), 2.0) + noise * rng.normal(size=(1000, 6))
@@ -112,13 +112,13 @@ def test_noise_has_a_variance_for_each_feature_or_one_for_all():
     assert ae.noise_variance_ == pytest.approx(np.mean(noise**2), rel=0.2)
 
 
-def test_the_likelihood_of_coins_is_a_probability(of_coins):
-    every = (np.arange(256)[:, None] >> np.arange(8)) % 2  # all rows that there can be
-    of_coins = clone(of_coins).set_params(n_draws=300).fit(coins())
-    assert np.exp(of_coins.score_samples(every)).sum() == pytest.approx(1, abs=0.05)
-    independent = coins().mean(axis=0)
+def test_the_bernoulli_likelihood_is_a_probability(bernoulli):
+    every = (np.arange(256)[:, None] >> np.arange(8)) % 2  # all possible rows
+    bernoulli = clone(bernoulli).set_params(n_draws=300).fit(binary_rows())
+    assert np.exp(bernoulli.score_samples(every)).sum() == pytest.approx(1, abs=0.05)
+    independent = binary_rows().mean(axis=0)
     entropy = -(independent * np.log(independent) + (1 - independent) * np.log1p(-independent))
-    assert of_coins.score(coins(seed=1)) > 0.4 - entropy.sum()
+    assert bernoulli.score(binary_rows(seed=1)) > 0.4 - entropy.sum()
 
 
 @pytest.mark.slow
@@ -141,13 +141,13 @@ def test_samples_are_distributed_as_the_rows(fitted):
     assert gaussian.score(samples) == pytest.approx(gaussian.score(X), abs=1)
 
 
-def test_samples_of_coins_are_zeros_and_ones(of_coins):
-    samples = of_coins.sample(2000, random_state=0)
+def test_bernoulli_samples_are_zeros_and_ones(bernoulli):
+    samples = bernoulli.sample(2000, random_state=0)
     assert set(np.unique(samples)) == {0, 1}
-    np.testing.assert_allclose(samples.mean(axis=0), coins().mean(axis=0), atol=0.1)
+    np.testing.assert_allclose(samples.mean(axis=0), binary_rows().mean(axis=0), atol=0.1)
 
 
-def test_samples_go_by_their_own_seed(fitted):
+def test_samples_depend_on_their_own_seed(fitted):
     np.testing.assert_array_equal(
         fitted.sample(3, random_state=1), fitted.sample(3, random_state=1)
     )
@@ -166,7 +166,7 @@ def test_the_code_is_the_mean_of_a_posterior_narrower_than_the_prior(fitted):
     codes, variances = fitted.transform(X), fitted.posterior_variance(X)
     assert codes.shape == variances.shape == (400, 2)
     assert (variances.mean(axis=0) < 0.5).all()
-    # over the rows, the posteriors make up the prior
+    # the mixture of the posteriors of all rows is close to the prior
     np.testing.assert_allclose(codes.var(axis=0) + variances.mean(axis=0), 1, atol=0.35)
     error = np.square(fitted.inverse_transform(codes) - X).mean()
     assert error < 0.2 * X.var(axis=0).mean()
@@ -180,7 +180,7 @@ def test_unusual_rows_score_low(fitted):
     assert fitted.score_samples(1e6 + X[:3]).max() < -1e6
 
 
-def test_the_feature_that_does_not_fit_has_the_lowest_score(fitted):
+def test_the_unusual_feature_has_the_lowest_score(fitted):
     X = curved(seed=1)[:50]
     for column in (2, 4):
         odd = X.copy()
@@ -192,7 +192,7 @@ def test_the_feature_that_does_not_fit_has_the_lowest_score(fitted):
     assert (fitted.score_features(X)[:, 3] == 0).all()
 
 
-def test_its_curves_are_drawn(fitted):
+def test_curves_are_drawn(fitted):
     display = LossCurveDisplay.from_estimator(fitted)
     assert display.ax_.get_ylabel() == "negated log-likelihood bound, nats"
     plt.close(display.figure_)
@@ -213,13 +213,13 @@ def test_exports_compute_the_means(fitted):
     np.testing.assert_allclose(session.run(None, {"X": X})[0], fitted.transform(X), atol=1e-4)
 
 
-def test_rows_are_scored_alike_alone_and_together(fitted):
+def test_the_score_of_a_row_does_not_depend_on_other_rows(fitted):
     X = curved()[:20]
-    alone = np.concatenate([fitted.score_samples(x[None]) for x in X])
-    np.testing.assert_allclose(fitted.score_samples(X), alone, rtol=1e-9)
+    single = np.concatenate([fitted.score_samples(x[None]) for x in X])
+    np.testing.assert_allclose(fitted.score_samples(X), single, rtol=1e-9)
 
 
-def test_float32_rows_have_the_scores_of_float64_ones(fitted):
+def test_float32_rows_have_the_scores_of_float64_rows(fitted):
     X = curved()
     np.testing.assert_allclose(
         fitted.score_samples(X.astype("f")), fitted.score_samples(X), rtol=1e-3
@@ -228,7 +228,7 @@ def test_float32_rows_have_the_scores_of_float64_ones(fitted):
 
 
 @pytest.mark.slow
-def test_outliers_among_the_rows_teach_nothing_where_they_are_expected():
+def test_contamination_trims_outliers_in_training():
     rng, X = np.random.default_rng(0), curved(1000)
     X[:50] = rng.uniform(-12, 12, size=(50, 7))
     scores = {}
@@ -239,7 +239,7 @@ def test_outliers_among_the_rows_teach_nothing_where_they_are_expected():
 
 
 @pytest.mark.slow
-def test_beta_trades_what_the_code_keeps_for_its_distance_from_the_prior():
+def test_a_larger_beta_gives_a_smaller_divergence_and_a_larger_error():
     X, kept = curved(), []
     for beta in (1.0, 30.0):
         ae = vae(beta=beta, max_steps=300).fit(X)
@@ -258,7 +258,7 @@ def test_missing_values_are_left_out_of_the_score(fitted):
     assert np.isfinite(ae.reconstruct(X)).all()
 
 
-def test_a_row_that_misses_everything_is_almost_certain(fitted):
+def test_a_row_without_values_has_a_likelihood_of_almost_one(fitted):
     (score,) = fitted.score_samples(np.full((1, 7), np.nan))
     assert -5 < score < 0.5  # a bound of the logarithm of one
 
@@ -272,7 +272,7 @@ def test_containers_give_the_same_bits(tmp_path):
         np.testing.assert_array_equal(ae.score_samples(rows), expected)
 
 
-def test_goes_on_where_it_ended_with_warm_start(fitted):
+def test_warm_start_continues_from_the_fitted_network(fitted):
     X, new = curved(), curved(seed=1)
     ae = clone(fitted).set_params(max_steps=100, warm_start=True).fit(X)
     before = ae.score(new)
@@ -289,19 +289,19 @@ def test_goes_on_where_it_ended_with_warm_start(fitted):
         pytest.param({"noise_variance": "scalar"}, marks=pytest.mark.slow),
     ],
 )
-def test_goes_on_with_the_same_model_and_no_other(params):
-    X, ae = coins(), vae(warm_start=True, **params).fit(coins())
+def test_continued_training_with_another_model_is_an_error(params):
+    X, ae = binary_rows(), vae(warm_start=True, **params).fit(binary_rows())
     before = ae.score(X)
     assert ae.fit(X).score(X) > before - 0.1
     assert ae.partial_fit(X).score(X) > before - 0.3
     ae.set_params(likelihood="gaussian", noise_variance="feature")
-    codes = ae.transform(X)  # of what was fitted
+    codes = ae.transform(X)  # codes of the fitted network
     with pytest.raises(ValueError, match="fitted network has"):
         ae.fit(X)
     np.testing.assert_array_equal(ae.transform(X), codes)
 
 
-def test_a_stream_of_batches_is_learnt():
+def test_a_stream_of_batches_increases_the_likelihood():
     X, new = curved(2000), curved(seed=1)
     ae = vae()
     for batch in np.array_split(np.concatenate([X] * 15), 60):
@@ -333,7 +333,7 @@ assert "tensorflow" not in sys.modules
 
 
 @pytest.mark.slow
-def test_serves_a_pipeline():
+def test_works_in_a_pipeline():
     X, y = load_iris(return_X_y=True)
     pipe = make_pipeline(StandardScaler(), vae(), LogisticRegression()).set_output(
         transform="pandas"
@@ -348,15 +348,15 @@ def test_the_same_seed_gives_the_same_bits(fitted):
     np.testing.assert_array_equal(again.score_samples(curved()), fitted.score_samples(curved()))
 
 
-def test_coins_that_are_no_probabilities_are_refused():
-    X = coins()
+def test_numbers_outside_of_zero_and_one_are_an_error_for_bernoulli():
+    X = binary_rows()
     X[3, 2] = 1.5
     with pytest.raises(ValueError, match=r"column 2 goes from 0 to 1\.5"):
         vae(likelihood="bernoulli").fit(X)
 
 
 @pytest.mark.parametrize("params", [{"contamination": 0.5}, {"beta": 0}, {"n_draws": 0}])
-def test_parameters_out_of_range_are_refused(params):
+def test_parameters_out_of_range_are_an_error(params):
     with pytest.raises(ValueError, match=next(iter(params))):
         vae(**params).fit(curved())
 

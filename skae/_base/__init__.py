@@ -1,5 +1,5 @@
-"""Base classes and functions of the estimators: training, inference and composition.
+"""Base classes of the estimators: inference, training, and fits of inner estimators.
 
 This package may import `_parameters` and the layers below it, see pyproject.toml.
-Start with `TrainingMixin._fit` in `training`.
+Start with `BaseAutoencoder._fit` in `training`.
 """

@@ -1,16 +1,15 @@
-"""Inference with a fitted autoencoder, using NumPy only.
+"""Inference with a fitted autoencoder, using NumPy only."""
 
-The mixin of this module implements the methods of PCA for the fitted arrays of an estimator.
-"""
-
+from collections.abc import Callable
 from copy import copy
-from functools import partial
-from typing import Any, TypeAlias
+from dataclasses import replace
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse, sparray, spmatrix
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -19,41 +18,117 @@ from .._dask.collections import is_collection, lazily, of_partitions
 from .._data.inputs import has_missing, with_nan
 from .._data.table import Table
 from .._networks.network import Autoencoder, squared_norms
-from .._networks.ppca import Filling
+from .._networks.ppca import ProbabilisticPCA
+from .._sklearn_compat import EstimatorMixin
 
 _LARGE_UNIT = 1e30
 
-# For type checkers.
-Rows: TypeAlias = ArrayLike | sparray | spmatrix
+# Type of X in annotations.
+MatrixLike: TypeAlias = ArrayLike | sparray | spmatrix
 
 
-class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
-    """Mixin with the methods that encode, decode and score rows."""
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def output_names(estimator: Any) -> NDArray[Any]:
+    """Return the names of the columns of `transform`."""
+    names: NDArray[Any] = estimator.get_feature_names_out()
+    return names
+
+
+def input_names(estimator: Any) -> NDArray[Any]:
+    """Return the names of the columns of X."""
+    names: NDArray[Any] = _sklearn_compat.check_feature_names_in(estimator)
+    return names
+
+
+def lazy_for_collections(
+    names: Callable[[Any], Any] | None = None, dtype: type | None = None
+) -> Callable[[_Method], _Method]:
+    """Return a decorator that applies a method to each partition of a Dask collection, lazily.
+
+    Parameters
+    ----------
+    names : callable, optional
+        ``names(estimator)`` returns the names of the columns of the result; None if the method
+        returns one number for each row.
+    dtype : type, optional
+        Dtype of the result; by default the float type of the rows.
+    """
+
+    def decorate(method: _Method) -> _Method:
+        @wraps(method)
+        def of_rows_or_collection(self: Any, X: Any) -> Any:
+            if not is_collection(X):
+                return method(self, X)
+            check_is_fitted(self)
+            return lazily(self, method.__name__, X, None if names is None else names(self), dtype)
+
+        return cast(_Method, of_rows_or_collection)
+
+    return decorate
+
+
+class FittedAutoencoder(
+    EstimatorMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
+    """Fitted attributes of an autoencoder, and the methods that encode, decode and score rows."""
+
+    encoder_: dict[str, Any]
+    decoder_: dict[str, Any]
+    center_: NDArray[Any]
+    bounds_: NDArray[Any]
+    activations_: tuple[str, str, str]
+    imputation_model_: dict[str, Any]
+    scale_: float
+    mean_: NDArray[np.float64]
+    n_components_: int
+    n_features_in_: int
+    feature_names_in_: NDArray[Any]
+    n_samples_seen_: int
+    n_steps_: int
+    n_iter_: int
+    best_step_: int
+    loss_curve_: NDArray[np.float64]
+    validation_curve_: NDArray[np.float64]
+    _trained_with_missing_: bool  # whether training rows had missing values
+
+    if TYPE_CHECKING:  # methods of scikit-learn's classes, which have no types
+
+        def fit_transform(self, X: MatrixLike, y: object = None, **params: Any) -> NDArray[Any]: ...
+        def get_feature_names_out(self, input_features: object = None) -> NDArray[Any]: ...
+        def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+        def set_output(self, *, transform: str | None = None) -> Self: ...
+        def set_params(self, **params: Any) -> Self: ...
 
     @property
-    def _network(self):
+    def _network(self) -> Autoencoder:
+        """The fitted network that encodes and decodes rows."""
         params = {"encoder": self.encoder_, "decoder": self.decoder_}
-        filling = Filling(**self.filling_)
-        return Autoencoder(params, self.offset_, 1.0, self.bounds_, self.activations_, filling)
+        return Autoencoder(
+            params=params,
+            offset=self.center_,
+            scale=1.0,
+            bounds=self.bounds_,
+            activations=self.activations_,
+            imputer=ProbabilisticPCA(**self.imputation_model_),
+        )
 
     @property
     def components_(self) -> NDArray[Any]:
-        """Linear path of the encoder; its part of the code is ``(X - offset_) @ components_.T``."""
+        """Linear path of the encoder, which adds ``(X - center_) @ components_.T`` to the code."""
         check_is_fitted(self)
         path = self._network.linear_path()
         if path is None:
-            raise AttributeError("components_ is the linear path, which only init='pca' gives.")
+            raise AttributeError("components_ needs a linear path, which requires init='pca'.")
         return path.T
 
     @property
-    def _n_features_out(self):
+    def _n_features_out(self) -> int:
         return self.n_components_
 
-    def _names_in(self):
-        """Return the names of the input columns."""
-        return _sklearn_compat.check_feature_names_in(self)
-
-    def transform(self, X: Rows) -> NDArray[Any]:
+    @lazy_for_collections(names=output_names)
+    def transform(self, X: MatrixLike) -> NDArray[Any]:
         """Encode rows.
 
         Parameters
@@ -66,12 +141,10 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         codes : ndarray of shape (n_samples, n_components_)
             Latent codes of the rows; float32 for float32 rows, else float64.
         """
-        if is_collection(X):
-            check_is_fitted(self)
-            return lazily(self, "transform", X, self.get_feature_names_out())
         network, table = self._prepare(X)
         return table.map(network.encode, network.width)
 
+    @lazy_for_collections(names=input_names)
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
         """Decode codes.
 
@@ -92,26 +165,26 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             a frame whose columns have the output names of `transform` in another order.
         """
         check_is_fitted(self)
-        if is_collection(X):
-            return lazily(self, "inverse_transform", X, self._names_in())
         columns = _sklearn_compat.names_of_columns(X)
-        X = check_array(with_nan(X), dtype=[np.float64, np.float32], ensure_all_finite=False)
-        has_missing(X, allow_nan=False)
-        if X.shape[1] != self.n_components_:
+        options = {"dtype": [np.float64, np.float32], "ensure_all_finite": False}
+        codes: NDArray[Any] = check_array(with_nan(X), **options)
+        has_missing(codes, allow_nan=False)
+        if codes.shape[1] != self.n_components_:
             raise ValueError(
-                f"X has {X.shape[1]} columns, but the code of this {type(self).__name__} has "
-                f"{self.n_components_}."
+                f"X has {codes.shape[1]} columns, but the code of this {type(self).__name__} has "
+                f"{self.n_components_} components."
             )
         expected = self.get_feature_names_out()
         if np.isin(columns, expected).any() and not np.array_equal(columns, expected):
             raise ValueError(
-                "The feature names should match those that transform gives, in the same order. "
-                f"They are {', '.join(expected)}: select X[get_feature_names_out()]."
+                "The feature names should match the output names of transform, in the same order: "
+                f"{', '.join(expected)}. Select X[get_feature_names_out()]."
             )
-        table, network = Table(X), self._network
+        table, network = Table(codes), self._network
         return table.map(network.astype(table.dtype).decode, network.width)
 
-    def reconstruct(self, X: Rows) -> NDArray[Any]:
+    @lazy_for_collections(names=input_names)
+    def reconstruct(self, X: MatrixLike) -> NDArray[Any]:
         """Encode and decode rows.
 
         Parameters
@@ -124,14 +197,12 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         rows : ndarray of shape (n_samples, n_features_in_)
             Reconstructed rows, clipped to ``bounds_``; float32 for float32 rows, else float64.
         """
-        if is_collection(X):
-            check_is_fitted(self)
-            return lazily(self, "reconstruct", X, self._names_in())
         network, table = self._prepare(X)
         return table.map(lambda rows: network.decode(network.encode(rows)), network.width)
 
-    def score_samples(self, X: Rows) -> NDArray[Any]:
-        """Compute the negated squared error of each row, which is low for unusual rows.
+    @lazy_for_collections(dtype=np.float64)
+    def score_samples(self, X: MatrixLike) -> NDArray[Any]:
+        """Compute the negative squared error of each row; unusual rows have low scores.
 
         Parameters
         ----------
@@ -144,15 +215,14 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             Minus the sum over the features of the squared reconstruction error, float64. Minus
             infinity if the sum overflows.
         """
-        if is_collection(X):
-            check_is_fitted(self)
-            return lazily(self, "score_samples", X, dtype=np.float64)
         network, table = self._prepare(X)
         network = network.rescaled(self.scale_).astype(table.dtype)
         with np.errstate(over="ignore"):
-            return table.map(network.squared_errors, network.width) * -(network.scale**2)
+            scores: NDArray[np.float64] = table.map(network.squared_errors, network.width)
+            scores *= -(network.scale**2)
+        return scores
 
-    def score(self, X: Rows, y: object = None) -> float:
+    def score(self, X: MatrixLike, y: object = None) -> float:
         """Compute the fraction of the variance that the reconstruction retains.
 
         Parameters
@@ -181,26 +251,27 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             return float(error == 0)
         return float(1 - error / total)
 
-    def _error_and_total(self, X):
+    def _error_and_total(self, X: MatrixLike) -> tuple[float, float, float]:
         """Return the total squared error, the total squared distance from the mean, and the unit.
 
-        The first two are divided by the squared unit, so that squares neither overflow nor
+        The unit is `scale_` or the largest distance of an entry from the mean, whichever is larger.
+        The first two results are divided by the squared unit, so that squares neither overflow nor
         underflow.
         """
         network, table = self._prepare(X)
-        distances = abs(np.stack(table.extremes()) - self.mean_)
-        unit = float(np.fmax.reduce(distances, axis=None, initial=self.scale_))
+        max_distance = abs(np.stack(table.min_max()) - self.mean_)
+        unit = float(np.fmax.reduce(max_distance, axis=None, initial=self.scale_))
         # with a large unit, rescaled weights may be too large for single precision
         dtype = np.float64 if unit > _LARGE_UNIT else table.dtype
         network = network.rescaled(unit).astype(dtype)
 
-        def distances(rows):
+        def squared_distances(rows: NDArray[Any]) -> NDArray[Any]:
             missing = np.isnan(rows) if table.is_incomplete else None
             return squared_norms((rows - self.mean_) / unit, missing)
 
         squared_errors = partial(network.squared_errors, unit=unit / network.scale)
         errors = table.map(squared_errors, network.width)
-        return errors.sum(), table.map(distances).sum(), unit
+        return errors.sum(), table.map(squared_distances).sum(), unit
 
     def to_keras(self) -> Any:
         """Build a Keras model that computes the same reconstruction.
@@ -237,21 +308,23 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         return to_keras(self._network)
 
-    def _check_exportable(self):
+    def _check_exportable(self) -> None:
         """Raise a ValueError if the training rows had missing values."""
-        if self._had_gaps_:
+        if self._trained_with_missing_:
             raise ValueError(
                 f"This {type(self).__name__} was trained on rows with missing values, in this or "
-                "an earlier call of fit or partial_fit, and an exported network does not fill "
-                "them. Impute first, with AutoencoderImputer for instance, and fit and export a "
-                "new estimator that comes after it."
+                "an earlier call of fit or partial_fit, and an exported network does not impute "
+                "them. Impute the rows first, for example with AutoencoderImputer, and fit and "
+                "export a new estimator on the imputed rows."
             )
 
-    def _validate(self, X, *, reset, min_samples=1):
+    def _validate(
+        self, X: Any, *, reset: bool, min_samples: int = 1
+    ) -> tuple[Table, dict[str, Any]]:
         """Validate rows; numeric arrays, in memory or memory-mapped, are not copied or converted.
 
-        Return the table of the rows, and the fitted attributes that describe its columns. This
-        estimator is not changed, because the fit may fail.
+        Return the table of the rows, and the fitted attributes that describe its columns. These
+        attributes are not set here, because the fit may fail later.
         """
         X = with_nan(X)
         is_numeric = getattr(getattr(X, "dtype", None), "kind", "none") in "biuf"
@@ -270,14 +343,14 @@ class ServingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         names = ("n_features_in_", "feature_names_in_")
         return table, {name: vars(checked)[name] for name in names if name in vars(checked)}
 
-    def _prepare(self, X, network=None):
-        """Return the fitted network, or the given network, in the float type of X, and a table."""
+    def _prepare(self, X: MatrixLike, network: Any = None) -> tuple[Any, Table]:
+        """Return `network` (default: the fitted one) in the float type of X, and X as a table."""
         check_is_fitted(self)
         table, _ = self._validate(X, reset=False)
-        network = (network or self._network).astype(table.dtype)
-        return network if table.is_incomplete else network._replace(filling=None), table
+        network = (self._network if network is None else network).astype(table.dtype)
+        return network if table.is_incomplete else replace(network, imputer=None), table
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]

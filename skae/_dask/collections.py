@@ -1,22 +1,28 @@
 """Checks of Dask collections, and methods of fitted estimators applied to their partitions."""
 
 import sys
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from .. import _sklearn_compat
 from .._data.inputs import with_nan
 
+Collection: TypeAlias = Any  # a Dask array or data frame; Dask is imported only where it is used
 
-def is_collection(X):
+
+def is_collection(X: object) -> bool:
     """Whether X is a Dask array or data frame. Dask is not imported."""
     return "dask" in sys.modules and hasattr(X, "__dask_graph__") and hasattr(X, "to_delayed")
 
 
-def with_whole_rows(X):
+def with_whole_rows(X: Collection) -> Collection:
     """Return a collection whose partitions have all columns.
 
     Raises
@@ -34,17 +40,24 @@ def with_whole_rows(X):
     return X
 
 
-def dtype_of_rows(X):
+def dtype_of_rows(X: Collection) -> str:
     """Return the dtype in which rows of a collection are stored, as a string."""
     if not hasattr(X, "dtypes"):  # an array
-        return X.dtype.str if X.dtype.kind in "biuf" and X.dtype.itemsize <= 8 else "<f8"
+        is_kept = X.dtype.kind in "biuf" and X.dtype.itemsize <= 8
+        return str(X.dtype.str) if is_kept else "<f8"
     try:
         return "<f4" if np.result_type(*X.dtypes) == np.float32 else "<f8"
     except TypeError:  # extension dtypes of pandas
         return "<f8"
 
 
-def lazily(estimator, method, X, columns=None, dtype=None):
+def lazily(
+    estimator: BaseEstimator,
+    method: str,
+    X: Collection,
+    columns: Sequence[str] | None = None,
+    dtype: DTypeLike | None = None,
+) -> Collection:
     """Apply a method of a fitted estimator lazily to the partitions of a collection.
 
     The columns of X are checked immediately. The partitions are computed when the
@@ -81,14 +94,14 @@ def lazily(estimator, method, X, columns=None, dtype=None):
     if hasattr(X, "map_blocks"):
         options = {"drop_axis": 1} if columns is None else {"chunks": (X.chunks[0], shape[1:])}
         return X.map_blocks(partial(_of_block, function, empty), dtype=dtype, meta=empty, **options)
-    import pandas as pd
+    import pandas as pd  # type: ignore[import-untyped]  # has no types
 
     meta = pd.Series(empty) if columns is None else pd.DataFrame(empty, columns=list(columns))
     meta.index = X._meta.index[:0]
     return X.map_partitions(partial(_of_frame, function, meta), meta=meta)
 
 
-def of_partitions(estimator, method, X):
+def of_partitions(estimator: BaseEstimator, method: str, X: Collection) -> list[Any]:
     """Apply a method of a fitted estimator to each partition with rows, and compute the results.
 
     Returns
@@ -101,16 +114,18 @@ def of_partitions(estimator, method, X):
     ValueError
         If the method does not accept the columns of X, or X has no row.
     """
-    import dask
+    from dask.base import compute
+    from dask.delayed import delayed
 
     X = with_whole_rows(X)
     function = _bound(estimator, method, X)
-    parts = np.ravel(X.to_delayed()).tolist()
-    results = dask.compute(*map(dask.delayed(partial(_if_any, function), pure=True), parts))
+    call = delayed(partial(_if_any, function), pure=True)
+    parts = [call(part) for part in np.ravel(X.to_delayed()).tolist()]
+    results = compute(*parts)  # type: ignore[no-untyped-call]  # Dask has types in part
     return [result for result in results if result is not None] or [function(_rows_like(X, 0))]
 
 
-def _bound(estimator, method, X):
+def _bound(estimator: BaseEstimator, method: str, X: Collection) -> Callable[[Any], Any]:
     """Return a method of a copy of an estimator, after a check with one row of zeros."""
     check_is_fitted(estimator)
     if method == "transform" and _sklearn_compat.output_container(method, estimator) != "default":
@@ -119,24 +134,26 @@ def _bound(estimator, method, X):
             "give what set_output asks for. Use set_output(transform='default')."
         )
     getattr(estimator, method)(_rows_like(X, 1))
-    return getattr(_sklearn_compat.without_callbacks(deepcopy(estimator)), method)
+    copied = _sklearn_compat.without_callbacks(deepcopy(estimator))
+    bound: Callable[[Any], Any] = getattr(copied, method)
+    return bound
 
 
-def _rows_like(X, n_rows):
+def _rows_like(X: Collection, n_rows: int) -> Any:
     """Return rows of zeros with the columns of a collection."""
     zeros = np.zeros((n_rows, X.shape[1]))
     return type(X._meta)(zeros, columns=X.columns) if hasattr(X, "columns") else zeros
 
 
-def _if_any(function, rows):
+def _if_any(function: Callable[[Any], Any], rows: Any) -> Any:
     return function(rows) if rows.shape[0] else None
 
 
-def _of_block(function, empty, block):
+def _of_block(function: Callable[[Any], Any], empty: NDArray[Any], block: Any) -> NDArray[Any]:
     return np.asarray(function(block), dtype=empty.dtype) if block.shape[0] else empty
 
 
-def _of_frame(function, meta, frame):
+def _of_frame(function: Callable[[Any], Any], meta: Any, frame: Any) -> Any:
     if not len(frame):
         return meta
     options = {"index": frame.index} | ({"columns": meta.columns} if meta.ndim > 1 else {})

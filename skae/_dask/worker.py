@@ -11,26 +11,29 @@ import socket
 import sys
 import threading
 import warnings
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sklearn
 
 from .._data.table import Shard
 from .._runtime.tensorflow import import_tensorflow
-from .client import JOB, RESULT, ROWS, STOP, TARGET, Result
+from .job import JOB, RESULT, ROWS, STOP, TARGET, Job, Result
 
 
-def main(folder):
+def main(folder: Path) -> None:
     """Run the job in a folder, and write the result to this folder."""
-    job, stop = pickle.loads((folder / JOB).read_bytes()), threading.Event()
+    job: Job = pickle.loads((folder / JOB).read_bytes())
+    stop = threading.Event()
     threading.Thread(target=_listen, args=(stop,), daemon=True).start()
     sklearn.set_config(working_memory=0)  # keep rows in the file, even in a single process
-    stopped = []  # one flag for each evaluation
+    stopped: list[bool] = []  # one flag for each evaluation
 
-    def should_stop():
+    def should_stop() -> bool:
         stopped.append(stop.is_set())
         return stopped[-1]
 
@@ -45,13 +48,18 @@ def main(folder):
     warned = [(str(w.message), w.category) for w in caught]
     warned = [pair for pair in warned if not issubclass(pair[1], not_for_users)]
     # without an error, an unchanged state is valid too: partial_fit may not change the network
-    result = Result(state if is_new or error is None else None, warned, error, any(stopped))
+    result = Result(
+        state=state if is_new or error is None else None,
+        warned=warned,
+        error=error,
+        is_stopped=any(stopped),
+    )
     path = folder / RESULT
     path.with_suffix(".part").write_bytes(pickle.dumps(result))
     path.with_suffix(".part").rename(path)
 
 
-def _listen(stop):
+def _listen(stop: threading.Event) -> None:
     """Set the event at a stop request, and end this process when the worker ends."""
     for line in sys.stdin.buffer:
         if line == STOP:
@@ -60,7 +68,7 @@ def _listen(stop):
 
 
 @contextmanager
-def reserved(endpoint):
+def reserved(endpoint: str) -> Iterator[None]:
     """Reserve the port of an endpoint at all other addresses of this machine.
 
     TensorFlow's server listens at all addresses, without authentication. Connections to the other
@@ -77,7 +85,7 @@ def reserved(endpoint):
     OSError
         If another program has taken the port: it would share the port with TensorFlow.
     """
-    import psutil  # comes with distributed
+    import psutil  # type: ignore[import-untyped]  # comes with distributed, has no types
 
     host, _, port = endpoint.rpartition(":")
     with socket.socket() as alone:
@@ -97,7 +105,7 @@ def reserved(endpoint):
 
 
 @contextmanager
-def _scope(tf):
+def _scope(tf: Any) -> Iterator[None]:
     """Enter the scope of a strategy for the workers in TF_CONFIG, if this variable is set."""
     if "TF_CONFIG" not in os.environ:
         yield
@@ -108,7 +116,7 @@ def _scope(tf):
         yield
 
 
-def _train(job, folder, should_stop):
+def _train(job: Job, folder: Path, should_stop: Callable[[], bool]) -> BaseException | None:
     """Call the method of the estimator with the rows, and return its exception or None."""
     rows, y = np.empty(job.shape, job.dtype), None
     try:

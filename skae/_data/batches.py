@@ -1,11 +1,14 @@
 """Minibatches of training: their arrays and the order of their rows."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 
+# A NamedTuple, because TensorFlow and optree map functions over its arrays.
 class Batch(NamedTuple):
     """The arrays of one gradient step, or of a chunk of steps.
 
@@ -35,7 +38,9 @@ class Batch(NamedTuple):
     draws: Any = ()
 
 
-def shuffled_batches(counts, shard, batch_size, rng):
+def shuffled_batches(
+    counts: Sequence[int] | NDArray[Any], shard: int, batch_size: int, rng: np.random.Generator
+) -> Iterator[tuple[NDArray[Any], int]]:
     """Yield batches of shuffled rows without end.
 
     The sizes of the batches of an epoch differ by at most one row for each shard, because a short
@@ -69,7 +74,12 @@ def shuffled_batches(counts, shard, batch_size, rng):
             yield order[ends[i] : ends[i + 1]], int(length)
 
 
-def chunks(batches, lengths, shape, padding):
+def chunks(
+    batches: Iterator[tuple[NDArray[Any], int]],
+    lengths: Iterable[int],
+    shape: tuple[int, int, int],
+    padding: int,
+) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.float32]]]:
     """Yield chunks of batches: the number of steps, the row indices, and the row weights.
 
     Indices and weights are padded to `shape[:2]`. Padding has weight zero. A batch is padded with

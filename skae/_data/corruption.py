@@ -3,16 +3,20 @@
 Missing values are imputed here too.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
+from .rows import ImputationModel
 
 # Loss weight of uncorrupted entries, relative to a corrupted entry (Vincent et al., JMLR 11, 2010,
 # section 3.5: emphasis). Uncorrupted entries keep the output of the network close to its input.
-_WEIGHT_OF_OTHERS = 0.3
+_UNCORRUPTED_WEIGHT = 0.3
 
 
-class Corruption(NamedTuple):
+@dataclass(frozen=True)
+class Corruption:
     """Corruption of rows.
 
     Attributes
@@ -31,16 +35,25 @@ class Corruption(NamedTuple):
     noise: float = 0.0
 
     @property
-    def hides(self):
+    def hides(self) -> bool:
         """Whether entries are hidden."""
         return self.kind == "missing" and self.noise > 0
 
     @property
-    def mixes_rows(self):
+    def mixes_rows(self) -> bool:
         """Whether entries are replaced by entries of other rows of the batch."""
         return self.kind == "swap" and self.noise > 0
 
-    def __call__(self, rows, weights, shape, share, rng, filling, seen_share):
+    def __call__(
+        self,
+        rows: NDArray[np.float32],
+        weights: NDArray[np.float32],
+        shape: tuple[int, int, int],
+        share: slice,
+        rng: np.random.Generator,
+        imputer: ImputationModel | None,
+        observed_share: float,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Corrupt a chunk of standardised rows.
 
         Parameters
@@ -56,9 +69,9 @@ class Corruption(NamedTuple):
             Rows of each batch that this worker has.
         rng : numpy.random.Generator
             Random numbers.
-        filling : Filling or None
+        imputer : ImputationModel or None
             Imputes missing and hidden values; None if there are none.
-        seen_share : float
+        observed_share : float
             Fraction of the entries of the table that are observed.
 
         Returns
@@ -69,14 +82,15 @@ class Corruption(NamedTuple):
             Weight of each entry if some are missing, hidden, set or replaced; else of each row.
         """
         inputs = targets = rows
-        if filling is None and not self.noise:
+        if imputer is None and not self.noise:
             return inputs, targets, weights
-        chosen, seen = self._chosen(shape, rng)[:, share], True
-        if filling is not None:
+        chosen = self._corrupted_mask(shape, rng)[:, share]
+        seen: NDArray[np.bool_] | np.bool_ = np.True_
+        if imputer is not None:
             seen = ~np.isnan(rows)
             hidden = chosen & seen if self.kind == "missing" else np.False_
             inputs = np.where(hidden, np.float32(np.nan), rows)
-            inputs = filling(inputs.reshape(-1, shape[2])).reshape(rows.shape)
+            inputs = imputer(inputs.reshape(-1, shape[2])).reshape(rows.shape)
             targets = np.where(seen, rows, np.float32(0))
         if self.kind == "masking":
             inputs = np.where(chosen, np.float32(0), inputs)
@@ -86,38 +100,44 @@ class Corruption(NamedTuple):
             noise = rng.standard_normal(shape, dtype=np.float32)[:, share]
             noise *= np.float32(min(self.noise, 1e30))  # larger values would overflow too
             inputs = noise + inputs
-        if self.kind == "gaussian" and filling is None:  # all entries are corrupted
+        if self.kind == "gaussian" and imputer is None:  # all entries are corrupted
             return inputs, targets, weights
-        counts = np.where(chosen, 1.0, self._weight_of_others) * seen
-        mean = self._chosen_share + (1 - self._chosen_share) * self._weight_of_others
-        counts = (counts / (mean * (seen_share or 1.0))).astype(np.float32)
+        counts = np.where(chosen, 1.0, self._uncorrupted_weight) * seen
+        mean = self._corrupted_share + (1 - self._corrupted_share) * self._uncorrupted_weight
+        counts = (counts / (mean * (observed_share or 1.0))).astype(np.float32)
         return inputs, targets, weights[..., None] * counts
 
-    def _chosen(self, shape, rng):
+    def _corrupted_mask(
+        self, shape: tuple[int, int, int], rng: np.random.Generator
+    ) -> NDArray[np.bool_]:
         """Draw a mask of the entries that are hidden, set or replaced."""
         if self.kind == "gaussian" or not self.noise:
             return np.zeros((*shape[:2], 1), dtype=bool)
-        share = self.noise
-        if self.kind == "missing":
-            share = rng.uniform(0, share, (*shape[:2], 1))
+        is_drawn = self.kind == "missing"
+        share = rng.uniform(0, self.noise, (*shape[:2], 1)) if is_drawn else self.noise
         return rng.random(shape, dtype=np.float32) < share
 
     @property
-    def _chosen_share(self):
+    def _corrupted_share(self) -> float:
         """Expected fraction of entries that are hidden, set or replaced."""
         if self.kind == "gaussian":
             return 0.0
         return self.noise / (2 if self.kind == "missing" else 1)
 
     @property
-    def _weight_of_others(self):
+    def _uncorrupted_weight(self) -> float:
         """Loss weight of uncorrupted entries."""
-        return 1.0 if self.kind == "gaussian" or not self.noise else _WEIGHT_OF_OTHERS
+        return 1.0 if self.kind == "gaussian" or not self.noise else _UNCORRUPTED_WEIGHT
 
 
-def _other_rows(rows, weights, rng):
+def _other_rows(
+    rows: NDArray[np.float32], weights: NDArray[np.float32], rng: np.random.Generator
+) -> NDArray[np.float32]:
     """Return another row of the batch for each row; padding (weight zero) is never returned."""
     n_steps, n_rows = weights.shape
     n_real = np.maximum(1, (weights > 0).sum(axis=1, keepdims=True))
     shifts = 1 + rng.integers(np.maximum(1, n_real - 1))
-    return rows[np.arange(n_steps)[:, None], (np.arange(n_rows) + shifts) % n_real]
+    others: NDArray[np.float32] = rows[
+        np.arange(n_steps)[:, None], (np.arange(n_rows) + shifts) % n_real
+    ]
+    return others

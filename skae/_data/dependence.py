@@ -1,10 +1,15 @@
 """Detection of dependence between neighbouring rows, as in a time series."""
 
-import numpy as np
+from typing import Any
 
-# Number of rows whose distances to other rows are compared: at most _MOST_ROWS. It is smaller in
-# wide tables, so that the rows have at most _MOST_NUMBERS entries, but at least _FEWEST_ROWS.
-_MOST_ROWS, _FEWEST_ROWS, _MOST_NUMBERS, _SEED = 300, 16, 2**20, 29
+import numpy as np
+from numpy.typing import NDArray
+
+from .table import Table
+
+# Number of rows whose distances to other rows are compared: at most _MAX_ROWS. It is smaller in
+# wide tables, so that the rows have at most _MAX_ENTRIES entries, but at least _MIN_ROWS.
+_MAX_ROWS, _MIN_ROWS, _MAX_ENTRIES, _SEED = 300, 16, 2**20, 29
 # A row is compared with the next row (lag 1) and with the rows at these lags. In a table that is
 # sorted by class, the rows of a class have similar distances at all lags, and are not dependent.
 _LAGS = (2, 3, 4, 6, 8)
@@ -16,11 +21,11 @@ _NEARER, _RATIO = 0.75, 0.5
 _STANDARD_ERRORS = 4
 # The reach of the dependence is the first of _LAGS_IN_TURN consecutive lags at which the median
 # squared distance differs from that of random pairs of rows by at most the fraction _TOLERANCE. The
-# lags are a geometric series of at most _MOST_LAGS numbers.
-_LAGS_IN_TURN, _MOST_LAGS, _TOLERANCE = 3, 40, 0.25
+# lags are a geometric series of at most _MAX_LAGS numbers.
+_LAGS_IN_TURN, _MAX_LAGS, _TOLERANCE = 3, 40, 0.25
 
 
-def dependence_reach(table):
+def dependence_reach(table: Table) -> int:
     """Return the reach of the dependence between the rows of a table, as a number of rows.
 
     Parameters
@@ -34,7 +39,7 @@ def dependence_reach(table):
         Zero if the rows are independent, or independent within each class in a table sorted by
         class. At most a quarter of the number of rows.
     """
-    n_rows = min(_MOST_ROWS, max(_FEWEST_ROWS, _MOST_NUMBERS // table.n_features))
+    n_rows = min(_MAX_ROWS, max(_MIN_ROWS, _MAX_ENTRIES // table.n_features))
     rng, margin = np.random.default_rng(_SEED), _LAGS[-1]
     if table.n_rows <= 2 * margin:
         return 0
@@ -54,13 +59,15 @@ def dependence_reach(table):
     return _reach(table, first, rows, unit, np.median(random))
 
 
-def _reach(table, first, rows, unit, typical):
+def _reach(
+    table: Table, first: NDArray[Any], rows: NDArray[np.intp], unit: float, typical: float
+) -> int:
     """Return the first lag at which distances are the same as between random rows.
 
     If there is no such lag, as in a periodic series, the largest lag is returned.
     """
     longest, n_in_turn = table.n_rows // 4, 0
-    lags = np.unique(np.geomspace(1, longest, _MOST_LAGS).astype(int))
+    lags = np.unique(np.geomspace(1, longest, _MAX_LAGS).astype(int))
     for i, lag in enumerate(lags):
         inside = rows + lag < table.n_rows
         others = _take(table, rows[inside] + lag)
@@ -71,13 +78,15 @@ def _reach(table, first, rows, unit, typical):
     return longest
 
 
-def _take(table, rows):
+def _take(table: Table, rows: NDArray[np.intp]) -> NDArray[Any]:
     """Read rows, given by indices in any order, from any worker."""
     indices, inverse = np.unique(rows, return_inverse=True)
-    return table.collect(indices)[inverse]
+    return table.gather(indices)[inverse]
 
 
-def _squared_distances(rows, others, unit=None):
+def _squared_distances(
+    rows: NDArray[Any], others: NDArray[Any], unit: float | None = None
+) -> tuple[NDArray[np.float64], float]:
     """Return the mean squared differences of pairs of rows, and the unit of the differences.
 
     The mean is over the columns that are observed in both rows. Differences are divided by the unit

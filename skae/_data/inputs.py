@@ -1,10 +1,13 @@
 """Conversion of missing values in X to NaN, and rejection of dates."""
 
 import sys
+from collections.abc import Iterable, Sequence
 from datetime import date, time, timedelta
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn import config_context
 from sklearn.utils import assert_all_finite
@@ -12,7 +15,7 @@ from sklearn.utils import assert_all_finite
 DATES = (date, time, timedelta, np.datetime64, np.timedelta64)
 
 
-def with_nan(X, missing_value=np.nan):
+def with_nan(X: Any, missing_value: Any = np.nan) -> Any:
     """Return X in a form for which scikit-learn reads every missing value as NaN.
 
     scikit-learn reads None, the null of polars, and pandas.NA in columns of a nullable dtype as
@@ -41,7 +44,7 @@ def with_nan(X, missing_value=np.nan):
     if isinstance(X, list | tuple) and _need_care(_types_in_lists(X)):
         X = _as_objects(X)
     if isinstance(X, np.ndarray) and X.dtype.kind in "mM":
-        _refuse_dates([X.dtype])
+        _check_no_dates([X.dtype])
     if isinstance(X, np.ma.MaskedArray):
         X = _filled(X, missing_value)
     if isinstance(X, np.ndarray) and X.dtype.kind == "O":
@@ -49,11 +52,11 @@ def with_nan(X, missing_value=np.nan):
     if _is_frame(X, "pandas"):
         return _pandas_with_nan(X)
     if _is_frame(X, "polars"):
-        _refuse_dates([name for name, dtype in X.schema.items() if dtype.is_temporal()])
+        _check_no_dates([name for name, dtype in X.schema.items() if dtype.is_temporal()])
     return X
 
 
-def has_missing(X, estimator_name=None, *, allow_nan=True):
+def has_missing(X: Any, estimator_name: str | None = None, *, allow_nan: bool = True) -> bool:
     """Return whether a validated array or sparse matrix contains NaN.
 
     If the sum of the values is finite, one pass is enough, as in scikit-learn's own check. The
@@ -76,17 +79,19 @@ def has_missing(X, estimator_name=None, *, allow_nan=True):
         return bool(np.isnan(np.min(values)))
 
 
-def _filled(X, missing_value):
+def _filled(X: np.ma.MaskedArray[Any, Any], missing_value: Any) -> NDArray[Any]:
     """Return a masked array as a plain array, with `missing_value` at masked entries."""
     if not np.ma.is_masked(X):
         return np.asarray(X)
-    X = X.astype(np.float64) if X.dtype.kind in "biu" else X
-    return X.filled(missing_value if isinstance(missing_value, Real) else np.nan)
+    entries: Any = X.astype(np.float64) if X.dtype.kind in "biu" else X
+    value = missing_value if isinstance(missing_value, Real) else np.nan
+    filled: NDArray[Any] = entries.filled(value)
+    return filled
 
 
-def _types_in_lists(rows):
+def _types_in_lists(rows: Sequence[Any]) -> set[type]:
     """Return the types of the entries of rows, which are lists, tuples or arrays."""
-    types = set()
+    types: set[type] = set()
     for row in rows:
         if isinstance(row, list | tuple):
             types.update(map(type, row))
@@ -95,22 +100,22 @@ def _types_in_lists(rows):
     return types
 
 
-def _need_care(types):
+def _need_care(types: Iterable[type]) -> bool:
     """Whether one of the types is a date type or a type of missing values."""
     return any(_is_date(kind) or _is_missing_value(kind) for kind in types)
 
 
-def _is_date(kind):
+def _is_date(kind: type) -> bool:
     """Whether a type is a type of dates, times or durations."""
     return issubclass(kind, DATES) or kind.__name__ == "Period"
 
 
-def _is_missing_value(kind):
+def _is_missing_value(kind: type) -> bool:
     """Whether a type is the type of pandas.NA or of numpy.ma.masked."""
     return kind.__name__ == "NAType" or issubclass(kind, np.ma.core.MaskedConstant)
 
 
-def _as_objects(rows):
+def _as_objects(rows: Sequence[Any]) -> NDArray[np.object_] | Sequence[Any]:
     """Return lists as an array of objects.
 
     Lists of unequal lengths are returned unchanged, and scikit-learn rejects them.
@@ -121,26 +126,26 @@ def _as_objects(rows):
         return rows
 
 
-def _objects_with_nan(X):
+def _objects_with_nan(X: NDArray[Any]) -> NDArray[Any]:
     """Return an array of objects in which NaN replaces other missing values."""
     types = set(map(type, X.ravel()))
-    _refuse_dates(sorted(kind.__name__ for kind in types if _is_date(kind)))
+    _check_no_dates(sorted(kind.__name__ for kind in types if _is_date(kind)))
     if not _need_care(types):
         return X
     is_missing = np.frompyfunc(lambda entry: _is_missing_value(type(entry)), 1, 1)
     return np.where(is_missing(X).astype(bool), np.nan, X)
 
 
-def _is_frame(X, library):
+def _is_frame(X: Any, library: str) -> bool:
     """Whether X is a data frame of a library. The library is not imported."""
     module = sys.modules.get(library)
     return module is not None and isinstance(X, module.DataFrame)
 
 
-def _pandas_with_nan(X):
+def _pandas_with_nan(X: Any) -> Any:
     """Return a pandas frame in which NaN replaces pandas.NA in columns of dtype object."""
     kinds = [getattr(dtype, "kind", "O") for dtype in X.dtypes]
-    _refuse_dates([name for name, kind in zip(X.columns, kinds, strict=True) if kind in "mM"])
+    _check_no_dates([name for name, kind in zip(X.columns, kinds, strict=True) if kind in "mM"])
     is_object = np.array([kind == "O" for kind in kinds], dtype=bool)
     if not is_object.any():
         return X
@@ -152,7 +157,7 @@ def _pandas_with_nan(X):
     return type(X)(entries, index=X.index, columns=X.columns)
 
 
-def _refuse_dates(found):
+def _check_no_dates(found: Sequence[Any]) -> None:
     """Raise TypeError if a list of columns or types with dates is not empty."""
     if found:
         raise TypeError(

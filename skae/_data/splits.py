@@ -4,20 +4,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 from sklearn.utils import check_consistent_length
 
+from .table import Table
+
 # Maximum number of validation rows. More rows would take time and add no information.
-_MOST_HELD_OUT = 2**16
+_MAX_VALIDATION_ROWS = 2**16
 # Minimum number of validation rows for the choice between PCA and a trained network: 100, or 50
 # for an imputer (key True), where each row has several hidden entries. With groups, the minimum
-# number of groups is MIN_HELD_OUT_GROUPS.
-MIN_HELD_OUT, MIN_HELD_OUT_GROUPS = {False: 100, True: 50}, 5
+# number of groups is MIN_VALIDATION_GROUPS.
+MIN_VALIDATION_ROWS, MIN_VALIDATION_GROUPS = {False: 100, True: 50}, 5
 # Maximum number of blocks of dependent rows that a split holds out.
-_MOST_BLOCKS = 10
+_MAX_BLOCKS = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     """Training rows and validation rows.
 
@@ -25,27 +28,27 @@ class Split:
     ----------
     training : ndarray of int
         Sorted indices of the training rows.
-    held_out : ndarray of int
+    validation_rows : ndarray of int
         Sorted indices of the validation rows.
-    groups : ndarray of int of shape (n_held_out,), or None
+    groups : ndarray of int of shape (n_validation,), or None
         Group number of each validation row. Rows of the same group may depend on each other. None
         if all rows are independent.
     validation : Table or None
         Table that contains the validation rows; None if it is the table of the training rows.
     """
 
-    training: np.ndarray
-    held_out: np.ndarray
-    groups: np.ndarray | None = None
-    validation: Any = None
+    training: NDArray[np.intp]
+    validation_rows: NDArray[np.intp]
+    groups: NDArray[np.intp] | None = None
+    validation: Table | None = None
 
-    def tables(self, table):
+    def tables(self, table: Table) -> tuple[Table, Table]:
         """Return the table of the training rows and that of the validation rows."""
         validation = table if self.validation is None else self.validation
-        return table.select(self.training), validation.select(self.held_out)
+        return table.select(self.training), validation.select(self.validation_rows)
 
 
-def all_rows(n_samples, validation=None):
+def all_rows(n_samples: int, validation: Table | None = None) -> Split:
     """Return the split that trains on all rows.
 
     Parameters
@@ -55,12 +58,14 @@ def all_rows(n_samples, validation=None):
     validation : Table, optional
         Table whose rows are all validation rows. If None, there are no validation rows.
     """
-    n_held_out = 0 if validation is None else validation.n_rows
+    n_validation = 0 if validation is None else validation.n_rows
     rows = np.arange(n_samples)
-    return Split(rows, np.arange(n_held_out), validation=validation)
+    return Split(rows, np.arange(n_validation), validation=validation)
 
 
-def random_splits(n_samples, fraction, min_held_out, rng):
+def random_splits(
+    n_samples: int, fraction: float, min_validation: int, rng: np.random.Generator
+) -> list[Split]:
     """Split independent rows at random, several times if one split holds out too few rows.
 
     Parameters
@@ -70,7 +75,7 @@ def random_splits(n_samples, fraction, min_held_out, rng):
     fraction : float
         Fraction of the rows that each split holds out. Each split holds out at least one row and
         leaves at least one training row. It holds out at most 65 536 rows.
-    min_held_out : int
+    min_validation : int
         Minimum number of validation rows over all splits. Splits are added, with disjoint
         validation rows, until they have this number of rows or no rows are left.
     rng : numpy.random.Generator
@@ -83,17 +88,23 @@ def random_splits(n_samples, fraction, min_held_out, rng):
     """
     if fraction == 0 or n_samples < 2:
         return [all_rows(n_samples)]
-    order, size = rng.permutation(n_samples), _held_out_size(n_samples, fraction)
-    n_splits = min(-(-min_held_out // size), n_samples // size)
+    order, size = rng.permutation(n_samples), _n_validation(n_samples, fraction)
+    n_splits = min(-(-min_validation // size), n_samples // size)
     parts = [slice(i * size, (i + 1) * size) for i in range(n_splits)]
     return [Split(np.sort(np.delete(order, part)), np.sort(order[part])) for part in parts]
 
 
-def _held_out_size(n_samples, fraction):
-    return min(max(1, round(fraction * n_samples)), n_samples - 1, _MOST_HELD_OUT)
+def _n_validation(n_samples: int, fraction: float) -> int:
+    return min(max(1, round(fraction * n_samples)), n_samples - 1, _MAX_VALIDATION_ROWS)
 
 
-def group_splits(groups, fraction, min_held_out, min_groups, rng):
+def group_splits(
+    groups: NDArray[np.intp],
+    fraction: float,
+    min_validation: int,
+    min_groups: int,
+    rng: np.random.Generator,
+) -> list[Split]:
     """Split rows so that all rows of a group are training rows, or all are validation rows.
 
     The rows of a group with more than half of all rows are always training rows.
@@ -105,7 +116,7 @@ def group_splits(groups, fraction, min_held_out, min_groups, rng):
     fraction : float
         Fraction of the rows that each split holds out, as closely as complete groups allow. Each
         split holds out at least one group.
-    min_held_out, min_groups : int
+    min_validation, min_groups : int
         Minimum numbers of validation rows and of validation groups over all splits. Splits are
         added, with disjoint validation groups, until they have these numbers or no groups are left.
     rng : numpy.random.Generator
@@ -126,23 +137,32 @@ def group_splits(groups, fraction, min_held_out, min_groups, rng):
         return [all_rows(n_samples)]
     if len(counts) < 2:
         raise ValueError(
-            "groups has one group, and groups are held out whole: at least two are needed. Pass "
-            "X_val, or set validation_fraction=0 to hold no rows out."
+            "groups has one group, but at least two are needed, because all rows of a group are "
+            "training rows or all are validation rows. Pass X_val, or set validation_fraction=0."
         )
     order = rng.permutation(len(counts))
     order = order[counts[order] <= n_samples / 2]
     splits, n_rows, n_groups = [], 0, 0
-    for part in _parts(order, counts, _held_out_size(n_samples, fraction)):
-        is_held_out = np.isin(groups, part)
-        held_out = np.flatnonzero(is_held_out)
-        splits.append(Split(np.flatnonzero(~is_held_out), held_out, groups[held_out]))
-        n_rows, n_groups = n_rows + len(held_out), n_groups + len(part)
-        if n_rows >= min_held_out and n_groups >= min_groups:
+    for part in _parts(order, counts, _n_validation(n_samples, fraction)):
+        is_validation = np.isin(groups, part)
+        validation_rows = np.flatnonzero(is_validation)
+        splits.append(
+            Split(np.flatnonzero(~is_validation), validation_rows, groups[validation_rows])
+        )
+        n_rows, n_groups = n_rows + len(validation_rows), n_groups + len(part)
+        if n_rows >= min_validation and n_groups >= min_groups:
             break
     return splits
 
 
-def block_splits(n_samples, reach, fraction, min_held_out, min_blocks, rng):
+def block_splits(
+    n_samples: int,
+    reach: int,
+    fraction: float,
+    min_validation: int,
+    min_blocks: int,
+    rng: np.random.Generator,
+) -> list[Split]:
     """Split dependent rows: blocks of consecutive rows are held out.
 
     The blocks of each split are spread over the table. The first of all blocks begins at the first
@@ -153,7 +173,7 @@ def block_splits(n_samples, reach, fraction, min_held_out, min_blocks, rng):
 
     Parameters
     ----------
-    n_samples, fraction, min_held_out, rng
+    n_samples, fraction, min_validation, rng
         See `random_splits`.
     reach : int
         Reach of the dependence, as a number of rows; see `dependence_reach`. Blocks have about this
@@ -161,12 +181,12 @@ def block_splits(n_samples, reach, fraction, min_held_out, min_blocks, rng):
     min_blocks : int
         Minimum number of blocks that are held out over all splits, if the table has enough rows.
     """
-    size = _held_out_size(n_samples, fraction)
-    n_blocks = int(np.clip(size // reach, 1, _MOST_BLOCKS))
+    size = _n_validation(n_samples, fraction)
+    n_blocks = int(np.clip(size // reach, 1, _MAX_BLOCKS))
     length = size // n_blocks
-    n_held_out = n_blocks * length
-    wanted = max(-(-min_held_out // n_held_out), -(-min_blocks // n_blocks))
-    n_splits = min(wanted, n_samples // n_held_out)
+    n_validation = n_blocks * length
+    wanted = max(-(-min_validation // n_validation), -(-min_blocks // n_blocks))
+    n_splits = min(wanted, n_samples // n_validation)
     margin = min(reach, (n_samples - size) // (6 * n_blocks))
     ends = np.linspace(0, n_samples, n_splits * n_blocks + 1).astype(int)
     firsts = rng.integers(ends[:-1], ends[1:] - length + 1)
@@ -174,15 +194,15 @@ def block_splits(n_samples, reach, fraction, min_held_out, min_blocks, rng):
     rows = np.arange(n_samples)
     splits = []
     for number in range(n_splits):
-        held_out = firsts[number::n_splits, None] + np.arange(length)
+        validation_rows = firsts[number::n_splits, None] + np.arange(length)
         near = firsts[number::n_splits, None] + np.arange(-margin, length + margin)
         is_trained_on = ~np.isin(rows, near)
         blocks = np.repeat(np.arange(number, len(firsts), n_splits), length)
-        splits.append(Split(rows[is_trained_on], held_out.ravel(), blocks))
+        splits.append(Split(rows[is_trained_on], validation_rows.ravel(), blocks))
     return splits
 
 
-def _parts(order, counts, size):
+def _parts(order: NDArray[np.intp], counts: NDArray[np.intp], size: int) -> list[list[int]]:
     """Divide a sequence of groups into consecutive parts with about `size` rows each.
 
     The last part is dropped if it has fewer than ``size / 2`` rows, unless it is the only part.
@@ -199,7 +219,7 @@ def _parts(order, counts, size):
     return parts[:-1] if len(parts) > 1 and n_rows < size / 2 else parts
 
 
-def group_numbers(groups, X):
+def group_numbers(groups: Any, X: Any) -> NDArray[np.intp]:
     """Return the group number of each row of X.
 
     Parameters
@@ -236,14 +256,15 @@ def group_numbers(groups, X):
     if is_masked or (groups != groups).any():  # NaN and NaT
         raise ValueError(_MISSING_GROUPS)
     _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
-    return rankdata(first, "ordinal")[inverse] - 1
+    numbers: NDArray[np.intp] = rankdata(first, "ordinal")[inverse] - 1
+    return numbers
 
 
 _MISSING_GROUPS = "groups has missing values: give each row a group, or leave such rows out."
 
 
-def _numbers_of_objects(groups):
-    numbers = {}
+def _numbers_of_objects(groups: list[Any]) -> NDArray[np.intp]:
+    numbers: dict[Any, int] = {}
     try:
         inverse = [numbers.setdefault(group, len(numbers)) for group in groups]
     except TypeError as error:
@@ -253,7 +274,7 @@ def _numbers_of_objects(groups):
     return np.array(inverse)
 
 
-def _is_missing(value):
+def _is_missing(value: Any) -> bool:
     try:
         return value is None or bool(value != value)  # NaN and NaT
     except TypeError:  # pandas.NA

@@ -1,27 +1,63 @@
 """Supervised targets: encoding of y and the linear head."""
 
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from numbers import Number, Real
-from typing import Any, NamedTuple
+from typing import Any, Protocol, Self, TypeVar
 
 import joblib
 import numpy as np
+from numpy.typing import NDArray
 from sklearn import config_context
 from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import Ridge
 from sklearn.utils import check_array, check_consistent_length, column_or_1d, gen_batches
 
 from .inputs import DATES
+from .table import Table
 
 # Maximum number of rows for the initialisation of the head.
 _MAX_ROWS = 20_000
 # Maximum number of class indicators in memory at once.
-_MOST_INDICATORS = 2**22
+_MAX_INDICATORS = 2**22
 # A component with a smaller standard deviation, in the units of training, is not used by the head.
-_FLAT = 1e-6
+_MIN_CODE_STD = 1e-6
+# Missing label in an array of objects. Its type is Any because NumPy's functions accept None, and
+# their type hints do not.
+_MISSING: Any = None
 
 
-class Target(NamedTuple):
+class EncoderNetwork(Protocol):
+    """Network with params to which a head is added, such as `Autoencoder`."""
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Params of the network."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Float type of the params."""
+
+    @property
+    def code_size(self) -> int:
+        """Number of components of the code."""
+
+    @property
+    def width(self) -> int:
+        """Number of units of the widest layer."""
+
+    def encode(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Return the codes of dense rows."""
+
+    def with_params(self, params: dict[str, Any]) -> Self:
+        """Return the same network with other params."""
+
+
+_Network = TypeVar("_Network", bound=EncoderNetwork)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Target:
     """Encoded supervised target y.
 
     Attributes
@@ -38,29 +74,23 @@ class Target(NamedTuple):
         Mean and standard deviation of numbers before standardisation; None for classes.
     """
 
-    y: Any
+    y: NDArray[Any]
     n_outputs: int
-    classes: Any = None
-    mean: Any = None
-    scale: Any = None
+    classes: NDArray[Any] | None = None
+    mean: NDArray[np.float64] | None = None
+    scale: NDArray[np.float64] | None = None
 
     @property
-    def labelled_share(self):
+    def labelled_share(self) -> float:
         """Fraction of the entries of y that are labelled."""
         return float(_is_labelled(self.y).mean())
 
-    def with_head(self, start):
-        """Return a function that returns the initial network for a table, with a linear head.
-
-        Parameters
-        ----------
-        start : callable
-            Returns the initial network for a table, without a head.
-        """
-        return lambda table: _with_head(start(table), table, self.n_outputs)
+    def with_head(self, network: _Network, table: Table) -> _Network:
+        """Return a network with a linear head that predicts the y of a table of training rows."""
+        return _with_head(network, table, self.n_outputs)
 
     @classmethod
-    def of(cls, y, table):
+    def from_y(cls, y: Any, table: Table) -> Self:
         """Encode the y of a table, as passed by the user.
 
         Floats are numbers, and other types are classes. The type of a column decides, also for
@@ -77,16 +107,16 @@ class Target(NamedTuple):
                 "target_weight above 0 requires y to be passed, but the target y is None. Pass y, "
                 "or set target_weight=0."
             )
-        y = table.workers.checked(target_array, y)
-        table.workers.checked(check_consistent_length, table.X, y)
+        y = table.workers.run_checked(target_array, y)
+        table.workers.run_checked(check_consistent_length, table.X, y)
         if table.shards is not None:
             shards = table.workers.all_gather_object(y)
             y = np.concatenate([shard for shard in shards if len(shard)])
-        target = cls._of_numbers(y) if y.dtype.kind == "f" else cls._of_classes(y)
+        target = cls._encode_numbers(y) if y.dtype.kind == "f" else cls._encode_classes(y)
         table.workers.check_agreement({"the hash of y": joblib.hash(target.y)})
         return target
 
-    def of_validation(self, y_val, table):
+    def encode_validation(self, y_val: Any, table: Table) -> Self:
         """Encode the y of validation rows with the classes, or the mean and scale, of this target.
 
         Raises
@@ -97,24 +127,17 @@ class Target(NamedTuple):
         """
         y_val = target_array(y_val)
         check_consistent_length(table.X, y_val)
-        if self.classes is None:
-            numbers = _as_numbers(y_val, "y_val")
-            if numbers.shape[1] != self.n_outputs:
-                raise ValueError(
-                    f"y_val has {numbers.shape[1]} columns, and y has {self.n_outputs}."
-                )
-            return self._replace(y=np.float32((numbers - self.mean) / self.scale))
-        y_val = column_or_1d(y_val, warn=True)
-        is_labelled, known = _has_label(y_val), self.classes.tolist()
-        unknown = [label for label in set(y_val[is_labelled].tolist()) if label not in known]
-        if unknown:
-            raise ValueError(f"y_val has labels that y has not: {sorted(map(str, unknown))[:10]}.")
-        y = np.full(len(y_val), -1, np.int32)
-        y[is_labelled] = np.searchsorted(self.classes, y_val[is_labelled])
-        return self._replace(y=y)
+        if self.classes is not None:
+            return replace(self, y=_class_numbers(y_val, self.classes))
+        assert self.mean is not None
+        assert self.scale is not None
+        numbers = _as_numbers(y_val, "y_val")
+        if numbers.shape[1] != self.n_outputs:
+            raise ValueError(f"y_val has {numbers.shape[1]} columns, and y has {self.n_outputs}.")
+        return replace(self, y=((numbers - self.mean) / self.scale).astype(np.float32))
 
     @classmethod
-    def _of_numbers(cls, y):
+    def _encode_numbers(cls, y: NDArray[Any]) -> Self:
         y = _as_numbers(y, "y")
         if np.isnan(y).all(axis=0).any():
             raise ValueError("y, or a column of it, has no number: all are NaN, for unlabelled.")
@@ -126,10 +149,11 @@ class Target(NamedTuple):
         scale = np.sqrt(np.nanmean(np.square(y), axis=0))
         scale = np.where(scale > 0, scale, 1)
         mean, unit = np.ldexp(mean, exponent), np.ldexp(scale, exponent)
-        return cls(np.float32(y / scale), y.shape[1], mean=mean, scale=unit)
+        y = (y / scale).astype(np.float32)
+        return cls(y=y, n_outputs=y.shape[1], mean=mean, scale=unit)
 
     @classmethod
-    def _of_classes(cls, y):
+    def _encode_classes(cls, y: NDArray[Any]) -> Self:
         y = column_or_1d(y, warn=True)
         is_labelled = _has_label(y)
         labels = y[is_labelled]
@@ -143,29 +167,45 @@ class Target(NamedTuple):
             ) from None
         if len(classes) < 2:
             raise ValueError(
-                f"y has {len(classes)} class, and at least two must be told apart; -1, or a "
-                "missing value, stands for unlabelled."
+                f"y has {len(classes)} class(es), but at least two are required; -1, or a missing "
+                "value, stands for unlabelled."
             )
         y = np.full(len(y), -1, np.int32)
         y[is_labelled] = numbers
-        return cls(y, len(classes), classes)
+        return cls(y=y, n_outputs=len(classes), classes=classes)
 
 
-def _as_numbers(y, name):
+def _as_numbers(y: NDArray[Any], name: str) -> NDArray[np.float64]:
     """Return a validated 2D array of float64, with NaN for missing values."""
     y = y.reshape(len(y), -1) if y.ndim == 1 else y
     with config_context(assume_finite=False):
-        return check_array(y, dtype=np.float64, ensure_all_finite="allow-nan", input_name=name)
+        numbers: NDArray[np.float64] = check_array(
+            y, dtype=np.float64, ensure_all_finite="allow-nan", input_name=name
+        )
+    return numbers
 
 
-def _has_label(y):
+def _has_label(y: NDArray[Any]) -> NDArray[np.bool_]:
     """Return a mask of the labels that are neither None nor -1 (unlabelled)."""
     if y.dtype.kind in "US":
         return np.ones(len(y), bool)
-    return np.not_equal(y, -1) & np.not_equal(y, None)
+    has_label: NDArray[np.bool_] = np.not_equal(y, -1) & np.not_equal(y, _MISSING)
+    return has_label
 
 
-def target_array(y):
+def _class_numbers(y_val: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.int32]:
+    """Return the class numbers of the labels of validation rows, with -1 for unlabelled rows."""
+    y_val = column_or_1d(y_val, warn=True)
+    is_labelled, known = _has_label(y_val), classes.tolist()
+    unknown = [label for label in set(y_val[is_labelled].tolist()) if label not in known]
+    if unknown:
+        raise ValueError(f"y_val has labels that y has not: {sorted(map(str, unknown))[:10]}.")
+    numbers = np.full(len(y_val), -1, np.int32)
+    numbers[is_labelled] = np.searchsorted(classes, y_val[is_labelled])
+    return numbers
+
+
+def target_array(y: Any) -> NDArray[Any]:
     """Return y as an array whose dtype distinguishes numbers (float) from classes.
 
     Parameters
@@ -186,7 +226,7 @@ def target_array(y):
         If y contains dates, times or durations.
     """
     if isinstance(y, np.ma.MaskedArray):
-        y = np.where(np.ma.getmaskarray(y), None, y.data) if y.mask.any() else y.data
+        y = np.where(np.ma.getmaskarray(y), _MISSING, y.data) if y.mask.any() else y.data
     if hasattr(y, "columns"):
         columns = [target_array(_column(y, i)) for i in range(y.shape[1])]
         if len(columns) == 1:
@@ -202,7 +242,7 @@ def target_array(y):
     array = np.asarray(y)
     if array.dtype.kind in "US" and not isinstance(dtype, np.dtype):  # a list such as ["a", -1]
         array = np.array(y, dtype=object)
-    _refuse_dates(array)
+    _check_no_dates(array)
     is_object = array.dtype.kind == "O" and array.ndim > 0
     return _typed(array, getattr(dtype, "name", "")) if is_object else array
 
@@ -210,14 +250,14 @@ def target_array(y):
 _TO_LIST = ("to_pylist", "to_list", "tolist")  # methods of pyarrow, polars and pandas
 
 
-def _column(frame, i):
+def _column(frame: Any, i: int) -> Any:
     """Return a column of a pandas, polars or pyarrow data frame."""
     if hasattr(frame, "iloc"):
         return frame.iloc[:, i]
     return frame.to_series(i) if hasattr(frame, "to_series") else frame.column(i)
 
 
-def _typed(values, type_name):
+def _typed(values: NDArray[np.object_], type_name: str) -> NDArray[Any]:
     """Return an array of floats for numbers, else an array of objects with None for missing."""
     is_missing = np.frompyfunc(_is_missing, 1, 1)(values).astype(bool)
     observed = values[~is_missing]
@@ -225,17 +265,17 @@ def _typed(values, type_name):
     is_number = is_float and all(isinstance(value, Real | Decimal) for value in observed)
     if is_number and type_name != "category":
         return np.where(is_missing, np.nan, values).astype(np.float64)
-    return np.where(is_missing, None, values)
+    return np.where(is_missing, _MISSING, values)
 
 
-def _is_missing(value):
+def _is_missing(value: Any) -> bool:
     """Whether a value is missing: None, pandas.NA, NaT or NaN."""
     if isinstance(value, Number):
         return value != value
     return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
-def _refuse_dates(y):
+def _check_no_dates(y: NDArray[Any]) -> None:
     """Raise ValueError if labels are dates, times or durations."""
     labels = y.ravel() if y.dtype.kind == "O" else ()
     if y.dtype.kind in "mM" or any(isinstance(label, DATES) for label in labels):
@@ -245,12 +285,12 @@ def _refuse_dates(y):
         )
 
 
-def _is_labelled(y):
+def _is_labelled(y: NDArray[Any]) -> NDArray[np.bool_]:
     """Return a mask of the entries of an encoded y that have a label or a number."""
     return y >= 0 if y.ndim == 1 else ~np.isnan(y)
 
 
-def _with_head(network, table, n_outputs):
+def _with_head(network: _Network, table: Table, n_outputs: int) -> _Network:
     """Return a network with a linear head that predicts the table's y from the code.
 
     The head is fitted to the labelled rows. For classes it is linear discriminant analysis (Hastie,
@@ -258,26 +298,29 @@ def _with_head(network, table, n_outputs):
     estimate of Ledoit & Wolf (Journal of Multivariate Analysis 88, 2004); its discriminants are
     the logits of a softmax. For numbers it is ridge regression.
     """
-    rows = np.flatnonzero(_is_labelled(table.take_y()).reshape(table.n_rows, -1).any(axis=1))
+    y = table.take_y()
+    rows = np.flatnonzero(_is_labelled(y).reshape(table.n_rows, -1).any(axis=1))
     rows = rows[:: -(-len(rows) // _MAX_ROWS) or 1]
     coef, intercept = np.zeros((network.code_size, n_outputs)), np.zeros(n_outputs)
     if len(rows) > 1:
         chosen = table.select(rows)
         codes = chosen.map(network.encode, network.width).astype(np.float64)
         mean, std = codes.mean(axis=0), codes.std(axis=0)
-        std[std < _FLAT] = np.inf
-        fit = _discriminants if table.y.ndim == 1 else _ridge
-        coef, intercept = fit((codes - mean) / std, chosen.take_y(), n_outputs)
+        std[std < _MIN_CODE_STD] = np.inf
+        fit = _discriminants if y.ndim == 1 else _ridge
+        coef, intercept = fit((codes - mean) / std, y[rows], n_outputs)
         coef /= std[:, None]
         intercept -= mean @ coef
     head = {"coefs": [coef.astype(network.dtype)], "intercepts": [intercept.astype(network.dtype)]}
-    return network._replace(params=network.params | {"head": head})
+    return network.with_params(network.params | {"head": head})
 
 
-def _discriminants(codes, y, n_classes):
+def _discriminants(
+    codes: NDArray[np.float64], y: NDArray[np.int32], n_classes: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     counts = 1.0 + np.bincount(y, minlength=n_classes)  # one pseudo-count at the mean
     means = np.empty((n_classes, codes.shape[1]))
-    for part in gen_batches(n_classes, max(1, _MOST_INDICATORS // len(y))):
+    for part in gen_batches(n_classes, max(1, _MAX_INDICATORS // len(y))):
         members = (y[:, None] == np.arange(part.start, part.stop)).astype(np.float64)
         means[part] = members.T @ codes / counts[part, None]
     covariance, _ = ledoit_wolf(codes - means[y], assume_centered=True)
@@ -285,7 +328,9 @@ def _discriminants(codes, y, n_classes):
     return coef, np.log(counts / counts.sum()) - (means.T * coef).sum(axis=0) / 2
 
 
-def _ridge(codes, y, n_columns):
+def _ridge(
+    codes: NDArray[np.float64], y: NDArray[np.float32], n_columns: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     coef, intercept = np.zeros((codes.shape[1], n_columns)), np.zeros(n_columns)
     for column in range(n_columns):
         seen = ~np.isnan(y[:, column])

@@ -1,15 +1,22 @@
 """Bounds of the output: automatic bounds from a table, and bounds given by the user."""
 
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from .._data.table import Table
 from .._networks.network import rounded_inwards
+
+if TYPE_CHECKING:
+    from .architecture import Architecture
 
 # A feature has an automatic bound if at least this number of rows, and at least this fraction of
 # the rows, are equal to its minimum (maximum).
 _MIN_TIES, _MIN_TIED_SHARE = 5, 1e-3
 
 
-def first_bounds(table, architecture):
+def first_bounds(table: Table, architecture: "Architecture") -> NDArray[Any]:
     """Return the bounds of an initial network, of shape (2, n_features): automatic or given."""
     is_auto = isinstance(architecture.bounds, str)
     if is_auto and architecture.activations[-1] == "identity":
@@ -17,7 +24,7 @@ def first_bounds(table, architecture):
     return given_bounds(architecture.bounds, table)
 
 
-def tied_bounds(table, min_ties, min_share):
+def tied_bounds(table: Table, min_ties: int, min_share: float) -> NDArray[Any]:
     """Return bounds at the minima and maxima that are equal to the values of many rows.
 
     Pixels, counts, percentages and one-hot columns are bounded, and many of their values are
@@ -37,13 +44,13 @@ def tied_bounds(table, min_ties, min_share):
     bounds : ndarray of shape (2, n_features)
         Lower and upper bounds in the float type of the table; infinite where there is no bound.
     """
-    extremes = table.extremes()
-    ties = table.total(lambda block: [(block == extreme).sum(axis=0) for extreme in extremes])
-    is_wall = np.stack(ties) >= max(min_ties, min_share * table.n_rows)
-    return np.where(is_wall, extremes, [[-np.inf], [np.inf]]).astype(table.dtype)
+    extremes = table.min_max()
+    ties = table.sum_blocks(lambda block: [(block == extreme).sum(axis=0) for extreme in extremes])
+    is_bound = np.stack(ties) >= max(min_ties, min_share * table.n_rows)
+    return np.where(is_bound, extremes, [[-np.inf], [np.inf]]).astype(table.dtype)
 
 
-def given_bounds(bounds, table):
+def given_bounds(bounds: Any, table: Table) -> NDArray[Any]:
     """Return the bounds of each feature that the user gave.
 
     Parameters

@@ -1,10 +1,14 @@
 """Principal axes of a table of any size."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import eigh
 from sklearn.decomposition import PCA
 from sklearn.utils.extmath import svd_flip
 
+from .._data.table import Table
 from .statistics import location_and_scale
 
 # Up to this number of features, the covariance and its eigenvectors take less time than a few
@@ -13,11 +17,11 @@ _MAX_COVARIANCE_FEATURES = 1500
 # Maximum number of entries (128 MiB in double precision) that the solvers of PCA get, because they
 # copy them. For a larger table, PCA is fitted to a random subset of its rows, and the axes are
 # improved by this number of subspace iterations over all rows.
-_MAX_PCA_NUMBERS = 2**24
+_MAX_PCA_ENTRIES = 2**24
 _SUBSPACE_ITERATIONS = 3
 
 
-def code_size(table, n_components, seed):
+def code_size(table: Table, n_components: float, seed: int) -> int:
     """Return the number of components, which may be given as a fraction of the variance."""
     if n_components >= 1:
         return int(min(n_components, table.n_features))
@@ -25,7 +29,14 @@ def code_size(table, n_components, seed):
     return len(principal_components(standardised, n_components, seed)[0])
 
 
-def principal_components(table, n_components, seed):
+def principal_components(
+    table: Table,
+    n_components: float,
+    seed: int,
+    *,
+    max_covariance_features: int = _MAX_COVARIANCE_FEATURES,
+    max_entries: int = _MAX_PCA_ENTRIES,
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return principal axes of a table.
 
     They are eigenvectors of the covariance, which is summed block by block, if the table has few
@@ -39,6 +50,10 @@ def principal_components(table, n_components, seed):
         Number of axes, or the fraction of the variance that they must explain.
     seed : int
         Seed of the subset of rows, of randomised solvers of PCA, and of arbitrary axes.
+    max_covariance_features : int
+        Maximum number of columns for which the covariance is computed.
+    max_entries : int
+        Maximum number of entries that PCA gets.
 
     Returns
     -------
@@ -49,10 +64,10 @@ def principal_components(table, n_components, seed):
         Standard deviation of the rows along each axis, with ``n_samples - 1`` as in PCA.
     """
     n_features = table.n_features
-    if n_features <= _MAX_COVARIANCE_FEATURES and table.n_rows > n_features:
+    if n_features <= max_covariance_features and table.n_rows > n_features:
         variance, components = _axes_of_covariance(table, n_components)
     elif table.n_rows > 1:
-        variance, components = _axes_of_rows(table, n_components, seed)
+        variance, components = _axes_of_rows(table, n_components, seed, max_entries)
     else:
         variance, components = np.zeros(0), np.zeros((0, n_features))
     std = np.sqrt(variance)
@@ -66,21 +81,24 @@ def principal_components(table, n_components, seed):
     return components.astype(table.dtype), std.astype(table.dtype)
 
 
-def _first(n_components, variance, components):
+def _first(
+    n_components: float, variance: NDArray[Any], components: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the first axes and their variances.
 
     `n_components` is the number of axes, or a fraction of the variance, from which the number is
     computed as in PCA.
     """
+    size = int(n_components)
     if n_components < 1:
         explained = np.cumsum(variance) / (variance.sum() or 1.0)
-        n_components = 1 + np.searchsorted(explained[:-1], n_components, side="right")
-    return variance[:n_components], components[:n_components]
+        size = 1 + int(np.searchsorted(explained[:-1], n_components, side="right"))
+    return variance[:size], components[:size]
 
 
-def _axes_of_covariance(table, n_components):
+def _axes_of_covariance(table: Table, n_components: float) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return variances and axes from the covariance, in decreasing order of variance."""
-    (covariance,) = table.total(lambda rows: (rows.T @ rows,))
+    (covariance,) = table.sum_blocks(lambda rows: (rows.T @ rows,))
     covariance /= table.n_rows - 1
     last = table.n_features - 1
     needed = None if n_components < 1 else [max(0, last + 1 - n_components), last]
@@ -88,16 +106,18 @@ def _axes_of_covariance(table, n_components):
     return _first(n_components, variance[::-1].clip(min=0), axes.T[::-1])
 
 
-def _axes_of_rows(table, n_components, seed):
+def _axes_of_rows(
+    table: Table, n_components: float, seed: int, max_entries: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return variances and axes from scikit-learn's PCA, in decreasing order of variance.
 
     If a copy of the rows would be large, PCA is fitted to a random subset, and a few subspace
     iterations over all rows improve its axes.
     """
-    n_rows, n_features, is_share = table.n_rows, table.n_features, n_components < 1
-    size = min(n_rows, max(_MAX_PCA_NUMBERS // n_features, 2 if is_share else 2 * n_components))
+    n_rows, is_share = table.n_rows, n_components < 1
+    size = min(n_rows, max(max_entries // table.n_features, 2, 2 * int(n_components)))
     chosen = np.random.default_rng(seed).choice(n_rows, size, replace=False)
-    rows = table.collect(np.sort(chosen))
+    rows = table.gather(np.sort(chosen))
     pca = PCA(None if is_share else min(n_components, *rows.shape), copy=False, random_state=seed)
     with np.errstate(invalid="ignore"):  # ratios of a variance of zero
         pca.fit(rows)
@@ -107,17 +127,24 @@ def _axes_of_rows(table, n_components, seed):
     return variance, components
 
 
-def _subspace_iterations(components, table):
+def _subspace_iterations(
+    components: NDArray[Any], table: Table
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Improve principal axes by subspace iterations over all rows; return variances and axes.
 
     Golub & Van Loan, Matrix Computations, section 8.2.4.
     """
     for _ in range(_SUBSPACE_ITERATIONS):
-        # product of the covariance and the axes
-        (product,) = table.total(lambda rows, axes=components.T: (rows.T @ (rows @ axes),))
-        product /= table.n_rows - 1
+        product = _covariance_times(components.T, table)
         variance, rotation = np.linalg.eigh(components @ product)
         # sort by decreasing variance: QR orthogonalises each axis against the axes before it
         axes, _ = np.linalg.qr(product @ rotation[:, ::-1])
         components = axes.T.astype(components.dtype)
     return variance[::-1].clip(min=0), components
+
+
+def _covariance_times(axes: NDArray[Any], table: Table) -> NDArray[Any]:
+    """Return the product of the covariance and the axes."""
+    (product,) = table.sum_blocks(lambda rows: (rows.T @ (rows @ axes),))
+    product /= table.n_rows - 1
+    return product

@@ -1,8 +1,13 @@
 """Mean of each column, and common scale of all columns."""
 
-import numpy as np
+from typing import Any
 
-TOO_FAR = "X holds numbers whose squares overflow: divide it by a constant."
+import numpy as np
+from numpy.typing import NDArray
+
+from .._data.table import Table
+
+OVERFLOW_MESSAGE = "X holds numbers whose squares overflow: divide it by a constant."
 # Squares of numbers below the first limit lose digits. Weights that are divided by a scale below
 # the second limit would overflow.
 _SMALL, _SMALLEST = 1e-140, 1e-290
@@ -11,7 +16,7 @@ _SMALL, _SMALLEST = 1e-140, 1e-290
 _LARGE_FLOAT32 = 1e37
 
 
-def location_and_scale(table):
+def location_and_scale(table: Table) -> tuple[NDArray[np.float64], float]:
     """Return the mean of each column, and the root mean square of the centred entries.
 
     Parameters
@@ -34,14 +39,14 @@ def location_and_scale(table):
     """
     # The first row is subtracted before the sums, so that large means do not reduce the precision
     # of the variance (Chan, Golub & LeVeque, The American Statistician 37, 1983, section 3).
-    shift = table.collect(slice(0, 1))[0].astype(np.float64)
+    shift = table.gather(slice(0, 1))[0].astype(np.float64)
 
-    def moments(unit):
-        def sums(block):
+    def moments(unit: float) -> tuple[NDArray[np.float64], float]:
+        def sums(block: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
             distances = block - shift if unit == 1 else (block - shift) / unit
             return distances.sum(axis=0), np.einsum("ij,ij->j", distances, distances)
 
-        total, squares = table.total(sums)
+        total, squares = table.sum_blocks(sums)
         mean = total / table.n_rows
         variance = squares / table.n_rows - mean**2
         return unit * mean, unit * float(np.sqrt(variance.clip(min=0).mean()))
@@ -49,11 +54,13 @@ def location_and_scale(table):
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         mean, scale = moments(1)
         if scale < _SMALL:  # squares may have underflowed
-            (farthest,) = table.fold(np.maximum, lambda block: [abs(block - shift).max(initial=0)])
-            mean, scale = moments(float(farthest)) if farthest > 0 else (mean, 1.0)
+            (max_distance,) = table.reduce_blocks(
+                np.maximum, lambda block: [abs(block - shift).max(initial=0)]
+            )
+            mean, scale = moments(float(max_distance)) if max_distance > 0 else (mean, 1.0)
             scale = max(scale, _SMALLEST)
     if not np.isfinite(scale):
-        raise ValueError(TOO_FAR)
+        raise ValueError(OVERFLOW_MESSAGE)
     if table.dtype == np.float32 and not 1 / _LARGE_FLOAT32 <= scale <= _LARGE_FLOAT32:
         raise ValueError(
             f"X varies by {scale:.0e}, which is near the limits of its type, {table.dtype}: "

@@ -1,5 +1,5 @@
 """Networks as NumPy arrays, and their forward pass, imputation and whitening.
 
 This package may import `_data` and the layers below it, see pyproject.toml.
-Start with `Autoencoder` and `forward` in `network`.
+Start with `forward`, then `Autoencoder` in `network`.
 """

@@ -1,12 +1,16 @@
 """Activation functions."""
 
+from collections.abc import Callable
 from operator import attrgetter
+from types import ModuleType
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr
 
 
-def _silu(x):
+def _silu(x: NDArray[Any]) -> NDArray[Any]:
     # x * logistic(x), with few temporary arrays for speed, because this activation is the default
     half = 0.5 * x
     out = np.tanh(half)
@@ -19,7 +23,7 @@ def _silu(x):
 # for training. The path is stored because only training imports TensorFlow. The logistic function
 # is computed by the hyperbolic tangent, which does not overflow and is vectorised in NumPy: it is 7
 # times as fast as scipy.special.expit.
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, tuple[Callable[[NDArray[Any]], NDArray[Any]], str]] = {
     "identity": (lambda x: x, "identity"),
     "relu": (lambda x: np.maximum(x, 0), "nn.relu"),
     "tanh": (np.tanh, "math.tanh"),
@@ -30,7 +34,7 @@ ACTIVATIONS = {
 }
 
 
-def activation(name, ops):
+def activation(name: str, ops: ModuleType) -> Callable[[Any], Any]:
     """Return the function with this name for NumPy arrays or for TensorFlow tensors.
 
     Parameters

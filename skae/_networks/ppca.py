@@ -7,30 +7,37 @@ identity. This is the model of Tipping & Bishop (Journal of the Royal Statistica
 """
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 from sklearn.utils import gen_batches
+
+from .._data.table import Table
 
 # Smallest noise variance, as a fraction of the mean variance of the columns, so that the linear
 # systems have solutions.
-LEAST_NOISE = 1e-6
+MIN_NOISE = 1e-6
 # Upper bounds of n_features * n_components**2, the products that EM computes per row, and of
 # n_components.
 _MAX_ROW_PRODUCTS, _MAX_COMPONENTS = 2**20, 64
 # EM uses a random subset of the rows of a large table. Maximum number of products in an EM step,
-# which then takes at most half a second; maximum number in a step of `choose_effort`; and minimum
-# number of rows of a subset.
+# which then takes at most half a second; maximum number in a step of `select_ppca_params`; and
+# minimum number of rows of a subset.
 _MAX_PRODUCTS, _CHOICE_PRODUCTS, _MIN_ROWS = 2**32, 2**27, 500
-# `choose_effort` hides this fraction of the entries, and compares these numbers of EM steps.
+# `select_ppca_params` hides this fraction of the entries, and compares these numbers of EM steps.
 _HIDDEN_SHARE = 0.2
 _STEPS = (3, 5, 8, 12, 18, 27, 40, 60, 90)
 # Approximate number of entries of the arrays that are computed for a block of rows.
 _BLOCK = 2**20
 
 
-def probabilistic_pca(variance, n_rows, n_features, n_columns=None):
+def probabilistic_pca(
+    variance: NDArray[Any], n_rows: int, n_features: int, n_columns: int | None = None
+) -> tuple[float, NDArray[Any]]:
     """Compute noise variance and lengths of the loadings from the variances of complete rows.
 
     Tipping & Bishop, equations 7 and 8, with the noise variance of scikit-learn's PCA: the variance
@@ -60,11 +67,12 @@ def probabilistic_pca(variance, n_rows, n_features, n_columns=None):
     total = n_features * n_rows / max(1, n_rows - 1) * variance.any()
     variance = variance[: max(0, min(n_features - 1, n_rows - 2))]
     n_left = min(n_rows, n_columns or n_features) - len(variance)
-    noise = max((total - variance.sum()) / n_left, LEAST_NOISE)
+    noise = max((total - variance.sum()) / n_left, MIN_NOISE)
     return float(noise), np.sqrt((variance - noise).clip(min=0))
 
 
-class Filling(NamedTuple):
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ProbabilisticPCA:
     """Probabilistic PCA; a call with rows returns rows with missing values imputed.
 
     A row is ``mean + scale * (loadings @ z + e)``, with z from N(0, I) and e from
@@ -82,12 +90,12 @@ class Filling(NamedTuple):
         Variance of each column that the components do not explain.
     """
 
-    mean: np.ndarray
+    mean: NDArray[Any]
     scale: float
-    loadings: np.ndarray
+    loadings: NDArray[Any]
     noise_variance: float
 
-    def __call__(self, rows):
+    def __call__(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return rows without NaN: the same array if no value is missing, otherwise a copy."""
         missing = np.isnan(rows)
         incomplete = np.flatnonzero(missing.any(axis=1))
@@ -107,21 +115,23 @@ class Filling(NamedTuple):
             rows[index] = np.where(seen, rows[index], filled.clip(-most, most))
         return rows
 
-    def astype(self, dtype):
+    def astype(self, dtype: DTypeLike) -> Self:
         """Return the same model with the loadings in another float type."""
-        return self._replace(loadings=self.loadings.astype(dtype, copy=False))
+        return replace(self, loadings=self.loadings.astype(dtype, copy=False))
 
-    def standardised(self, offset, scale):
+    def standardised(self, offset: NDArray[Any], scale: float) -> Self:
         """Return the model of rows ``(X - offset) / scale``."""
-        return self._replace(mean=(self.mean - offset) / scale, scale=self.scale / scale)
+        return replace(self, mean=(self.mean - offset) / scale, scale=self.scale / scale)
 
-    def embedded(self, axes, origin):
+    def embedded(self, axes: NDArray[Any], origin: NDArray[Any]) -> Self:
         """Return the model of rows, given this model of their coordinates on orthonormal axes."""
         mean, loadings = origin + self.mean @ axes, axes.T @ self.loadings
-        return self._replace(mean=mean, loadings=loadings)
+        return replace(self, mean=mean, loadings=loadings)
 
 
-def latent_mean(centred, seen, loadings, noise_variance):
+def latent_mean(
+    centred: NDArray[Any], seen: NDArray[np.bool_], loadings: NDArray[Any], noise_variance: float
+) -> NDArray[Any]:
     """Return the mean of the latent variables of each row, given its observed values.
 
     It solves ``(Wᵀ S W + noise_variance I) z = Wᵀ S (x - mean)`` for each row, where W are the
@@ -138,7 +148,7 @@ def latent_mean(centred, seen, loadings, noise_variance):
     seen : ndarray of bool, of the same shape
         Mask of observed values.
     loadings, noise_variance : ndarray and float
-        See `Filling`. Computations are in the float type of the loadings.
+        See `ProbabilisticPCA`. Computations are in the float type of the loadings.
 
     Returns
     -------
@@ -149,7 +159,8 @@ def latent_mean(centred, seen, loadings, noise_variance):
     seen, noise_variance = seen.astype(dtype), dtype.type(noise_variance)
     diagonal = seen @ np.square(loadings) + noise_variance
     residual = centred @ loadings
-    z, direction = np.zeros_like(residual), residual / diagonal
+    z: NDArray[Any] = np.zeros_like(residual)
+    direction = residual / diagonal
     product = np.einsum("ij,ij->i", residual, direction)
     goal, tiny = np.finfo(dtype).eps * product, np.finfo(dtype).tiny
     for _ in range(2 * loadings.shape[1]):
@@ -167,7 +178,9 @@ def latent_mean(centred, seen, loadings, noise_variance):
     return z
 
 
-def posterior(centred, seen, loadings, noise_variance):
+def posterior(
+    centred: NDArray[Any], seen: NDArray[np.bool_], loadings: NDArray[Any], noise_variance: float
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the posterior mean and covariance of the latent variables of each row.
 
     See `latent_mean` for the parameters.
@@ -190,17 +203,14 @@ def posterior(centred, seen, loadings, noise_variance):
     return z, noise_variance * inverse
 
 
-def _products(vectors):
+def _products(vectors: NDArray[Any]) -> NDArray[Any]:
     """Return the outer product of each row with itself, as a row."""
-    return (vectors[:, :, None] * vectors[:, None, :]).reshape(len(vectors), -1)
+    products: NDArray[Any] = vectors[:, :, None] * vectors[:, None, :]
+    return products.reshape(len(vectors), -1)
 
 
-def _rows_of_block(loadings):
-    n_features, n_components = loadings.shape
-    return max(1, _BLOCK // max(n_features, n_components**2))
-
-
-class Effort(NamedTuple):
+@dataclass(frozen=True)
+class PPCAParams:
     """Hyperparameters of probabilistic PCA.
 
     Attributes
@@ -217,29 +227,31 @@ class Effort(NamedTuple):
     n_steps: int
 
 
-def fit_filling(table, effort, seed):
+def fit_ppca(table: Table, ppca_params: PPCAParams, seed: int) -> ProbabilisticPCA:
     """Fit probabilistic PCA to a table with missing values, by EM.
 
     Parameters
     ----------
     table : Table
         Standardised rows, so that their squares do not overflow.
-    effort : Effort
-        Result of `choose_effort`.
+    ppca_params : PPCAParams
+        Result of `select_ppca_params`.
     seed : int
         Seed of the random subset of rows.
 
     Returns
     -------
-    Filling
+    ProbabilisticPCA
         Model of the standardised rows.
     """
-    rows = _subset(table, effort.n_components, seed, _MAX_PRODUCTS)
-    *_, filling = islice(_expectation_maximisation(rows, effort.n_components), effort.n_steps)
-    return filling
+    rows = _subset(table, ppca_params.n_components, seed, _MAX_PRODUCTS)
+    *_, imputer = islice(
+        _expectation_maximisation(rows, ppca_params.n_components), ppca_params.n_steps
+    )
+    return imputer
 
 
-def choose_effort(table, n_components, seed):
+def select_ppca_params(table: Table, n_components: int, seed: int) -> PPCAParams:
     """Select the numbers of components and EM steps that best impute hidden entries.
 
     A random part of the observed entries is hidden for this purpose. The largest number of
@@ -256,46 +268,47 @@ def choose_effort(table, n_components, seed):
 
     Returns
     -------
-    Effort
+    PPCAParams
     """
     size = min(n_components, _MAX_COMPONENTS, table.n_features - 1, table.n_rows - 1)
     size = min(size, math.isqrt(_MAX_ROW_PRODUCTS // table.n_features))
     best, least = None, np.inf
     while True:
-        effort, error = _choose_steps(_subset(table, size, seed, _CHOICE_PRODUCTS), size, seed)
-        if best and error >= least:
+        ppca_params, error = _choose_steps(_subset(table, size, seed, _CHOICE_PRODUCTS), size, seed)
+        if best is not None and error >= least:
             return best
-        best, least = effort, error
+        best, least = ppca_params, error
         if not size:
             return best
         size //= 2
 
 
-def _choose_steps(rows, size, seed):
-    """Select the number of EM steps for `size` components; return the effort and its error."""
+def _choose_steps(rows: NDArray[Any], size: int, seed: int) -> tuple[PPCAParams, float]:
+    """Select the number of EM steps for `size` components; return both, and the error."""
     hidden = ~np.isnan(rows) & (np.random.default_rng([1, seed]).random(rows.shape) < _HIDDEN_SHARE)
     kept, truth = np.where(hidden, np.nan, rows), rows[hidden]
-    best, least = Effort(size, 1), np.inf
-    for step, filling in enumerate(_expectation_maximisation(kept, size), start=1):
+    best, least = PPCAParams(size, 1), np.inf
+    for step, imputer in enumerate(_expectation_maximisation(kept, size), start=1):
         if step not in _STEPS and size:
             continue
-        error = np.square(filling(kept)[hidden] - truth).sum()
+        error = np.square(imputer(kept)[hidden] - truth).sum()
         if not error < least:
             break
-        best, least = Effort(size, step), error
+        best, least = PPCAParams(size, step), error
         if step == _STEPS[-1] or not size:
             break
     return best, least
 
 
-def _subset(table, n_components, seed, max_products):
+def _subset(table: Table, n_components: int, seed: int, max_products: int) -> NDArray[Any]:
     """Return a random subset of rows in double precision, limited by `max_products` of EM."""
     n_rows = max_products // (table.n_features * max(1, n_components**2))
     order = np.random.default_rng(seed).permutation(table.n_rows)
-    return table.collect(np.sort(order[: max(n_rows, _MIN_ROWS)])).astype(np.float64)
+    rows: NDArray[Any] = table.gather(np.sort(order[: max(n_rows, _MIN_ROWS)]))
+    return rows.astype(np.float64)
 
 
-def _expectation_maximisation(rows, n_components):
+def _expectation_maximisation(rows: NDArray[Any], n_components: int) -> Iterator[ProbabilisticPCA]:
     """Fit probabilistic PCA to rows with NaN; yield the model after each EM step.
 
     Tipping & Bishop 1999, appendix B, with the mean as an additional column of the loadings, and
@@ -303,11 +316,11 @@ def _expectation_maximisation(rows, n_components):
     loadings are the principal axes of the rows with column means for missing values.
     """
     seen = ~np.isnan(rows)
-    n_seen, rows = seen.sum(axis=0), np.where(seen, rows, 0.0)
-    mean, squares = rows.sum(axis=0) / np.maximum(n_seen, 1), np.square(rows).sum()
-    centred, n_seen = np.where(seen, rows - mean, 0.0), max(1, n_seen.sum())
-    variance = np.square(centred).sum() / n_seen
-    least = LEAST_NOISE * (variance or 1.0)
+    n_observed, rows = seen.sum(axis=0), np.where(seen, rows, 0.0)
+    mean, squares = rows.sum(axis=0) / np.maximum(n_observed, 1), np.square(rows).sum()
+    centred, n_observed = np.where(seen, rows - mean, 0.0), max(1, n_observed.sum())
+    variance = np.square(centred).sum() / n_observed
+    least = MIN_NOISE * (variance or 1.0)
     _, std, axes = np.linalg.svd(centred, full_matrices=False)
     std = std[:n_components] / np.sqrt(len(rows))
     n_components = len(std)  # at most the number of rows
@@ -319,12 +332,20 @@ def _expectation_maximisation(rows, n_components):
             ridge = least * np.eye(n_components + 1)  # a column without values gets zeros
             solution = np.linalg.solve(moments + ridge, products[..., None])[..., 0]
             loadings, mean = solution[:, :-1], solution[:, -1]
-            noise_variance = max((squares - (products * solution).sum()) / n_seen, least)
+            noise_variance = max((squares - (products * solution).sum()) / n_observed, least)
         axes, std, _ = np.linalg.svd(loadings, full_matrices=False)
-        yield Filling(mean, 1.0, axes * std, float(noise_variance))
+        yield ProbabilisticPCA(
+            mean=mean, scale=1.0, loadings=axes * std, noise_variance=float(noise_variance)
+        )
 
 
-def _sums(rows, seen, mean, loadings, noise_variance):
+def _sums(
+    rows: NDArray[Any],
+    seen: NDArray[np.bool_],
+    mean: NDArray[Any],
+    loadings: NDArray[Any],
+    noise_variance: float,
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the sums for the regression of each column on ``[z, 1]``, over its observed values.
 
     Returns
@@ -337,7 +358,8 @@ def _sums(rows, seen, mean, loadings, noise_variance):
     n_features, n_components = loadings.shape
     moments = np.zeros((n_features, (n_components + 1) ** 2))
     products = np.zeros((n_features, n_components + 1))
-    for batch in gen_batches(len(rows), _rows_of_block(loadings)):
+    n_block = max(1, _BLOCK // max(n_features, n_components**2))
+    for batch in gen_batches(len(rows), n_block):
         there = seen[batch]
         centred = np.where(there, rows[batch] - mean, 0.0)
         z, covariance = posterior(centred, there, loadings, noise_variance)

@@ -1,57 +1,37 @@
 """Whitening of the code of a network over the rows of a table."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
+
+from .._data.table import Table
+from .network import Autoencoder
 
 
-class Canonical:
-    """Function that returns the network of an outcome with a whitened code.
+def whitened(network: Autoencoder, table: Table, *, is_pca: bool) -> Autoencoder:
+    """Return a network with a code that is whitened over the rows of a table.
 
-    The last result is cached, because callbacks request it at each evaluation, and the best network
-    changes less often.
-
-    Parameters
-    ----------
-    start : callable
-        ``start(table)`` returns the network that is kept if no trained network is.
-    whiten : bool
-        Whether to whiten the code.
-    subspace : Subspace, optional
-        Row space in which the network was trained; None if it was trained in all columns.
+    The code of PCA is scaled but not rotated: its components are already sorted, and a rotation
+    would mix components of equal variance.
     """
-
-    def __init__(self, start, whiten, subspace=None):
-        self.start, self.whiten, self.subspace = start, whiten, subspace
-        self._of, self._network = self, None
-
-    def __call__(self, outcome, table):
-        """Return the network, in the float type of the table of all rows."""
-        if self._of is not outcome.network:
-            is_pca = outcome.network is None
-            network = self.start(table) if is_pca else outcome.network
-            if self.subspace and not is_pca:
-                network = self.subspace.embed(network)
-            network = network.astype(table.dtype)
-            if self.whiten and table.n_rows:  # the only remaining shard may have no rows
-                mean, covariance = moments(table.n_rows, *code_sums(network, table))
-                # PCA: components are already sorted; a rotation would mix those of equal variance
-                whitening = network.whitening(covariance, canonical=not is_pca)
-                network = network.recode(*whitening, mean)
-            self._network = table.workers.broadcast_object(network)
-            self._of = outcome.network
-        return self._network
+    mean, covariance = mean_and_covariance(table.n_rows, *code_sums(network, table))
+    return network.transform_code(*network.whitening(covariance, canonical=not is_pca), mean)
 
 
-def code_sums(network, table):
+def code_sums(network: Autoencoder, table: Table) -> list[NDArray[np.float64]]:
     """Return the sum of the codes of the rows of a table, and the sum of their outer products."""
 
-    def sums(rows):
+    def sums(rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         codes = network.encode(rows).astype(np.float64)
         return codes.sum(axis=0), codes.T @ codes
 
-    return table.total(sums, network.width)
+    return table.sum_blocks(sums, network.width)
 
 
-def moments(n_samples, total, cross):
+def mean_and_covariance(
+    n_samples: int, total: NDArray[np.float64], cross: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the mean and the covariance, given a sum and a sum of outer products."""
     mean = total / n_samples
     return mean, (cross - n_samples * np.outer(mean, mean)) / max(1, n_samples - 1)

@@ -3,13 +3,14 @@
 import os
 import sys
 import threading
+from typing import Any
 
 _IMPORT_LOCK = threading.Lock()
 # True in a process that was forked from a process that had imported TensorFlow.
 _forked_with_tensorflow = False
 
 
-def _note_fork():
+def _note_fork() -> None:
     global _forked_with_tensorflow
     _forked_with_tensorflow = "tensorflow" in sys.modules
 
@@ -18,7 +19,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_note_fork)
 
 
-def import_tensorflow(*, eagerly=True):
+def import_tensorflow(*, eagerly: bool = True) -> Any:
     """Import TensorFlow with little log output and a limited number of threads.
 
     If the user has imported TensorFlow before, no setting is changed. Otherwise

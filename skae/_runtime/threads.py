@@ -1,6 +1,7 @@
 """Limit of the number of BLAS threads, which is a setting of the whole process."""
 
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from threadpoolctl import threadpool_limits
@@ -9,7 +10,7 @@ _limiting = threading.Lock()
 
 
 @contextmanager
-def one_blas_thread():
+def one_blas_thread() -> Iterator[None]:
     """Limit BLAS to one thread, unless another thread of this process has set the limit.
 
     Contexts of `threadpool_limits` in several threads must not overlap: the second context

@@ -8,13 +8,18 @@ strategy there is one worker, which does not communicate.
 import pickle
 import sys
 import threading
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from functools import partial
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .tensorflow import import_tensorflow
+
+_Item = TypeVar("_Item")
+_Arguments = ParamSpec("_Arguments")
 
 # Timeout of collectives, in seconds. After this time, another worker counts as lost. TensorFlow
 # notices within seconds that a process has ended or is frozen. The timeout is for a process that
@@ -22,14 +27,14 @@ from .tensorflow import import_tensorflow
 # a large table.
 TIMEOUT = 600
 # Maximum size of a tensor in the protocol buffers of TensorFlow's collectives.
-_MOST_BYTES = 2**31 - 1
+_MAX_BYTES = 2**31 - 1
 
 
 class WorkerLostError(ConnectionError):
     """A training worker does not respond."""
 
 
-def _says_that_a_worker_is_lost(error):
+def _is_worker_loss(error: Exception) -> bool:
     """Whether an error of a collective means that another worker is lost."""
     errors = import_tensorflow().errors
     lost = errors.AbortedError | errors.CancelledError | errors.DeadlineExceededError
@@ -38,7 +43,8 @@ def _says_that_a_worker_is_lost(error):
     return isinstance(error, lost) or any(b"CoordinationService" in key for key in payloads)
 
 
-class Workers(NamedTuple):
+@dataclass(frozen=True)
+class Workers:
     """The workers of a strategy, and the position of this worker.
 
     Attributes
@@ -51,34 +57,34 @@ class Workers(NamedTuple):
         Number of replicas over all workers.
     """
 
-    strategy: object = None
+    strategy: Any = None
     replicas: range = range(1)
     n_replicas: int = 1
 
     @property
-    def index(self):
+    def index(self) -> int:
         """Index of this worker; 0 is the chief."""
         return self.replicas[0] // len(self.replicas)
 
     @property
-    def n_workers(self):
+    def n_workers(self) -> int:
         """Number of workers."""
         return self.n_replicas // len(self.replicas)
 
-    def share(self, n_rows):
+    def share(self, n_rows: int) -> slice:
         """Return the slice of `n_rows` rows that this worker reads."""
         return slice(*self.ends(n_rows)[self.index :][:2])
 
-    def ends(self, n_rows):
+    def ends(self, n_rows: int) -> list[int]:
         """Return the index of each worker's first row among `n_rows` rows, then `n_rows`."""
         return _ends(n_rows, self.n_workers)
 
-    def split(self, n_rows):
+    def split(self, n_rows: int) -> list[slice]:
         """Return slices that divide `n_rows` rows of this worker among its replicas."""
         ends = _ends(n_rows, len(self.replicas))
         return list(map(slice, ends, ends[1:]))
 
-    def ends_of_replicas(self, n_rows):
+    def ends_of_replicas(self, n_rows: int) -> tuple[int, ...]:
         """Return the index of each replica's first row in a batch, then the number of rows.
 
         This worker has `n_rows` rows of the batch. The replicas are those of all workers.
@@ -86,7 +92,7 @@ class Workers(NamedTuple):
         sizes = [part.stop - part.start for part in self.split(n_rows)]
         return tuple(np.cumsum([0, *np.concatenate(self.all_gather_object(sizes))]).tolist())
 
-    def per_replica(self, values):
+    def per_replica(self, values: Sequence[Any]) -> Any:
         """Return one argument of a step from a list with one value for each local replica."""
         if len(self.replicas) == 1:
             return values[0]
@@ -94,12 +100,17 @@ class Workers(NamedTuple):
             lambda context: values[context.replica_id_in_sync_group - self.replicas[0]]
         )
 
-    def of_first_replica(self, value):
+    def of_first_replica(self, value: Any) -> Any:
         """Return the result of this worker's first replica from the results of a step."""
         strategy = self.strategy
         return value if strategy is None else strategy.experimental_local_results(value)[0]
 
-    def together(self, function, *arguments):
+    def run_collective(
+        self,
+        function: Callable[_Arguments, _Item],
+        *arguments: _Arguments.args,
+        **options: _Arguments.kwargs,
+    ) -> _Item:
         """Call a collective function, which all workers must call.
 
         Raises
@@ -108,12 +119,12 @@ class Workers(NamedTuple):
             If another worker has ended, or does not call the function within `TIMEOUT` seconds.
         """
         if self.n_workers == 1:
-            return function(*arguments)
-        outcome = Future()
+            return function(*arguments, **options)
+        outcome: Future[_Item] = Future()
 
-        def call():
+        def call() -> None:
             try:
-                outcome.set_result(function(*arguments))
+                outcome.set_result(function(*arguments, **options))
             except BaseException as error:
                 outcome.set_exception(error)
 
@@ -123,13 +134,13 @@ class Workers(NamedTuple):
         try:
             return outcome.result(TIMEOUT)
         except (TimeoutError, import_tensorflow().errors.OpError) as error:
-            if not _says_that_a_worker_is_lost(error):
+            if not _is_worker_loss(error):
                 raise
             reason = getattr(error, "message", f"nothing heard for {TIMEOUT:g} seconds")
             text = f"Worker {self.index} of {self.n_workers} has lost another one: "
             raise WorkerLostError(text + reason.partition("\n")[0]) from error
 
-    def all_gather_object(self, item):
+    def all_gather_object(self, item: _Item) -> list[_Item]:
         """Return the objects of all workers, in the order of the workers, in every worker."""
         if self.n_workers == 1:
             return [item]
@@ -138,19 +149,24 @@ class Workers(NamedTuple):
         sizes[self.index] = len(message)
         sizes = self._sum(sizes)
         ends = np.cumsum(sizes)
-        if ends[-1] > _MOST_BYTES:  # true in all workers, so that no worker waits for the others
+        if ends[-1] > _MAX_BYTES:  # true in all workers, so that no worker waits for the others
             raise ValueError(
-                f"Workers can tell each other {_MOST_BYTES:.1e} bytes at a time, and have "
+                f"Workers can exchange at most {_MAX_BYTES:.1e} bytes at a time, but there are "
                 f"{ends[-1]:.1e}. Set a smaller hidden_layer_sizes or n_components, or give X "
                 "fewer columns."
             )
         messages = np.zeros(-(-ends[-1] // 4), dtype=np.int32)  # collectives do not support bytes
         messages.view(np.uint8)[ends[self.index] - len(message) : ends[self.index]] = message
-        messages = self._sum(messages).view(np.uint8)
+        gathered = self._sum(messages).view(np.uint8).data
         starts = ends - sizes
-        return [pickle.loads(messages[a:b]) for a, b in zip(starts, ends, strict=True)]
+        return [pickle.loads(gathered[a:b]) for a, b in zip(starts, ends, strict=True)]
 
-    def checked(self, function, *arguments, **options):
+    def run_checked(
+        self,
+        function: Callable[_Arguments, _Item],
+        *arguments: _Arguments.args,
+        **options: _Arguments.kwargs,
+    ) -> _Item:
         """Call a function that may raise in one worker only, such as a check of its rows.
 
         Raises
@@ -161,20 +177,20 @@ class Workers(NamedTuple):
         """
         if self.n_workers == 1:
             return function(*arguments, **options)
-        result, error = None, None
+        error: Exception | None = None
         try:
             result = function(*arguments, **options)
         except Exception as refusal:
             error = refusal
-        for refusal in filter(None, self.all_gather_object(error)):
-            raise refusal
+        for first in filter(None, self.all_gather_object(error)):
+            raise first
         return result
 
-    def broadcast_object(self, item):
+    def broadcast_object(self, item: _Item) -> _Item:
         """Return the object of the chief in every worker."""
-        return self.all_gather_object(item if self.index == 0 else None)[0]
+        return self.all_gather_object([item] if self.index == 0 else [])[0][0]
 
-    def check_agreement(self, facts):
+    def check_agreement(self, facts: Mapping[str, Any]) -> None:
         """Check that all workers have the same values, given by name.
 
         Raises
@@ -192,22 +208,25 @@ class Workers(NamedTuple):
                         f"{theirs[name]} on worker {worker}."
                     )
 
-    def _sum(self, array):
+    def _sum(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return the sum of an array over the workers."""
         values = [array, *[np.zeros_like(array)] * (len(self.replicas) - 1)]
         values = self.per_replica(list(map(import_tensorflow().constant, values)))
-        return self.together(partial(self.strategy.reduce, "SUM", axis=None), values).numpy()
+        total: NDArray[Any] = self.run_collective(
+            self.strategy.reduce, "SUM", values, axis=None
+        ).numpy()
+        return total
 
 
 # One process with one replica.
-ALONE = Workers()
+SINGLE_PROCESS = Workers()
 
 
-def _ends(n_rows, n_pieces):
+def _ends(n_rows: int, n_pieces: int) -> list[int]:
     return [n_rows * i // n_pieces for i in range(n_pieces + 1)]
 
 
-def current_workers():
+def current_workers() -> Workers:
     """Return the workers of the current `tf.distribute` strategy.
 
     Raises
@@ -216,10 +235,10 @@ def current_workers():
         If the strategy is asynchronous (a ParameterServerStrategy).
     """
     if "tensorflow" not in sys.modules:
-        return ALONE
+        return SINGLE_PROCESS
     tf = import_tensorflow()
     if not tf.distribute.has_strategy():
-        return ALONE
+        return SINGLE_PROCESS
     strategy = tf.distribute.get_strategy()
     if isinstance(strategy, tf.distribute.ParameterServerStrategy):
         raise ValueError(

@@ -19,8 +19,8 @@ class TrainingConfig:
     max_iter: int | Literal["auto"]
     max_steps: int | None
     alpha: float
-    corruption: Literal["gaussian", "masking", "swap", "missing"]
-    noise: float
     early_stopping: bool
     n_iter_no_change: int
     tol: float
+    corruption: Literal["gaussian", "masking", "swap", "missing"] = "gaussian"
+    noise: float = 0.0

@@ -1,21 +1,28 @@
-"""State that `partial_fit` keeps between calls."""
+"""Training on the batches of a stream, and the state that `partial_fit` keeps between calls."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .._networks.whitening import code_sums, moments
+from .._data.splits import all_rows
+from .._data.table import Table
+from .._networks.network import Autoencoder
+from .._networks.whitening import code_sums, mean_and_covariance
+from .loop import TrainState
+from .plan import Plan, plan_stream
+from .problem import Problem
+from .run import Run, StopReason, train
 
-# Attributes of an estimator that hold the first fields of its `Stream`, in order.
-_ATTRIBUTES = ("n_samples_seen_", "n_steps_", "n_iter_", "mean_", "loss_curve_")
-_ATTRIBUTES += ("validation_curve_", "_n_observed_", "_kept_rows_")
 # Number of distinct rows that determine the initial network, for each component of the code and for
 # the mean: the first number if all columns vary, the second one if there are at least `batch_size`
 # rows.
 _ROWS_PER_DIMENSION, _ROWS_OF_A_BATCH_PER_DIMENSION = 8, 2
 
 
-class Stream(NamedTuple):
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stream:
     """Statistics of all rows seen so far, and the state of training.
 
     Attributes
@@ -48,18 +55,18 @@ class Stream(NamedTuple):
     n_steps: int = 0
     n_batches: int = 0
     mean: Any = 0.0
-    losses: np.ndarray = np.empty(0)
-    curve: np.ndarray = np.empty((0, 2))
+    losses: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    curve: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
     n_observed: Any = 0.0
-    kept: np.ndarray | None = None
+    kept: NDArray[Any] | None = None
     step: int = 0
-    params: dict | None = None
-    moments: dict | None = None
-    code_sums: tuple = (0, 0.0, 0.0)
-    code: tuple | None = None
+    params: dict[str, Any] | None = None
+    moments: dict[str, Any] | None = None
+    code_sums: tuple[Any, Any, Any] = (0, 0.0, 0.0)
+    code: tuple[NDArray[Any], NDArray[Any]] | None = None
 
     @classmethod
-    def of(cls, estimator):
+    def from_estimator(cls, estimator: Any) -> "Stream":
         """Return the stream of an estimator, which may be unfitted."""
         if not hasattr(estimator, "encoder_"):
             return cls()
@@ -71,26 +78,54 @@ class Stream(NamedTuple):
             cross = (n_rows - 1) * np.diag(norms**-2)
             code = np.diag(norms), np.diag(1 / norms)
             state = {"code_sums": (n_rows, 0.0, cross), "code": code}
-        return cls(*(getattr(estimator, name) for name in _ATTRIBUTES), **state)
+        return cls(
+            n_samples=estimator.n_samples_seen_,
+            n_steps=estimator.n_steps_,
+            n_batches=estimator.n_iter_,
+            mean=estimator.mean_,
+            losses=estimator.loss_curve_,
+            curve=estimator.validation_curve_,
+            n_observed=estimator._n_observed_,
+            kept=estimator._kept_rows_,
+            **state,
+        )
 
-    def attributes(self):
+    def attributes(self) -> dict[str, Any]:
         """Return the attributes of an estimator that store this stream."""
-        n_attributes = len(_ATTRIBUTES)
-        return dict(zip(_ATTRIBUTES, self, strict=False)) | {
+        training = ("step", "params", "moments", "code_sums", "code")
+        return {
+            "n_samples_seen_": self.n_samples,
+            "n_steps_": self.n_steps,
+            "n_iter_": self.n_batches,
+            "mean_": self.mean,
+            "loss_curve_": self.losses,
+            "validation_curve_": self.curve,
+            "_n_observed_": self.n_observed,
+            "_kept_rows_": self.kept,
             "best_step_": self.n_steps,
-            "_stream_": dict(zip(self._fields[n_attributes:], self[n_attributes:], strict=True)),
+            "_stream_": {name: getattr(self, name) for name in training},
         }
 
-    def restarted(self):
+    @property
+    def starts(self) -> bool:
+        """Whether training starts at a new initial network at the next call."""
+        return self.n_samples == 0 or self.kept is not None
+
+    def restarted(self) -> "Stream":
         """Return the stream without the state of training; row and call counts are kept."""
-        counts = ("n_samples", "n_batches", "mean", "n_observed", "kept")
-        return Stream(**{name: getattr(self, name) for name in counts})
+        return Stream(
+            n_samples=self.n_samples,
+            n_batches=self.n_batches,
+            mean=self.mean,
+            n_observed=self.n_observed,
+            kept=self.kept,
+        )
 
-    def resumed(self, network):
+    def resumed(self, network: Autoencoder) -> Autoencoder:
         """Return a network with the params of this stream; the same network if it has none."""
-        return network if self.params is None else network._replace(params=self.params)
+        return network if self.params is None else network.with_params(self.params)
 
-    def state(self, network, plan):
+    def state(self, network: Autoencoder, plan: Plan) -> TrainState:
         """Return the initial state of a run, with the optimiser moments of this stream."""
         n_kept = 0 if self.kept is None else len(self.kept)
         state = plan.initial_state(network.params, self.n_samples - n_kept)
@@ -99,8 +134,8 @@ class Stream(NamedTuple):
         optimizer_state = state.optimizer_state | self.moments
         return state._replace(optimizer_state=optimizer_state, step=self.step)
 
-    def after(self, run, error, table, new, whiten, kept=None):
-        """Return the network and the stream after a run over a batch.
+    def with_batch(self, run: Run, error: float, new: Table) -> "Stream":
+        """Return the stream after a run over a batch, without the codes of the batch.
 
         Parameters
         ----------
@@ -108,27 +143,17 @@ class Stream(NamedTuple):
             The run over the batch.
         error : float
             Mean squared error of the batch before the run.
-        table : Table
-            The rows kept from earlier calls, followed by the rows of the batch.
         new : Table
             The rows of the batch.
-        whiten : bool
-            Whether to whiten the code.
-        kept : ndarray, optional
-            The rows to keep for the next call.
-
-        Returns
-        -------
-        network : Autoencoder
-            The trained network, in the float type of the table.
-        stream : Stream
-            The stream including the batch.
         """
-        state = run.state and run.state.optimizer_state
+        moments = self.moments
+        if run.state is not None:
+            moments = {name: run.state.optimizer_state[name] for name in ("m", "v")}
         mean, n_new = new.mean_and_count()
         n_observed = n_new + self.n_observed
         gain = (mean - self.mean) * (n_new / np.maximum(n_observed, 1))
-        stream = self._replace(
+        return replace(
+            self,
             n_samples=self.n_samples + new.n_rows,
             n_steps=self.n_steps + len(run.losses),
             n_batches=self.n_batches + 1,
@@ -138,31 +163,92 @@ class Stream(NamedTuple):
             curve=np.vstack([self.curve, [[self.n_steps, error]]]),
             step=self.step + len(run.losses),
             params=run.network.params,
-            moments={"m": state["m"], "v": state["v"]} if state else self.moments,
-            kept=kept,
+            moments=moments,
         )
-        network = run.network.astype(table.dtype)
-        if whiten:
-            stream = stream._with_codes_of(network, table)
-            mean, _ = moments(*stream.code_sums)
-            network = network.recode(*stream.code, mean)
-        return table.workers.broadcast_object((network, stream))
 
-    def _with_codes_of(self, network, table):
+    def with_codes_of(self, network: Autoencoder, table: Table) -> "Stream":
         """Return the stream with the codes of a batch added, and a new whitening of all codes."""
-        both = zip(self.code_sums, (table.n_rows, *code_sums(network, table)), strict=True)
-        sums = tuple(before + new for before, new in both)
-        _, covariance = moments(*sums)
+        pairs = zip(self.code_sums, (table.n_rows, *code_sums(network, table)), strict=True)
+        n_rows, total, cross = (before + new for before, new in pairs)
+        _, covariance = mean_and_covariance(n_rows, total, cross)
         if self.code is None:
             code = network.whitening(covariance)
         else:  # ZCA whitening rotates least, so that codes of successive calls stay comparable
             to_code, from_code = self.code
             change, back = network.whitening(to_code.T @ covariance @ to_code, canonical=False)
             code = to_code @ change, back @ from_code
-        return self._replace(code_sums=sums, code=code)
+        return replace(self, code_sums=(n_rows, total, cross), code=code)
 
 
-def rows_to_keep(table, n_components, batch_size):
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BatchResult:
+    """Result of training on a batch of a stream.
+
+    Attributes
+    ----------
+    network : Autoencoder
+        The trained network, with a whitened code if that was asked for.
+    stream : Stream
+        The stream including the batch.
+    stop_reason : StopReason
+        Reason why training ended.
+    exception : Exception or None
+        Exception that was raised when a worker was lost.
+    """
+
+    network: Autoencoder
+    stream: Stream
+    stop_reason: StopReason
+    exception: Exception | None
+
+
+def train_on_batch(stream: Stream, problem: Problem, new: Table) -> BatchResult | None:
+    """Make one pass of training over a batch of a stream.
+
+    Parameters
+    ----------
+    stream : Stream
+        The stream before the batch.
+    problem : Problem
+        The network, and the table of the rows to train on: the rows kept from earlier calls if
+        training starts again, followed by the rows of the batch.
+    new : Table
+        The rows of the batch.
+
+    Returns
+    -------
+    BatchResult or None
+        None if training diverged: the batch would change the whitening, and should be ignored. On
+        the first batch the result is the initial network in this case.
+    """
+    table, starts = problem.table, stream.starts
+    network = stream.resumed(problem.initial_network_for(table))
+    error = problem.objective.row_errors(network.with_params_in(np.float32), table).mean()
+    plan = plan_stream(problem, stream.step)
+    run = Run.begin(table, all_rows(table.n_rows), network, plan)
+    rng = np.random.default_rng([problem.seed, stream.n_steps])
+    train([run], [rng], state=stream.state(network, plan))
+    if run.stop_reason == StopReason.DIVERGED and stream.n_samples:
+        return None
+    if run.stop_reason == StopReason.WORKER_LOST:
+        table, new = table.local(), new.local()
+    kept = None
+    if starts:
+        kept = rows_to_keep(table, network.code_size, problem.config.batch_size)
+    stream = replace(stream.with_batch(run, error, new), kept=kept)
+    network = run.network.astype(table.dtype)
+    if problem.whiten:
+        stream = stream.with_codes_of(network, table)
+        mean, _ = mean_and_covariance(*stream.code_sums)
+        assert stream.code is not None  # computed from the codes
+        network = network.transform_code(*stream.code, mean)
+    network, stream = table.workers.broadcast_object((network, stream))
+    return BatchResult(
+        network=network, stream=stream, stop_reason=run.stop_reason, exception=run.exception
+    )
+
+
+def rows_to_keep(table: Table, n_components: int, batch_size: int) -> NDArray[Any] | None:
     """Return the rows with which a stream must start again at the next call, or None.
 
     A few distinct rows do not determine the scale, the bounds, the PCA and the noise variance of
@@ -189,35 +275,36 @@ def rows_to_keep(table, n_components, batch_size):
     if table.n_rows >= batch_size:
         is_enough = n_observed >= _ROWS_OF_A_BATCH_PER_DIMENSION * (n_components + 1)
         return None if is_enough else distinct
-    least, most = table.extremes()
+    least, most = table.min_max()
     is_enough = n_observed >= _ROWS_PER_DIMENSION * (n_components + 1)
-    return None if is_enough and (most > least).all() else np.array(table.collect(slice(None)))
+    return None if is_enough and (most > least).all() else np.array(table.gather(slice(None)))
 
 
-def _distinct_rows(table, n_most):
+def _distinct_rows(table: Table, n_most: int) -> NDArray[Any]:
     """Return at most `n_most` distinct rows of all workers; rows without any value are left out."""
 
-    def add(rows):
+    def add(rows: NDArray[Any]) -> None:
         for row in rows[~np.isnan(rows).all(axis=1)] + 0.0:  # adding zero makes -0.0 positive
             if len(found) == n_most:
                 return
             found.setdefault(row.tobytes(), row)
 
-    found: dict[bytes, np.ndarray] = {}
+    found: dict[bytes, NDArray[Any]] = {}
     for block in table.blocks():
         add(block)
         if len(found) == n_most:
             break
-    parts, found = table.workers.all_gather_object(list(found.values())), {}
+    parts = table.workers.all_gather_object(list(found.values()))
+    found.clear()
     for rows in filter(None, parts):
         add(np.array(rows))
     return np.array(list(found.values()), table.dtype).reshape(len(found), table.n_features)
 
 
-def equal_row(table):
+def equal_row(table: Table) -> NDArray[Any] | None:
     """Return the row of shape (1, n_features) to which all rows of a table are equal, or None."""
     if not table.is_incomplete:  # the search stops at the second distinct row
         distinct = _distinct_rows(table, 2)
         return distinct if len(distinct) == 1 else None
-    least, most = table.extremes()
+    least, most = table.min_max()
     return None if (most > least).any() else most[None].astype(table.dtype)

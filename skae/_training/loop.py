@@ -1,26 +1,65 @@
 """The compiled training loop, which makes a chunk of gradient steps per call.
 
-The loop is independent of the network, the objective and the optimiser. The compiled function
-captures no state: all state is passed as arguments and returned. All fits of a process with arrays
-of the same shapes therefore share one compiled function.
+The loop is independent of the network, the objective and the optimiser. The compiled function has
+no state, so that all fits of a process with arrays of the same shapes share one compiled function.
 """
 
 import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, is_dataclass
 from functools import lru_cache, partial
 from numbers import Number
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeGuard, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._runtime.tensorflow import import_tensorflow
-from .._runtime.workers import ALONE
+from .._runtime.workers import SINGLE_PROCESS, Workers
 from .._sklearn_compat import warn
 
+_Item = TypeVar("_Item")
 _SLOWER = "XLA cannot compile the training loop here, so it runs uncompiled, which is slower: "
 
 
+class Optimizer(Protocol):
+    """Hashable optimiser of the params, which are a nest of arrays."""
+
+    def init(self, params: Any, l2: Any = None) -> Any:
+        """Return the initial state; `l2` has the penalty factor of each array of params."""
+
+    def update(
+        self, gradients: Any, state: Any, params: Any, step: Any, rate: Any
+    ) -> tuple[Any, Any]:
+        """Return new params and a new state, as tensors. Steps count from one."""
+
+
+class Loss(Protocol):
+    """Hashable loss function."""
+
+    def __call__(self, params: Any, batch: Any, constants: Any) -> Any:
+        """Return the loss of a batch: a scalar tensor, or one value for each stacked network."""
+
+
+class TrimmedLoss(Loss, Protocol):
+    """Loss function in which the weight of a row may depend on the losses of the other rows.
+
+    With several replicas, the factors of the replica's own rows are the fourth argument of a call.
+    """
+
+    @property
+    def depends_on_all_rows(self) -> bool:
+        """Whether the weight of a row depends on the losses of the other rows."""
+
+    def row_losses(self, params: Any, batch: Any, constants: Any) -> tuple[Any, Any]:
+        """Return the weighted loss of each row of a batch, and its weight."""
+
+    def row_factors(self, losses: Any, weights: Any) -> Any:
+        """Return the factor of each row's loss, given the losses and weights of all replicas."""
+
+
+# A NamedTuple, because TensorFlow maps functions over its arrays.
 class TrainState(NamedTuple):
     """State of training, as nests of arrays or, between chunks, of tensors.
 
@@ -38,13 +77,24 @@ class TrainState(NamedTuple):
     optimizer_state: Any
     step: int = 0
 
-    def to_numpy(self):
+    def to_numpy(self) -> "TrainState":
         """Return a copy with NumPy arrays."""
-        nest = import_tensorflow().nest
-        return TrainState(*nest.map_structure(lambda t: t.numpy(), self[:2]), self.step)
+        nest, nests = import_tensorflow().nest, (self.params, self.optimizer_state)
+        params, optimizer_state = nest.map_structure(lambda t: t.numpy(), nests)
+        return TrainState(params, optimizer_state, self.step)
 
 
-def train(state, chunks, rates, *, objective, constants, optimizer, workers=ALONE, n_stacked=None):
+def train(
+    state: TrainState,
+    chunks: Iterator[tuple[Any, int]],
+    rates: Any,
+    *,
+    objective: Loss,
+    constants: Any,
+    optimizer: Optimizer,
+    workers: Workers = SINGLE_PROCESS,
+    n_stacked: int | None = None,
+) -> Iterator[tuple[TrainState, NDArray[np.float32]]]:
     """Make gradient steps, and yield the state after each chunk of steps.
 
     Parameters
@@ -56,19 +106,13 @@ def train(state, chunks, rates, *, objective, constants, optimizer, workers=ALON
         number of batches that are not padding. One chunk is read ahead.
     rates : sequence of float
         Learning rate of each step. Slices of it are read.
-    objective : callable
-        Hashable. ``objective(params, batch, constants)`` returns a scalar tensor, or one value per
-        network if networks are stacked. With several replicas it must be a sum over the rows of a
-        batch. If the weight of a row depends on the losses of the other rows, the attribute
-        `depends_on_all_rows` of the objective is true, and the objective has two more methods:
-        ``row_losses(params, batch, constants)`` returns the losses and the weights of the rows, and
-        ``row_factors(losses, weights)`` returns a factor for each row, given the losses and the
-        weights of the rows of all replicas. The factors of the replica's own rows are then passed
-        to the objective as its fourth argument.
+    objective : Loss
+        Loss function. With several replicas it must be a sum over the rows of a batch. If the
+        weight of a row depends on the losses of the other rows, it must be a `TrimmedLoss`.
     constants : nest of ndarray
         Constants of the objective.
-    optimizer : object with `update`
-        Hashable; see `optimizers`.
+    optimizer : Optimizer
+        Optimiser, of which only `update` is called.
     workers : Workers
         The workers that train together.
     n_stacked : int, optional
@@ -82,20 +126,22 @@ def train(state, chunks, rates, *, objective, constants, optimizer, workers=ALON
         Value of the objective before each step.
     """
     tf = import_tensorflow()
-    nests = (*state[:2], constants)
-    *ours, constants = _in_thread(tf.nest.map_structure, tf.convert_to_tensor, nests)
-    classes, shapes = _classes((objective, optimizer)), _shapes(tf, (ours, constants))
-    ours = workers.per_replica([tuple(ours)] * len(workers.replicas))
+    nests = (state.params, state.optimizer_state, constants)
+    nests = _in_thread(tf.nest.map_structure, tf.convert_to_tensor, nests)
+    classes, shapes = _classes((objective, optimizer)), _shapes(tf, nests)
+    *params_and_state, constants = nests
+    del nests  # it would hold the initial tensors until training ends
+    params_and_state = workers.per_replica([tuple(params_and_state)] * len(workers.replicas))
     step, n_done = state.step, 0
 
-    def in_tensors():
+    def tensor_chunks() -> Iterator[tuple[Any, tuple[int, int], tuple[Any, ...], int]]:
         for batches, n_steps in chunks:
             size = tf.nest.flatten(batches)[0].shape[:2]
             key = (classes, shapes, _shapes(tf, batches))
             yield workers.per_replica(_split(tf, batches, workers)), size, key, n_steps
 
     ends = None
-    for batches, (n_most, n_rows), key, n_steps in prefetch(in_tensors()):
+    for batches, (n_most, n_rows), key, n_steps in prefetch(tensor_chunks()):
         if ends is None:
             ends = workers.ends_of_replicas(n_rows)
         run = _Compiled(objective, optimizer, workers.strategy, ends, key)
@@ -103,13 +149,15 @@ def train(state, chunks, rates, *, objective, constants, optimizer, workers=ALON
         padded[:n_steps] = rates[n_done : n_done + n_steps]
         losses = np.zeros(padded.shape if n_stacked is None else (len(padded), n_stacked), "f")
         counts = map(tf.constant, (step, padded, n_steps, losses))
-        *ours, losses = workers.together(run, *ours, batches, constants, *counts)
+        *params_and_state, losses = workers.run_collective(
+            run, *params_and_state, batches, constants, *counts
+        )
         step, n_done = step + n_steps, n_done + n_steps
-        latest = tf.nest.map_structure(workers.of_first_replica, tuple(ours))
-        yield TrainState(*latest, step), losses.numpy()[:n_steps]
+        params, optimizer_state = tf.nest.map_structure(workers.of_first_replica, params_and_state)
+        yield TrainState(params, optimizer_state, step), losses.numpy()[:n_steps]
 
 
-def _classes(value):
+def _classes(value: Any) -> tuple[Any, ...]:
     """Return the class of a value and, recursively, the classes of the fields that `==` compares.
 
     This distinguishes tuples of different classes, which are equal if their fields are equal. For
@@ -117,18 +165,18 @@ def _classes(value):
     """
     if isinstance(value, Number):
         return ()
-    parts = value if isinstance(value, tuple) else ()
+    parts: Sequence[Any] = value if isinstance(value, tuple) else ()
     if is_dataclass(value):
         parts = [getattr(value, field.name) for field in fields(value) if field.compare]
     return type(value), *map(_classes, parts)
 
 
-def _shapes(tf, nest):
+def _shapes(tf: Any, nest: Any) -> str:
     """Return a string of the structure, dtypes and shapes of a nest of arrays or tensors."""
     return repr(tf.nest.map_structure(lambda part: f"{part.dtype}{part.shape}", nest))
 
 
-def _split(tf, batches, workers):
+def _split(tf: Any, batches: Any, workers: Workers) -> list[Any]:
     """Split batches along their rows into tensors, one nest for each replica of this worker."""
     arrays = tf.nest.flatten(batches)
     once = {id(array): array for array in arrays}  # copy repeated arrays only once
@@ -139,7 +187,7 @@ def _split(tf, batches, workers):
     return parts
 
 
-def prefetch(iterator):
+def prefetch(iterator: Iterator[_Item]) -> Iterator[_Item]:
     """Yield the items of `iterator`, and compute the next item in a thread meanwhile."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="skae-prefetch") as pool:
         upcoming = pool.submit(next, iterator, None)
@@ -148,7 +196,7 @@ def prefetch(iterator):
             yield item
 
 
-def _in_thread(function, *arguments):
+def _in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function in a thread, so that KeyboardInterrupt is not raised within TensorFlow code.
 
     TensorFlow would lose the interrupt or raise another error. Python raises KeyboardInterrupt in
@@ -167,12 +215,20 @@ class _Compiled:
     LRU cache drops shapes that are no longer used.
     """
 
-    def __init__(self, objective, optimizer, strategy, ends, key):
+    def __init__(
+        self,
+        objective: Loss,
+        optimizer: Optimizer,
+        strategy: Any,
+        ends: Sequence[int],
+        key: tuple[Any, ...],
+    ) -> None:
         self.function = _make_steps(import_tensorflow(), objective, optimizer, strategy, ends)
         self.strategy = strategy
-        self.lock, self.traced = threading.Lock(), None
+        self.lock = threading.Lock()
+        self.traced: Callable[..., Any] | None = None
 
-    def __call__(self, *arguments):
+    def __call__(self, *arguments: Any) -> Any:
         tf = import_tensorflow()
         try:
             with self.lock:
@@ -184,7 +240,7 @@ class _Compiled:
         except tf.errors.ResourceExhaustedError as error:
             raise MemoryError(error.message) from error
 
-    def _first_call(self, tf, arguments):
+    def _first_call(self, tf: Any, arguments: tuple[Any, ...]) -> Any:
         try:
             traced = self._trace(tf, arguments, jit_compile=True)
             results = traced(*arguments)
@@ -197,13 +253,16 @@ class _Compiled:
         self.traced = traced
         return results
 
-    def _trace(self, tf, arguments, jit_compile):
+    def _trace(
+        self, tf: Any, arguments: tuple[Any, ...], jit_compile: bool | None
+    ) -> Callable[..., Any]:
         # Trace explicitly: calling the tf.function would warn about retracing for other shapes.
         function = tf.function(self.function, jit_compile=jit_compile, autograph=False)
-        return _in_thread(function.get_concrete_function, *arguments)
+        traced: Callable[..., Any] = _in_thread(function.get_concrete_function, *arguments)
+        return traced
 
 
-def _cannot_compile(tf, error):
+def _cannot_compile(tf: Any, error: Any) -> bool:
     """Whether the reason of an error is that XLA is missing or cannot compile an operation."""
     reason = error.message.partition("\n")[0]  # the other lines are file paths
     if isinstance(error, tf.errors.UnimplementedError | tf.errors.NotFoundError):
@@ -211,31 +270,41 @@ def _cannot_compile(tf, error):
     return isinstance(error, tf.errors.InvalidArgumentError) and "compil" in reason
 
 
-def _make_steps(tf, objective, optimizer, strategy, ends):
+def _make_steps(
+    tf: Any, objective: Loss, optimizer: Optimizer, strategy: Any, ends: Sequence[int]
+) -> Callable[..., Any]:
     """Build the function that makes the steps of a chunk."""
-
-    def loss_and_gradients(params, batch, constants, *factors):
-        with tf.GradientTape() as tape:
-            tape.watch(params)
-            loss = objective(params, batch, constants, *factors)
-        return loss, tape.gradient(loss, params, unconnected_gradients="zero")
-
-    def update(loss, gradients, params, optimizer_state, step, rate):
-        return *optimizer.update(gradients, optimizer_state, params, step, rate), loss
-
+    loss_and_gradients, update = _parts_of_step(tf, objective, optimizer)
     if strategy is not None:
         parts = (loss_and_gradients, update)
         loss_and_gradients, update = _all_reducing(tf, objective, ends, *parts)
 
-    def replica_step(i, params, optimizer_state, batches, constants, step, rate):
+    def replica_step(
+        i: Any,
+        params: Any,
+        optimizer_state: Any,
+        batches: Any,
+        constants: Any,
+        step: Any,
+        rate: Any,
+    ) -> Any:
         batch = tf.nest.map_structure(lambda part: part[i], batches)
         results = loss_and_gradients(params, batch, constants)
         return update(*results, params, optimizer_state, step, rate)
 
     runner = strategy or tf.distribute.get_strategy()  # the default one calls the function directly
 
-    def make_steps(params, optimizer_state, batches, constants, step, rates, n_steps, losses):
-        def one_step(i, params, state, losses):
+    def make_steps(
+        params: Any,
+        optimizer_state: Any,
+        batches: Any,
+        constants: Any,
+        step: Any,
+        rates: Any,
+        n_steps: Any,
+        losses: Any,
+    ) -> Any:
+        def one_step(i: Any, params: Any, state: Any, losses: Any) -> Any:
             args = (i, params, state, batches, constants, step + i + 1, rates[i])
             *params_and_state, loss = runner.run(replica_step, args)
             loss = runner.experimental_local_results(loss)[0]
@@ -247,7 +316,36 @@ def _make_steps(tf, objective, optimizer, strategy, ends):
     return make_steps
 
 
-def _all_reducing(tf, objective, ends, loss_and_gradients, update):
+def _parts_of_step(
+    tf: Any, objective: Loss, optimizer: Optimizer
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Build the two parts of a step: the loss with its gradients, and the update."""
+
+    def loss_and_gradients(params: Any, batch: Any, constants: Any, *factors: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(params)
+            loss = objective(params, batch, constants, *factors)
+        return loss, tape.gradient(loss, params, unconnected_gradients="zero")
+
+    def update(
+        loss: Any, gradients: Any, params: Any, optimizer_state: Any, step: Any, rate: Any
+    ) -> Any:
+        return *optimizer.update(gradients, optimizer_state, params, step, rate), loss
+
+    return loss_and_gradients, update
+
+
+def _is_trimmed(objective: Loss) -> TypeGuard[TrimmedLoss]:
+    return getattr(objective, "depends_on_all_rows", False)
+
+
+def _all_reducing(
+    tf: Any,
+    objective: Loss,
+    ends: Sequence[int],
+    loss_and_gradients: Callable[..., Any],
+    update: Callable[..., Any],
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Insert a sum of the gradients of all replicas between the two parts of a step.
 
     Each replica compiles the two parts separately.
@@ -256,7 +354,7 @@ def _all_reducing(tf, objective, ends, loss_and_gradients, update):
     ----------
     tf : module
         TensorFlow.
-    objective : callable
+    objective : Loss
         See `train`.
     ends : sequence of int
         Index of the first row of each replica in a batch, and the number of rows of the batch.
@@ -271,20 +369,20 @@ def _all_reducing(tf, objective, ends, loss_and_gradients, update):
     compiled = partial(tf.function, jit_compile=True, autograph=False)
 
     @compiled
-    def in_one_array(*arguments):  # each collective takes a network round trip
+    def in_one_array(*arguments: Any) -> Any:  # each collective takes a network round trip
         parts = tf.nest.flatten(loss_and_gradients(*arguments))
         return tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
 
-    def summed(*arguments):
+    def summed(*arguments: Any) -> list[Any]:
         factors = []
-        if getattr(objective, "depends_on_all_rows", False):
-            losses_and_weights = compiled(objective.row_losses)(*arguments)
-            factors = [_factors_of_own_rows(tf, objective.row_factors, *losses_and_weights, ends)]
+        if _is_trimmed(objective):
+            losses, weights = compiled(objective.row_losses)(*arguments)
+            factors = [_factors_of_own_rows(tf, objective, losses, weights, ends)]
         ours = in_one_array(*arguments, *factors)
         return [tf.distribute.get_replica_context().all_reduce("SUM", ours)]
 
     @compiled
-    def update_from(summed, params, *others):
+    def update_from(summed: Any, params: Any, *others: Any) -> Any:
         shapes = [param.shape for param in tf.nest.flatten(params)]
         loss, *parts = tf.split(summed, [1, *(shape.num_elements() for shape in shapes)])
         parts = [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]
@@ -293,9 +391,11 @@ def _all_reducing(tf, objective, ends, loss_and_gradients, update):
     return summed, update_from
 
 
-def _factors_of_own_rows(tf, row_factors, losses, weights, ends):
+def _factors_of_own_rows(
+    tf: Any, objective: TrimmedLoss, losses: Any, weights: Any, ends: Sequence[int]
+) -> Any:
     """Return the loss factors of this replica's rows, computed from the rows of all replicas."""
     context = tf.distribute.get_replica_context()
     first, end = ends[int(tf.get_static_value(context.replica_id_in_sync_group)) :][:2]
     ours = tf.pad(tf.stack([losses, weights]), [[0, 0], [first, ends[-1] - end]])
-    return row_factors(*tf.unstack(context.all_reduce("SUM", ours)))[first:end]
+    return objective.row_factors(*tf.unstack(context.all_reduce("SUM", ours)))[first:end]

@@ -1,44 +1,93 @@
 """Loss functions and validation errors.
 
-An objective is a callable ``objective(params, batch, constants)`` that returns a scalar tensor. All
-objectives of the same class that compare equal share one compiled function. Values that differ
+All objectives of the same class that compare equal share one compiled function. Values that differ
 between fits are therefore passed in the argument `constants`, a nest of arrays.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 
-from .._networks.network import decode, encode, forward
-from .._networks.variational import negative_log_likelihoods, posterior
+from .._data.batches import Batch
+from .._data.table import Table
+from .._networks.forward import Activations, Params, decode, encode, forward
+from .._networks.network import Autoencoder
+from .._networks.variational import Variational, negative_log_likelihoods, posterior
 from .._runtime.tensorflow import import_tensorflow
 
 # The validation error of an imputer is the error of hidden entries. The observed entries are
-# divided at random into _PARTS parts, and one part is hidden at a time. Each hidden part needs a
-# pass over the table; the passes are limited to _MAX_JUDGED entries in total, but there is at least
-# one. _JUDGE_SEED is the seed of the random parts and of the draws of `Elbo.row_errors`.
-_PARTS, _MAX_JUDGED, _JUDGE_SEED = 5, 2**18, 17
+# divided at random into _N_PARTS parts, and one part is hidden at a time. Each hidden part needs a
+# pass over the table; the passes are limited to _MAX_HIDDEN_ENTRIES entries in total, but there is
+# at least one. _VALIDATION_SEED is the seed of the random parts and of the draws of
+# `Elbo.row_errors`.
+_N_PARTS, _MAX_HIDDEN_ENTRIES, _VALIDATION_SEED = 5, 2**18, 17
 # Number of rows for which random numbers are drawn at a time to skip the rows of other workers.
-_MOST_DRAWN = 2**12
+_MAX_DRAWN = 2**12
 
 
-def _rng_of_share(table, draw):
+class Objective(Protocol):
+    """Loss function and validation error of a run; hashable."""
+
+    @property
+    def least(self) -> float:
+        """Lower bound of the error. An initial network whose error reaches it is exact."""
+
+    @property
+    def n_draws(self) -> int:
+        """Number of random numbers for each row of a batch."""
+
+    @property
+    def min_steps(self) -> int:
+        """Minimum number of gradient steps with ``max_iter="auto"``."""
+
+    def constants(self, network: Autoencoder) -> Any:
+        """Return the constants of the loss function, a nest of arrays, for an initial network."""
+
+    def __call__(self, params: Params, batch: Batch, constants: Any) -> Any:
+        """Return the loss of a batch: a scalar tensor, or one value for each stacked network."""
+
+    def loss_scale(self, network: Autoencoder, table: Table) -> float:
+        """Return the factor from the loss to row errors."""
+
+    def format_error(self, error: float, unit: float | None = None) -> str:
+        """Return a text with an error; `unit` is the result of `loss_scale`."""
+
+    def row_errors(self, network: Autoencoder, table: Table) -> NDArray[np.float64]:
+        """Return the error of each row of a table, in the squared units of X or in nats."""
+
+
+def _rng_of_share(
+    table: Table, draw: Callable[[np.random.Generator, int], NDArray[Any]]
+) -> np.random.Generator:
     """Return the generator of random numbers for the rows of a table that this worker reads.
 
     It has already drawn the numbers of the rows before them, which other workers read. Each row
     therefore gets the same numbers for any number of workers. ``draw(rng, n_rows)`` draws the
     numbers of `n_rows` rows.
     """
-    rng = np.random.default_rng(_JUDGE_SEED)
-    for rows in gen_batches(table.share.start, _MOST_DRAWN) if table.share.start else ():
+    rng = np.random.default_rng(_VALIDATION_SEED)
+    for rows in gen_batches(table.share.start, _MAX_DRAWN) if table.share.start else ():
         draw(rng, rows.stop - rows.start)
     return rng
 
 
-def _finite_bounds(network):
-    return tuple(np.nan_to_num(network.standardised_bounds(np.float32))[:, None])
+def _finite_bounds(network: Autoencoder) -> tuple[NDArray[Any], NDArray[Any]]:
+    low, high = np.nan_to_num(network.standardised_bounds(np.float32))[:, None]
+    return low, high
+
+
+def _has_entry_weights(batch: Batch) -> bool:
+    """Whether each entry of a batch has a weight, and not each row."""
+    return len(batch.weights.shape) == len(batch.targets.shape)
+
+
+def _entry_weights(batch: Batch) -> Any:
+    """Return the weights of entries; their last axis has length one if each row has a weight."""
+    return batch.weights if _has_entry_weights(batch) else batch.weights[..., None]
 
 
 @dataclass(frozen=True)
@@ -49,20 +98,14 @@ class Reconstruction:
     ----------
     activations : tuple of str
         Hidden, code and output activation of the network.
-    least : float
-        Lower bound of the error. An initial network whose error reaches it is exact.
-    n_draws : int
-        Number of random numbers for each row of a batch.
-    min_steps : int
-        Minimum number of gradient steps with ``max_iter="auto"``.
     """
 
-    activations: tuple
+    activations: Activations
     least: ClassVar[float] = 0.0
     n_draws: ClassVar[int] = 0
     min_steps: ClassVar[int] = 600
 
-    def constants(self, network):
+    def constants(self, network: Autoencoder) -> Any:
         """Return the lower and upper bounds of standardised rows, each of shape (1, n_features).
 
         They are finite, because `tf.debugging` rejects infinite values. The first axis allows the
@@ -70,45 +113,47 @@ class Reconstruction:
         """
         return _finite_bounds(network)
 
-    def __call__(self, params, batch, constants):
+    def __call__(self, params: Params, batch: Batch, constants: Any) -> Any:
         """Return the weighted mean over the rows of a batch; one for each stacked network."""
         return self.loss(params, self.codes(params, batch), batch, constants)
 
-    def codes(self, params, batch):
+    def codes(self, params: Params, batch: Batch) -> Any:
         """Return the codes of a batch."""
         tf = import_tensorflow(eagerly=False)
 
         return encode(params, batch.inputs, self.activations, ops=tf)
 
-    def loss(self, params, codes, batch, constants):
+    def loss(self, params: Params, codes: Any, batch: Batch, constants: Any) -> Any:
         """Return the loss of the rows that are decoded from codes."""
         tf = import_tensorflow(eagerly=False)
 
         rows = decode(params, codes, constants, self.activations, ops=tf)
-        errors, weights = tf.square(rows - batch.targets), batch.weights
-        if len(weights.shape) == len(errors.shape):  # one weight per entry
-            return tf.reduce_sum(tf.reduce_mean(weights * errors, axis=-1), axis=-1)
-        return tf.reduce_sum(weights * tf.reduce_mean(errors, axis=-1), axis=-1)
+        errors = tf.square(rows - batch.targets)
+        if _has_entry_weights(batch):
+            losses = tf.reduce_mean(batch.weights * errors, axis=-1)
+        else:
+            losses = batch.weights * tf.reduce_mean(errors, axis=-1)
+        return tf.reduce_sum(losses, axis=-1)
 
-    def unit(self, network, table):
+    def loss_scale(self, network: Autoencoder, table: Table) -> float:
         """Return the factor from the loss to row errors: the variance of the data."""
-        return network.scale**2 * (table.n_features / table.n_averaged)
+        return network.scale**2 * (table.n_features / table.n_features_in_loss)
 
-    def described(self, error, unit=None):
+    def format_error(self, error: float, unit: float | None = None) -> str:
         """Return a text with an error; with `unit`, the text includes R²."""
         text = f"MSE {error:.4g}"
         return f"{text} (R² {1 - error / unit:.4f})" if unit else text
 
-    def row_errors(self, network, table):
+    def row_errors(self, network: Autoencoder, table: Table) -> NDArray[np.float64]:
         """Return the mean squared error of each row of a table, in the squared units of X."""
-        errors = table.map(network.squared_errors, network.width)
-        return errors * (network.scale**2 / table.n_averaged)
+        errors: NDArray[np.float64] = table.map(network.squared_errors, network.width)
+        return errors * (network.scale**2 / table.n_features_in_loss)
 
 
 class Imputation(Reconstruction):
     """Mean squared error, with a validation error that is computed on hidden entries."""
 
-    def row_errors(self, network, table):
+    def row_errors(self, network: Autoencoder, table: Table) -> NDArray[np.float64]:
         """Return the squared error of the hidden entries of each row, in the squared units of X.
 
         One fifth of the observed entries is hidden at a time, and all fifths in turn if the table
@@ -117,19 +162,22 @@ class Imputation(Reconstruction):
         the mean.
         """
 
-        def parts_of(rng, n_rows):
-            return rng.integers(_PARTS, size=(n_rows, table.n_features))
+        def parts_of(rng: np.random.Generator, n_rows: int) -> NDArray[Any]:
+            return rng.integers(_N_PARTS, size=(n_rows, table.n_features))
 
         rng = _rng_of_share(table, parts_of)
-        n_judged = max(1, min(_PARTS, _MAX_JUDGED // max(1, table.n_rows * table.n_features)))
+        n_hidden_parts = max(
+            1, min(_N_PARTS, _MAX_HIDDEN_ENTRIES // max(1, table.n_rows * table.n_features))
+        )
 
-        def errors(rows):
-            part = np.where(np.isnan(rows), _PARTS, parts_of(rng, len(rows)))
-            squares = [network.squared_errors(rows, part == i) for i in range(n_judged)]
-            return np.column_stack([sum(squares), (part < n_judged).sum(axis=1)])
+        def errors(rows: NDArray[Any]) -> NDArray[np.float64]:
+            part = np.where(np.isnan(rows), _N_PARTS, parts_of(rng, len(rows)))
+            squares = [network.squared_errors(rows, part == i) for i in range(n_hidden_parts)]
+            return np.column_stack([sum(squares), (part < n_hidden_parts).sum(axis=1)])
 
-        squares, n_hidden = table.map(errors, network.width).reshape(-1, 2).T
-        return squares * (network.scale**2 / max(1.0, n_hidden.sum() / max(1, len(squares))))
+        found: NDArray[np.float64] = table.map(errors, network.width).reshape(-1, 2)
+        n_hidden = float(found[:, 1].sum()) / max(1, len(found))
+        return found[:, 0] * (network.scale**2 / max(1.0, n_hidden))
 
 
 @dataclass(frozen=True)
@@ -153,50 +201,49 @@ class Supervised:
     n_draws: ClassVar[int] = Reconstruction.n_draws
     min_steps: ClassVar[int] = Reconstruction.min_steps
 
-    def unit(self, network, table):
-        """Return the factor from the loss to row errors; see `Reconstruction.unit`."""
-        return self.reconstruction.unit(network, table)
+    def loss_scale(self, network: Autoencoder, table: Table) -> float:
+        """Return the factor from the loss to row errors; see `Reconstruction.loss_scale`."""
+        return self.reconstruction.loss_scale(network, table)
 
-    def described(self, error, unit=None):
-        """Return a text with an error; see `Reconstruction.described`."""
-        return self.reconstruction.described(error, unit)
+    def format_error(self, error: float, unit: float | None = None) -> str:
+        """Return a text with an error; see `Reconstruction.format_error`."""
+        return self.reconstruction.format_error(error, unit)
 
-    def constants(self, network):
+    def constants(self, network: Autoencoder) -> Any:
         """Return the constants of the reconstruction loss, and the weight."""
         return self.reconstruction.constants(network), np.float32(self.weight).reshape(1)
 
-    def __call__(self, params, batch, constants):
+    def __call__(self, params: Params, batch: Batch, constants: Any) -> Any:
         """Return the weighted sum of the two losses."""
         tf = import_tensorflow(eagerly=False)
 
         constants, weight = constants
         codes = self.reconstruction.codes(params, batch)
         loss = self.reconstruction.loss(params, codes, batch, constants)
-        outputs, weights = forward(params["head"], codes, "identity", "identity", tf), batch.weights
-        if len(weights.shape) == len(outputs.shape):  # one weight per entry: average over the row
-            weights = tf.reduce_mean(weights, axis=-1)
-        errors = head_errors(outputs, batch.y)
+        errors = head_errors(forward(params["head"], codes, "identity", "identity", tf), batch.y)
+        weights = tf.reduce_mean(_entry_weights(batch), axis=-1)
         return loss + weight[..., 0] * tf.reduce_sum(weights * errors, axis=-1)
 
-    def row_errors(self, network, table):
+    def row_errors(self, network: Autoencoder, table: Table) -> NDArray[np.float64]:
         """Return the sum of both losses for each row of a table, in the squared units of X."""
         errors = self.reconstruction.row_errors(network, table)
         if not table.n_rows:
             return errors
         head, y, n_done = network.params["head"], table.take_y()[table.share], 0
 
-        def head_errors_of(rows):
+        def head_errors_of(rows: NDArray[Any]) -> NDArray[Any]:
             nonlocal n_done
             outputs = forward(head, network.encode(rows), "identity", "identity")
             own, n_done = y[n_done : n_done + len(rows)], n_done + len(rows)
-            return head_errors(outputs.astype(np.float32), own).numpy()
+            losses: NDArray[Any] = head_errors(outputs.astype(np.float32), own).numpy()
+            return losses
 
         # the number of outputs of the head limits the size of a block
         of_head = table.map(head_errors_of, network.width, head["intercepts"][0].shape[-1])
         return errors + self.weight * network.scale**2 * of_head.astype(np.float64)
 
 
-def head_errors(outputs, y):
+def head_errors(outputs: Any, y: Any) -> Any:
     """Return the loss of each row, given the outputs of the head; zero if y has no label."""
     tf = import_tensorflow(eagerly=False)
 
@@ -226,33 +273,29 @@ class Elbo:
         losses.
     beta : float
         Weight of the divergence of the posterior from the prior.
-    least : float
-        Lower bound of the error, which is minus infinity.
-    min_steps : int
-        Minimum number of gradient steps with ``max_iter="auto"``.
     """
 
-    activations: tuple
+    activations: Activations
     n_draws: int
     contamination: float = 0.0
     beta: float = field(default=1.0, compare=False)
     least: ClassVar[float] = -np.inf
     min_steps: ClassVar[int] = 1200
 
-    def unit(self, _, table):
+    def loss_scale(self, network: Autoencoder, table: Table) -> float:
         """Return the factor from the loss, which is per feature, to row errors."""
         return table.n_features
 
-    def described(self, error, unit=None):
+    def format_error(self, error: float, unit: float | None = None) -> str:
         """Return a text with the lower bound; `unit` is not used."""
         return f"bound of the log-likelihood {-error:.4g}"
 
-    def constants(self, network):
+    def constants(self, network: Autoencoder) -> Any:
         """Return the bounds of standardised rows, the logarithm of the scale, and beta."""
         log_scale = np.float32(np.log(network.scale))
         return _finite_bounds(network), np.reshape(log_scale, 1), np.float32(self.beta).reshape(1)
 
-    def __call__(self, params, batch, constants, factors=None):
+    def __call__(self, params: Params, batch: Batch, constants: Any, factors: Any = None) -> Any:
         """Return the weighted mean over the rows of a batch; one for each stacked network.
 
         `factors` is the result of `row_factors` for these rows, if other replicas have other rows
@@ -268,11 +311,11 @@ class Elbo:
         return tf.reduce_sum(losses, axis=-1)
 
     @property
-    def depends_on_all_rows(self):
+    def depends_on_all_rows(self) -> bool:
         """Whether the weight of a row depends on the losses of the other rows of the batch."""
         return self.contamination > 0
 
-    def row_losses(self, params, batch, constants):
+    def row_losses(self, params: Params, batch: Batch, constants: Any) -> tuple[Any, Any]:
         """Return the weighted loss of each row of a batch, and its weight."""
         tf = import_tensorflow(eagerly=False)
 
@@ -283,14 +326,14 @@ class Elbo:
         errors, weights = negative_log_likelihoods(params, *parts), batch.weights
         divergence = tf.square(mean) + tf.exp(log_variance) - 1 - log_variance
         divergence = tf.reduce_sum(divergence, axis=-1) / (2 * errors.shape[-1])
-        if len(weights.shape) == len(errors.shape):  # one weight per entry: average over the row
+        if _has_entry_weights(batch):  # average them over the row
             errors, weights = weights * errors, tf.reduce_mean(weights, axis=-1)
         else:
             errors = weights[..., None] * errors
         losses = tf.reduce_mean(errors, axis=-1) + weights * (beta * divergence + log_scale)
         return losses, weights
 
-    def row_factors(self, losses, weights):
+    def row_factors(self, losses: Any, weights: Any) -> Any:
         """Return the factor of each row's loss, given the losses and the weights of all rows.
 
         The factor is zero for the rows with the highest losses. Their number is the fraction
@@ -308,28 +351,30 @@ class Elbo:
         share = tf.reduce_sum(kept, axis=-1, keepdims=True)
         return tf.cast(kept > 0, losses.dtype) / tf.maximum(share, 1e-6)
 
-    def row_errors(self, network, table):
+    def row_errors(self, network: Autoencoder, table: Table) -> NDArray[np.float64]:
         """Return the negated lower bound of each row's log-likelihood, in the units of X.
 
         With `contamination`, the errors of that fraction of the rows with the highest errors are
         replaced by the highest error of the other rows.
         """
+        assert isinstance(network, Variational)
 
-        def draws_of(rng, n_rows):
+        def draws_of(rng: np.random.Generator, n_rows: int) -> NDArray[Any]:
             return rng.standard_normal((n_rows, self.n_draws))
 
-        def errors(rows):
+        def errors(rows: NDArray[Any]) -> NDArray[np.float64]:
             return -network.log_weights(rows, draws_of(rng, len(rows)), self.beta)
 
         rng = _rng_of_share(table, draws_of)
 
-        found = table.map(errors, network.width)
+        found: NDArray[np.float64] = table.map(errors, network.width)
         if not (self.contamination and len(found)):
             return found
         return np.minimum(found, np.quantile(found, 1 - self.contamination, method="lower"))
 
 
-class Resident(NamedTuple):
+@dataclass(frozen=True)
+class OnDeviceLoss:
     """Objective for a table that is held in the TensorFlow runtime.
 
     Its batches contain row indices, and the compiled step gathers the rows. Its constants are a
@@ -338,13 +383,13 @@ class Resident(NamedTuple):
 
     Attributes
     ----------
-    objective : callable
+    objective : Objective
         Inner objective, which is called with the gathered rows.
     """
 
-    objective: Any
+    objective: Objective
 
-    def __call__(self, params, batch, constants):
+    def __call__(self, params: Params, batch: Batch, constants: Any) -> Any:
         """Return the objective of a batch whose inputs and targets are row indices."""
         tf = import_tensorflow(eagerly=False)
 

@@ -1,18 +1,25 @@
 """Displays of codes, and of the error against the number of components."""
 
-from numbers import Integral
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.base import clone
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from ._base import axes_or_new, dense_rows, observed_error
+from ._base import AxesDisplay, Rows, dense_rows, observed_error
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # With more classes than this, the colours are taken from a continuous colour map.
 _MAX_CLASSES = 10
 
 
-class CodeDisplay:
+class CodeDisplay(AxesDisplay):
     """Scatter plot of two components of the code.
 
     Parameters
@@ -50,13 +57,27 @@ class CodeDisplay:
     >>> plt.close(display.figure_)
     """
 
-    def __init__(self, codes, y=None, *, components=(0, 1)):
+    def __init__(
+        self,
+        codes: NDArray[Any],
+        y: ArrayLike | None = None,
+        *,
+        components: tuple[int, int] = (0, 1),
+    ) -> None:
         self.codes = codes
         self.y = y
         self.components = components
 
     @classmethod
-    def from_estimator(cls, estimator, X, y=None, *, components=(0, 1), ax=None):
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator,
+        X: Rows,
+        y: ArrayLike | None = None,
+        *,
+        components: tuple[int, int] = (0, 1),
+        ax: Axes | None = None,
+    ) -> Self:
         """Encode rows, and draw two components of their codes.
 
         Parameters
@@ -84,70 +105,68 @@ class CodeDisplay:
         """
         return cls(np.asarray(estimator.transform(X)), y, components=components).plot(ax=ax)
 
-    def plot(self, ax=None):
-        """Draw the display.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Axes to draw in; by default those of a new figure.
-
-        Returns
-        -------
-        self : CodeDisplay
-            The display, with `ax_` and `figure_`.
-        """
+    def _check(self) -> None:
+        """Raise ValueError if the code lacks a component, or y does not have one label per row."""
         n_components = self.codes.shape[1]
-        columns = tuple(np.atleast_1d(np.asarray(self.components, dtype=object)))
-        are_columns = all(isinstance(c, Integral) and 0 <= c < n_components for c in columns)
-        if len(columns) != 2 or not are_columns:
+        columns = np.atleast_1d(np.asarray(self.components, dtype=object)).tolist()
+        exist = [isinstance(c, int | np.integer) and 0 <= c < n_components for c in columns]
+        if len(columns) != 2 or not all(exist):
             raise ValueError(
                 f"components={self.components} must be two columns of the code, "
                 f"from 0 to {n_components - 1}."
             )
-        labels = None if self.y is None else column_or_1d(self.y)
-        check_consistent_length(self.codes, labels)
-        try:
-            classes = [] if labels is None else np.unique(labels)
-        except TypeError:  # labels of several types cannot be sorted
-            labels = labels.astype(str)
-            classes = np.unique(labels)
-        self.ax_, self.figure_ = axes_or_new(ax, type(self).__name__)
+        if self.y is not None:
+            check_consistent_length(self.codes, column_or_1d(self.y))
+
+    def _draw(self, ax: Axes) -> None:
         x, other = (self.codes[:, c] for c in self.components)
         size = float(np.clip(4000 / len(x), 3, 30))
-        if labels is None:
-            self.ax_.scatter(x, other, s=size)
-        elif len(classes) <= _MAX_CLASSES or labels.dtype.kind not in "iuf":
-            colors = self._colors(len(classes))
-            for label, color in zip(classes, colors, strict=True):
-                chosen = labels == label
-                self.ax_.scatter(x[chosen], other[chosen], s=size, color=color, label=label)
-            self.ax_.legend(
-                title="y",
-                fontsize="small",
-                markerscale=np.sqrt(30 / size),
-                loc="center left",
-                bbox_to_anchor=(1, 0.5),
-                ncols=1 + (len(classes) - 1) // 16,
-            )
+        if self.y is None:
+            ax.scatter(x, other, s=size)
         else:
-            points = self.ax_.scatter(x, other, s=size, c=labels, cmap="viridis")
-            self.figure_.colorbar(points, ax=self.ax_, label="y")
-        self.ax_.set(
-            xlabel=f"component {self.components[0]}", ylabel=f"component {self.components[1]}"
-        )
-        return self
-
-    @staticmethod
-    def _colors(n_classes):
-        from matplotlib import colormaps
-
-        if n_classes <= _MAX_CLASSES:
-            return colormaps["tab10"].colors[:n_classes]
-        return colormaps["turbo"](np.linspace(0, 1, n_classes))
+            labels, classes = _labels_and_classes(self.y)
+            if len(classes) <= _MAX_CLASSES or labels.dtype.kind not in "iuf":
+                for label, color in zip(classes, _colors(len(classes)), strict=True):
+                    chosen = labels == label
+                    ax.scatter(x[chosen], other[chosen], s=size, color=color, label=label)
+                _add_legend(ax, len(classes), size)
+            else:
+                points = ax.scatter(x, other, s=size, c=labels, cmap="viridis")
+                self.figure_.colorbar(points, ax=ax, label="y")
+        ax.set(xlabel=f"component {self.components[0]}", ylabel=f"component {self.components[1]}")
 
 
-class ComponentsDisplay:
+def _labels_and_classes(y: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return labels, and the sorted classes; as strings if labels of several types are mixed."""
+    labels: NDArray[Any] = column_or_1d(y)
+    try:
+        return labels, np.unique(labels)
+    except TypeError:  # labels of several types cannot be sorted
+        labels = labels.astype(str)
+        return labels, np.unique(labels)
+
+
+def _colors(n_classes: int) -> NDArray[Any]:
+    from matplotlib import colormaps
+
+    if n_classes <= _MAX_CLASSES:
+        return colormaps["tab10"](np.arange(n_classes))
+    return colormaps["turbo"](np.linspace(0, 1, n_classes))
+
+
+def _add_legend(ax: Axes, n_classes: int, size: float) -> None:
+    """Add a legend of the classes to the right of the axes."""
+    ax.legend(
+        title="y",
+        fontsize="small",
+        markerscale=float(np.sqrt(30 / size)),
+        loc="center left",
+        bbox_to_anchor=(1, 0.5),
+        ncols=1 + (n_classes - 1) // 16,
+    )
+
+
+class ComponentsDisplay(AxesDisplay):
     """Reconstruction error of one or more estimators against the number of components.
 
     Parameters
@@ -187,12 +206,20 @@ class ComponentsDisplay:
     >>> plt.close(display.figure_)
     """
 
-    def __init__(self, n_components, errors):
+    def __init__(self, n_components: NDArray[Any], errors: Mapping[str, NDArray[Any]]) -> None:
         self.n_components = n_components
         self.errors = errors
 
     @classmethod
-    def from_estimator(cls, estimator, X=None, X_test=None, *, n_components=(2, 4, 8, 16), ax=None):
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator | Sequence[BaseEstimator] | Mapping[str, BaseEstimator],
+        X: Rows | None = None,
+        X_test: Rows | None = None,
+        *,
+        n_components: Sequence[int] = (2, 4, 8, 16),
+        ax: Axes | None = None,
+    ) -> Self:
         """Fit clones with each number of components, and draw their errors.
 
         If X is None, nothing is fitted. The display then shows the errors that an earlier fit with
@@ -223,57 +250,59 @@ class ComponentsDisplay:
             If X is None, and there are several estimators, or the estimator was not fitted with
             `n_components` in (0, 1).
         """
-        if not isinstance(estimator, dict):
-            several = estimator if isinstance(estimator, list | tuple) else [estimator]
-            estimator = {type(e).__name__: e for e in several}
-            if len(estimator) < len(several):
-                estimator = {str(e): e for e in several}
+        named = _by_name(estimator)
         if X is None:
-            curves = [getattr(e, "components_curve_", None) for e in estimator.values()]
-            if len(curves) != 1 or curves[0] is None:
-                raise ValueError(
-                    "Without X, give one estimator that was fitted with n_components in (0, 1), "
-                    "and so has components_curve_."
-                )
-            n_components, errors = curves[0].T
-            return cls(n_components.astype(int), dict.fromkeys(estimator, errors)).plot(ax=ax)
-        judged = X if X_test is None else X_test
-        originals = dense_rows(judged)
-        errors = {}
-        for name, template in estimator.items():
-            fitted = [clone(template).set_params(n_components=k).fit(X) for k in n_components]
-            errors[name] = np.array(
-                [
-                    observed_error(originals, f.inverse_transform(f.transform(judged)))
-                    for f in fitted
-                ]
-            )
+            sizes, curve = _components_curve(list(named.values())).T
+            return cls(sizes.astype(int), dict.fromkeys(named, curve)).plot(ax=ax)
+        X_test = X if X_test is None else X_test
+        errors = {
+            name: _errors_of_sizes(template, X, X_test, n_components)
+            for name, template in named.items()
+        }
         return cls(np.asarray(n_components), errors).plot(ax=ax)
 
-    def plot(self, ax=None):
-        """Draw the display.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Axes to draw in; by default those of a new figure.
-
-        Returns
-        -------
-        self : ComponentsDisplay
-            The display, with `ax_` and `figure_`.
-        """
-        self.ax_, self.figure_ = axes_or_new(ax, type(self).__name__)
+    def _draw(self, ax: Axes) -> None:
         for name, errors in self.errors.items():
-            self.ax_.plot(self.n_components, errors, marker="o", label=name)
+            ax.plot(self.n_components, errors, marker="o", label=name)
         is_positive = min(np.min(errors) for errors in self.errors.values()) > 0
-        self.ax_.set(
+        ax.set(
             xlabel="number of components",
             ylabel="mean squared error",
             xscale="log",
             yscale="log" if is_positive else "linear",
         )
-        self.ax_.set_xticks(self.n_components, labels=map(str, self.n_components))
-        self.ax_.set_xticks([], minor=True)
-        self.ax_.legend()
-        return self
+        ax.set_xticks(self.n_components, labels=map(str, self.n_components))
+        ax.set_xticks([], minor=True)
+        ax.legend()
+
+
+def _by_name(
+    estimator: BaseEstimator | Sequence[BaseEstimator] | Mapping[str, BaseEstimator],
+) -> Mapping[str, BaseEstimator]:
+    """Return a dict of estimators by class name, or by their text if class names are equal."""
+    if isinstance(estimator, dict):
+        return estimator
+    estimators = estimator if isinstance(estimator, list | tuple) else [estimator]
+    named = {type(each).__name__: each for each in estimators}
+    return named if len(named) == len(estimators) else {str(each): each for each in estimators}
+
+
+def _components_curve(estimators: Sequence[BaseEstimator]) -> NDArray[Any]:
+    """Return the numbers of components and the errors that a fit has computed."""
+    curves = [getattr(estimator, "components_curve_", None) for estimator in estimators]
+    if len(curves) != 1 or curves[0] is None:
+        raise ValueError(
+            "Without X, give one estimator that was fitted with n_components in (0, 1), "
+            "and so has components_curve_."
+        )
+    return np.asarray(curves[0])
+
+
+def _errors_of_sizes(
+    template: BaseEstimator, X: Rows, X_test: Rows, n_components: Sequence[int]
+) -> NDArray[Any]:
+    """Fit clones with each number of components, and return their errors on the test rows."""
+    originals = dense_rows(X_test)
+    fitted = [clone(template).set_params(n_components=k).fit(X) for k in n_components]
+    errors = [observed_error(originals, f.inverse_transform(f.transform(X_test))) for f in fitted]
+    return np.array(errors)

@@ -1,12 +1,22 @@
 """Display of the contributions of features to the scores of rows."""
 
-import numpy as np
+from __future__ import annotations
 
-from ._base import RowsDisplay, axes_or_new, check_image_shape, dense_rows, divide
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+from ._base import ImageShape, Rows, RowsDisplay, axes_or_new, dense_rows, divide
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Lower bound of drawn log-likelihoods. Those of extreme rows overflow to minus infinity, which
 # cannot be drawn.
-_LEAST_DRAWN = -1e100
+_MIN_DRAWN = -1e100
 
 
 class ContributionDisplay(RowsDisplay):
@@ -67,8 +77,16 @@ class ContributionDisplay(RowsDisplay):
     """
 
     def __init__(
-        self, rows, contributions, scores, *, labels, feature_names, n_features=6, image_shape=None
-    ):
+        self,
+        rows: NDArray[Any],
+        contributions: NDArray[Any],
+        scores: NDArray[Any],
+        *,
+        labels: Sequence[object],
+        feature_names: Sequence[str],
+        n_features: int = 6,
+        image_shape: ImageShape | None = None,
+    ) -> None:
         self.rows = rows
         self.contributions = contributions
         self.scores = scores
@@ -80,16 +98,16 @@ class ContributionDisplay(RowsDisplay):
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X,
+        estimator: BaseEstimator,
+        X: Rows,
         *,
-        rows=None,
-        n_rows=5,
-        n_features=6,
-        feature_names=None,
-        image_shape=None,
-        ax=None,
-    ):
+        rows: int | Sequence[int] | NDArray[Any] | None = None,
+        n_rows: int = 5,
+        n_features: int = 6,
+        feature_names: Sequence[str] | None = None,
+        image_shape: ImageShape | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
         """Draw the rows with the lowest scores, or selected rows.
 
         The contribution of an entry is its log-likelihood minus the median of the log-likelihoods
@@ -137,16 +155,17 @@ class ContributionDisplay(RowsDisplay):
             )
         scores, entries = estimator.score_samples(X), estimator.score_features(X)
         table = dense_rows(X)
-        entries = np.maximum(entries.astype(np.float64), _LEAST_DRAWN)
+        entries = np.maximum(entries.astype(np.float64), _MIN_DRAWN)
         entries = np.ma.masked_array(entries, mask=np.isnan(table))
-        likeliest_last = np.argsort(scores, kind="stable")
-        chosen = likeliest_last[:n_rows] if rows is None else np.arange(len(table))[rows]
+        medians = np.ma.median(entries, axis=0)  # type: ignore[no-untyped-call]  # of NumPy
+        by_score = np.argsort(scores, kind="stable")
+        chosen = by_score[:n_rows] if rows is None else np.arange(len(table))[rows]
         if not np.size(chosen):
             raise ValueError(f"There are no rows to draw: rows={rows} and n_rows={n_rows}.")
         chosen = np.atleast_1d(chosen)
         return cls(
             table[chosen],
-            (entries[chosen] - np.ma.median(entries, axis=0)).filled(np.nan),
+            (entries[chosen] - medians).filled(np.nan),
             scores[chosen],
             labels=[f"row {i}" for i in chosen],
             feature_names=_feature_names(estimator, feature_names, table.shape[1]),
@@ -154,38 +173,24 @@ class ContributionDisplay(RowsDisplay):
             image_shape=image_shape,
         ).plot(ax=ax)
 
-    def plot(self, ax=None):
-        """Draw the display.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Axes whose area is divided into panels; by default those of a new figure.
-
-        Returns
-        -------
-        self : ContributionDisplay
-            The display, with `axes_` and `figure_`.
-        """
+    def _draw(self, ax: Axes | None) -> None:
         if self.image_shape is None:
             self._draw_bars(ax)
         else:
-            check_image_shape(self.image_shape, self.rows.shape[1])
             self._draw_images(ax)
-        return self
 
-    def _draw_images(self, ax):
+    def _draw_images(self, ax: Axes | None) -> None:
         """Draw rows and the contributions of their pixels, in two rows of axes."""
         self._make_panels(ax, ["row", "less likely\nthan usual"], len(self.rows))
         limits = np.fmin.reduce(self.rows, axis=None), np.fmax.reduce(self.rows, axis=None)
         for i, contributions in enumerate(self.contributions):
-            most = np.nanmax(np.abs(contributions), initial=0) or 1.0
+            limit = np.nanmax(np.abs(contributions), initial=0) or 1.0
             self._draw_row(self.axes_[0, i], self.rows[i], limits)
-            self._draw_errors(self.axes_[1, i], -contributions, most)
+            self._draw_errors(self.axes_[1, i], -contributions, limit)
             title = f"{self.labels[i]}\n{self.scores[i]:.4g} nats"
             self.axes_[0, i].set_title(title, fontsize="small")
 
-    def _draw_bars(self, ax):
+    def _draw_bars(self, ax: Axes | None) -> None:
         """Draw bars of the features with the lowest contributions, in a column of axes."""
         n_bars = max(1, min(self.n_features, self.rows.shape[1]))
         figsize = (6.4, 0.4 + (0.5 + 0.2 * n_bars) * len(self.rows))
@@ -209,7 +214,9 @@ class ContributionDisplay(RowsDisplay):
         self.axes_[-1, 0].set_xlabel("log-likelihood minus the feature's median, nats")
 
 
-def _feature_names(estimator, names, n_features):
+def _feature_names(
+    estimator: BaseEstimator, names: Sequence[str] | None, n_features: int
+) -> list[str]:
     """Return feature names: the given names, the names in `fit`, or "x0", "x1" and so on."""
     if names is None:
         names = getattr(estimator, "feature_names_in_", [f"x{i}" for i in range(n_features)])

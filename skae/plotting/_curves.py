@@ -1,12 +1,21 @@
 """Display of the training loss and the validation error."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from ._base import axes_or_new
+from ._base import AxesDisplay
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
-class LossCurveDisplay:
+class LossCurveDisplay(AxesDisplay):
     """Training loss and validation error over the gradient steps.
 
     A dashed line marks the error of the initial network, such as PCA. A point marks the step whose
@@ -54,13 +63,13 @@ class LossCurveDisplay:
 
     def __init__(
         self,
-        loss_curve,
-        validation_curve,
-        best_step,
+        loss_curve: NDArray[Any],
+        validation_curve: NDArray[Any],
+        best_step: int,
         *,
-        start_name="PCA",
-        loss_name="mean squared error",
-    ):
+        start_name: str = "PCA",
+        loss_name: str = "mean squared error",
+    ) -> None:
         self.loss_curve = loss_curve
         self.validation_curve = validation_curve
         self.best_step = best_step
@@ -68,7 +77,7 @@ class LossCurveDisplay:
         self.loss_name = loss_name
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None):
+    def from_estimator(cls, estimator: BaseEstimator, *, ax: Axes | None = None) -> Self:
         """Draw the curves of a fitted autoencoder.
 
         Parameters
@@ -102,47 +111,33 @@ class LossCurveDisplay:
             loss_name=estimator._loss_name,
         ).plot(ax=ax)
 
-    def plot(self, ax=None):
-        """Draw the display.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Axes to draw in; by default those of a new figure.
-
-        Returns
-        -------
-        self : LossCurveDisplay
-            The display, with `ax_` and `figure_`.
-        """
-        self.ax_, self.figure_ = axes_or_new(ax, type(self).__name__)
-        ax, losses = self.ax_, self.loss_curve
-        # minibatch losses are noisy: draw means of consecutive steps, at most 400
-        size = max(1, len(losses) // 200)
-        parts = np.arange(0, len(losses), size)
-        if len(losses):
-            means = np.add.reduceat(losses, parts) / np.diff([*parts, len(losses)])
-            ax.plot(parts + size / 2, means, color="C0", alpha=0.6, linewidth=1, label="training")
+    def _draw(self, ax: Axes) -> None:
+        self._draw_training(ax)
         if len(self.validation_curve):
-            steps, errors = self.validation_curve.T
-            ax.plot(steps, errors, color="C1", label="held-out rows")
-            ax.axhline(
-                errors[0], color="0.4", linestyle="--", label=f"{self.start_name}, held-out rows"
-            )
-            kept = errors[steps == self.best_step]
-            if len(kept):  # partial_fit has not evaluated its last network yet
-                ax.plot(
-                    self.best_step,
-                    kept[-1],
-                    "o",
-                    color="C1",
-                    markersize=7,
-                    label=f"kept: step {self.best_step}",
-                )
+            self._draw_validation(ax)
         # a negative log-likelihood can be below zero
-        is_positive = min(losses.min(initial=1), self.validation_curve[:, 1:].min(initial=1)) > 0
-        scale = "log" if is_positive else "linear"
+        lowest = min(self.loss_curve.min(initial=1), self.validation_curve[:, 1:].min(initial=1))
+        scale = "log" if lowest > 0 else "linear"
         ax.set(xlabel="gradient step", ylabel=self.loss_name, yscale=scale)
         if ax.lines:
             ax.legend(fontsize="small")
-        return self
+
+    def _draw_training(self, ax: Axes) -> None:
+        """Draw means of the training losses, because the losses of minibatches are noisy."""
+        losses = self.loss_curve
+        if len(losses):
+            size = max(1, len(losses) // 200)  # at most 400 means
+            starts = np.arange(0, len(losses), size)
+            means = np.add.reduceat(losses, starts) / np.diff([*starts, len(losses)])
+            ax.plot(starts + size / 2, means, color="C0", alpha=0.6, linewidth=1, label="training")
+
+    def _draw_validation(self, ax: Axes) -> None:
+        """Draw the validation errors, that of the initial network, and that of the kept network."""
+        steps, errors = self.validation_curve.T
+        ax.plot(steps, errors, color="C1", label="validation rows")
+        initial = f"{self.start_name}, validation rows"
+        ax.axhline(errors[0], color="0.4", linestyle="--", label=initial)
+        kept = errors[steps == self.best_step]
+        if len(kept):  # partial_fit has not evaluated its last network yet
+            label = f"kept: step {self.best_step}"
+            ax.plot(self.best_step, kept[-1], "o", color="C1", markersize=7, label=label)

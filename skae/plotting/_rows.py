@@ -1,16 +1,27 @@
 """Displays of rows: reconstructions and imputations."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import issparse
+from sklearn.base import BaseEstimator
 from sklearn.metrics import root_mean_squared_error
 from sklearn.utils import check_array
 
 from .._data.inputs import with_nan
 from .._sklearn_compat import get_mask
-from ._base import RowsDisplay, check_image_shape, dense_rows, observed_error
+from ._base import ImageShape, Rows, RowsDisplay, dense_rows, observed_error
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Colour of imputed values in lines.
-_FILLED_COLOR = "C3"
+_IMPUTED_COLOR = "C3"
 
 
 class ReconstructionDisplay(RowsDisplay):
@@ -56,13 +67,28 @@ class ReconstructionDisplay(RowsDisplay):
     >>> plt.close(display.figure_)
     """
 
-    def __init__(self, rows, reconstructions, *, image_shape=None):
+    def __init__(
+        self,
+        rows: NDArray[Any],
+        reconstructions: Mapping[str, NDArray[Any]],
+        *,
+        image_shape: ImageShape | None = None,
+    ) -> None:
         self.rows = rows
         self.reconstructions = reconstructions
         self.image_shape = image_shape
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, other=None, n_samples=8, image_shape=None, ax=None):
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator,
+        X: Rows,
+        *,
+        other: BaseEstimator | None = None,
+        n_samples: int = 8,
+        image_shape: ImageShape | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
         """Reconstruct rows and draw them.
 
         Parameters
@@ -97,38 +123,23 @@ class ReconstructionDisplay(RowsDisplay):
         }
         return cls(dense_rows(rows), reconstructions, image_shape=image_shape).plot(ax=ax)
 
-    def plot(self, ax=None):
-        """Draw the display.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Axes whose area is divided into panels; by default those of a new figure.
-
-        Returns
-        -------
-        self : ReconstructionDisplay
-            The display, with `axes_` and `figure_`.
-        """
-        if self.image_shape is not None:
-            check_image_shape(self.image_shape, self.rows.shape[1])
-        titles, drawn = ["original"], [self.rows]
+    def _draw(self, ax: Axes | None) -> None:
+        titles = ["original"]
         for name, rows in self.reconstructions.items():
             error = observed_error(self.rows, rows)
             titles += [f"{name}\nMSE {error:.3g}", f"{name}\nminus original"]
-            drawn += [rows, rows - self.rows]
         self._make_panels(ax, titles, len(self.rows))
+        reconstructions = list(self.reconstructions.values())
+        errors = [rows - self.rows for rows in reconstructions]
         # images are clipped to the range of the originals; lines are not
-        shown = drawn[:1] if self.image_shape is not None else [drawn[0], *drawn[1::2]]
+        shown = [self.rows, *(reconstructions if self.image_shape is None else [])]
         limits = np.nanmin(shown), np.nanmax(shown)
-        most = np.nanmax(np.abs(drawn[2::2])) or 1.0
-        for i, rows in enumerate(drawn):
-            for axes, row in zip(self.axes_[i], rows, strict=True):
-                if i > 0 and i % 2 == 0:
-                    self._draw_errors(axes, row, most)
-                else:
-                    self._draw_row(axes, row, limits)
-        return self
+        max_error = np.nanmax(np.abs(errors)) or 1.0
+        axes_of_rows = chain(self.axes_[0], *self.axes_[1::2])
+        for axes, row in zip(axes_of_rows, chain(self.rows, *reconstructions), strict=True):
+            self._draw_row(axes, row, limits)
+        for axes, row in zip(self.axes_[2::2].flat, chain(*errors), strict=True):
+            self._draw_errors(axes, row, max_error)
 
 
 class ImputationDisplay(RowsDisplay):
@@ -178,7 +189,14 @@ class ImputationDisplay(RowsDisplay):
     >>> plt.close(display.figure_)
     """
 
-    def __init__(self, rows, filled, *, truth=None, image_shape=None):
+    def __init__(
+        self,
+        rows: NDArray[Any],
+        filled: Mapping[str, NDArray[Any]],
+        *,
+        truth: NDArray[Any] | None = None,
+        image_shape: ImageShape | None = None,
+    ) -> None:
         self.rows = rows
         self.filled = filled
         self.truth = truth
@@ -186,8 +204,16 @@ class ImputationDisplay(RowsDisplay):
 
     @classmethod
     def from_estimator(
-        cls, estimator, X, *, truth=None, other=None, n_samples=8, image_shape=None, ax=None
-    ):
+        cls,
+        estimator: BaseEstimator,
+        X: Rows,
+        *,
+        truth: Rows | None = None,
+        other: BaseEstimator | None = None,
+        n_samples: int = 8,
+        image_shape: ImageShape | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
         """Impute rows and draw them.
 
         Parameters
@@ -237,21 +263,7 @@ class ImputationDisplay(RowsDisplay):
             truth = check_array(truth[:n_samples], dtype=np.float64)
         return cls(rows, filled, truth=truth, image_shape=image_shape).plot(ax=ax)
 
-    def plot(self, ax=None):
-        """Draw the display.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Axes whose area is divided into panels; by default those of a new figure.
-
-        Returns
-        -------
-        self : ImputationDisplay
-            The display, with `axes_` and `figure_`.
-        """
-        if self.image_shape is not None:
-            check_image_shape(self.image_shape, self.rows.shape[1])
+    def _draw(self, ax: Axes | None) -> None:
         missing = np.isnan(self.rows)
         panels = {"given": self.rows}
         for name, rows in self.filled.items():
@@ -263,18 +275,18 @@ class ImputationDisplay(RowsDisplay):
         if self.truth is not None:
             panels["original"] = self.truth
         self._make_panels(ax, panels, len(self.rows))
-        limits = [np.nanmin([*panels.values()]), np.nanmax([*panels.values()])]
+        limits = np.nanmin([*panels.values()]), np.nanmax([*panels.values()])
         for i, rows in enumerate(panels.values()):
-            for axes, row, gaps in zip(self.axes_[i], rows, missing, strict=True):
+            for axes, row, is_missing in zip(self.axes_[i], rows, missing, strict=True):
                 self._draw_row(axes, row, limits)
                 if self.image_shape is None and i <= len(self.filled):
-                    index = np.flatnonzero(gaps if i else ~gaps)  # an isolated value is no line
-                    color = _FILLED_COLOR if i else "C0"
+                    # dots, because the line of an isolated value is not visible
+                    index = np.flatnonzero(is_missing if i else ~is_missing)
+                    color = _IMPUTED_COLOR if i else "C0"
                     axes.plot(index, row[index], ".", color=color, markersize=4)
-        return self
 
 
-def _named(estimator, other):
+def _named(estimator: BaseEstimator, other: BaseEstimator | None) -> dict[str, BaseEstimator]:
     """Return a dict of one or two estimators by class name, with numbers if the names are equal."""
     estimators = [estimator] if other is None else [estimator, other]
     names = [type(e).__name__ for e in estimators]
@@ -283,7 +295,7 @@ def _named(estimator, other):
     return dict(zip(names, estimators, strict=True))
 
 
-def _check_filled(name, filled, rows):
+def _check_filled(name: str, filled: NDArray[Any], rows: NDArray[Any]) -> None:
     """Raise ValueError if an imputer changed the columns or the observed values."""
     if filled.shape != rows.shape:
         raise ValueError(
@@ -291,9 +303,9 @@ def _check_filled(name, filled, rows):
             "without columns that are empty in training, or set keep_empty_features=True and "
             "add_indicator=False."
         )
-    seen = ~np.isnan(rows)
-    if not np.allclose(filled[seen], rows[seen], rtol=1e-5):
+    observed = ~np.isnan(rows)
+    if not np.allclose(filled[observed], rows[observed], rtol=1e-5):
         raise ValueError(
-            f"{name} changes values that are there. Of a pipeline, give the imputer and the rows "
+            f"{name} changes observed values. Of a pipeline, give the imputer and the rows "
             "that reach it."
         )

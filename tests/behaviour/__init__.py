@@ -1,1 +1,1 @@
-"""Tests of several packages together, of whole processes, and beside other libraries."""
+"""Tests of several packages, of complete processes, and with other libraries."""

@@ -1,4 +1,4 @@
-"""At home among scikit-learn's tools and their neighbours: real libraries, no stand-ins."""
+"""Use with scikit-learn's tools and other libraries."""
 
 import copy
 import pickle
@@ -16,7 +16,7 @@ import skops.io
 from imblearn.over_sampling import RandomOverSampler
 from imblearn.pipeline import Pipeline as ImbalancedPipeline
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -27,9 +27,13 @@ import skae
 from skae import (
     AutoencoderImputer,
     AutoencoderTransformer,
+    Checkpoint,
     OutlierDetector,
     VariationalAutoencoder,
+    plotting,
 )
+
+from . import user_code
 
 X, y = (array[:600] for array in load_digits(return_X_y=True))
 NAMES = [f"pixel{i}" for i in range(64)]
@@ -45,7 +49,7 @@ FRAMES_OF = {
 
 
 def autoencoder(n_components=4, **params):
-    """An autoencoder whose fit to 600 rows makes one run, for one split holds out enough."""
+    """Return an autoencoder whose fit to 600 rows makes one run, because one split is enough."""
     defaults = {"max_steps": 60, "validation_fraction": 0.2, "random_state": 0}
     return AutoencoderTransformer(n_components, **defaults | params)
 
@@ -56,7 +60,7 @@ def fitted():
 
 
 @pytest.mark.parametrize("kind", FRAMES)
-def test_frames_give_what_arrays_give(fitted, kind):
+def test_results_for_frames_equal_those_for_arrays(fitted, kind):
     ae = autoencoder().fit(FRAMES[kind])
     np.testing.assert_array_equal(ae.transform(FRAMES[kind]), fitted.transform(X))
     assert ae.feature_names_in_.tolist() == NAMES
@@ -64,7 +68,7 @@ def test_frames_give_what_arrays_give(fitted, kind):
 
 
 @pytest.mark.parametrize(("kind", "frame"), [("pandas", pd.DataFrame), ("polars", pl.DataFrame)])
-def test_codes_come_as_frames_where_asked(fitted, kind, frame):
+def test_set_output_returns_codes_as_frames(fitted, kind, frame):
     ae = autoencoder().set_output(transform=kind).fit(FRAMES[kind])
     codes = ae.transform(FRAMES[kind])
     assert isinstance(codes, frame)
@@ -76,7 +80,7 @@ def test_codes_come_as_frames_where_asked(fitted, kind, frame):
 
 
 @pytest.mark.parametrize("kind", ["pandas", "polars"])
-def test_other_columns_are_refused(kind):
+def test_other_columns_are_an_error(kind):
     frame = FRAMES[kind]
     ae = autoencoder().fit(frame)
     renamed = (
@@ -127,7 +131,7 @@ def test_works_with_metadata_routing():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_searches_choose_by_reconstruction(n_jobs):
+def test_searches_select_by_reconstruction(n_jobs):
     grid = {"n_components": [2, 8]}
     search = GridSearchCV(autoencoder(), grid, cv=3, n_jobs=n_jobs).fit(X)
     assert search.best_params_ == {"n_components": 8}
@@ -173,12 +177,12 @@ DUMPS = {
 
 @pytest.mark.parametrize("dump", DUMPS.values(), ids=DUMPS)
 @pytest.mark.parametrize("streamed", [False, True])
-def test_a_saved_estimator_comes_back_the_same(dump, streamed, tmp_path):
+def test_a_loaded_estimator_equals_the_saved_one(dump, streamed, tmp_path):
     ae = autoencoder().partial_fit(X[:300]) if streamed else autoencoder().fit(X)
     again = dump(ae, tmp_path / "estimator")()
     np.testing.assert_array_equal(again.transform(X), ae.transform(X))
     np.testing.assert_array_equal(again.reconstruct(X), ae.reconstruct(X))
-    # and goes on like the one that was saved
+    # training continues as with the saved estimator
     np.testing.assert_array_equal(again.partial_fit(X).transform(X), ae.partial_fit(X).transform(X))
 
 
@@ -192,18 +196,18 @@ def test_a_file_of_another_version_warns(fitted):
 
 
 @pytest.mark.slow
-def test_a_file_is_hardly_larger_than_the_weights(mnist):
+def test_a_saved_file_is_hardly_larger_than_the_weights(mnist):
     rows = mnist[0].astype(np.float32)
     ae = AutoencoderTransformer(max_iter=40, random_state=0).fit(rows[:6000])
-    ae.loss_curve_ = np.zeros(9000)  # as long as it gets with the defaults
+    ae.loss_curve_ = np.zeros(9000)  # the maximum with the defaults
     halves = (ae.encoder_, ae.decoder_)
     weights = [w for half in halves for w in (*half["coefs"], *half["intercepts"], half["linear"])]
-    weights.append(ae.filling_["loadings"])
+    weights.append(ae.imputation_model_["loadings"])
     assert all(w.dtype == np.float32 for w in weights)
     assert len(pickle.dumps(ae)) < 1.1 * sum(w.nbytes for w in weights)
 
 
-def test_the_representation_shows_what_was_set(fitted):
+def test_the_representation_shows_the_changed_parameters(fitted):
     ae = copy.copy(fitted).set_params(validation_fraction=0.1)  # which is the default
     assert repr(ae) == "AutoencoderTransformer(max_steps=60, n_components=4, random_state=0)"
 
@@ -222,7 +226,7 @@ def test_the_diagram_links_to_the_published_page(estimator, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_without_a_published_page_the_diagram_links_to_the_repositorys_if_it_is_built(estimator):
+def test_without_a_published_page_the_diagram_links_to_the_local_documentation(estimator):
     pages = Path(skae.__file__).parents[1] / "docs" / "_build" / "html"
     page = pages / "generated" / f"skae.{estimator.__name__}.html"
     assert (page.as_uri() in estimator()._repr_html_()) == pages.is_dir()
@@ -232,43 +236,52 @@ def test_parameters_and_results_can_be_completed(fitted):
     assert {"n_components_", "encoder_", "reconstruct", "components_"} <= set(dir(fitted))
 
 
-SNIPPET = """
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
-from skae import AutoencoderTransformer
-
-
-def codes(X: NDArray[np.float64]) -> NDArray[Any]:
-    ae = AutoencoderTransformer(8, hidden_layer_sizes=(64, 32), bounds=(0, None), random_state=0)
-    score: float = ae.fit(X).score(X)
-    print(score, ae.n_components_, ae.loss_curve_.mean())
-    rows: NDArray[Any] = ae.inverse_transform(ae.transform(X))
-    assert rows.shape == X.shape
-    return ae.set_params(noise=0.1).partial_fit(X).fit_transform(X)
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("more", "complaint"), [("", ""), ('\nAutoencoderTransformer(activation="sulu")\n', "sulu")]
+    ("more", "message"),
+    [
+        ("", "Success"),
+        ('\nAutoencoderTransformer(activation="sulu")\n', "sulu"),
+        ("\nscore: str = AutoencoderTransformer().score([[0.0]])\n", "Incompatible types"),
+    ],
 )
-def test_a_users_code_passes_strict_type_checks(tmp_path, more, complaint):
-    (tmp_path / "user.py").write_text(SNIPPET + more)
+def test_user_code_passes_strict_type_checks(tmp_path, more, message):
+    (tmp_path / "user.py").write_text(Path(user_code.__file__).read_text() + more)
     result = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "user.py"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
     )
-    assert (result.returncode == 0) == (not complaint), result.stdout
-    assert complaint in result.stdout
+    assert (result.returncode == 0) == (not more), result.stdout
+    assert message in result.stdout
+
+
+def test_the_checked_user_code_calls_every_public_name():
+    code = Path(user_code.__file__).read_text()
+    for cls in (*map(vars(skae).get, skae.__all__), *map(vars(plotting).get, plotting.__all__)):
+        assert cls.__name__ in code
+        if cls is not Checkpoint:  # scikit-learn calls its methods
+            own = [vars(base) for base in cls.__mro__ if base.__module__.startswith("skae")]
+            names = {name for attributes in own for name in attributes if not name.startswith("_")}
+            names -= {"set_fit_request"}  # scikit-learn adds this method
+            assert not {name for name in names if f".{name}" not in code}
+
+
+@pytest.mark.slow
+def test_the_checked_user_code_runs(tmp_path, capsys):
+    X, y = load_iris(return_X_y=True)
+    user_code.compress(X, y)
+    user_code.stream(X, tmp_path)
+    user_code.model(X)
+    user_code.impute(np.where(X > 5, np.nan, X))
+    user_code.detect(X)
+    user_code.draw(X, y)
+    assert capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", ["pandas", "polars"])
-def test_codes_in_another_order_are_refused(fitted, kind):
+def test_codes_in_another_order_are_an_error(fitted, kind):
     names = list(fitted.get_feature_names_out())
     codes = FRAMES_OF[kind](fitted.transform(X), names)
     expected = fitted.reconstruct(X)
@@ -276,6 +289,6 @@ def test_codes_in_another_order_are_refused(fitted, kind):
     for order in (names[::-1], [*names[1:], names[0]], [names[1], names[0], *names[2:]]):
         with pytest.raises(ValueError, match=r"feature names should match .* in the same order"):
             fitted.inverse_transform(codes[order])
-    # names of one's own, as a ColumnTransformer gives them, say nothing of the order
+    # other names, such as those of a ColumnTransformer, do not determine the order
     renamed = FRAMES_OF[kind](fitted.transform(X), [f"code{i}" for i in range(4)])
     np.testing.assert_array_equal(fitted.inverse_transform(renamed), expected)

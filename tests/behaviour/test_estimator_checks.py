@@ -1,4 +1,4 @@
-"""scikit-learn's own checks, on each form of the estimator."""
+"""scikit-learn's estimator checks, with several settings of each estimator."""
 
 import numpy as np
 import pytest

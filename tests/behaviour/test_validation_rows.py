@@ -1,4 +1,4 @@
-"""Validation rows that the user gives, and groups of rows that are held out whole."""
+"""Validation rows: given by the user, of groups, and of dependent rows."""
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ X_VAL, Y_VAL = DIGITS[300:400, 18:26], LABELS[300:400]
 NOISE = np.random.default_rng(0).normal(4, 4, size=(100, 8))
 GROUPS = np.arange(300) // 10
 
-# of 300 rows, one split holds out enough, so that a fit makes and compiles one run
+# one split of 300 rows has enough validation rows, so that a fit makes and compiles one run
 COMMON = {
     "n_components": 3,
     "hidden_layer_sizes": (16,),
@@ -60,20 +60,20 @@ def fitted(estimator, X=X, y=None, **given):
     return clone(estimator).fit(X, y, **given)
 
 
-def test_all_rows_are_trained_on_and_the_given_rows_choose():
+def test_all_rows_are_trained_on_and_the_given_rows_select_the_step():
     ae, pca = fitted(ESTIMATORS[0], X_val=X_VAL), PCA(3).fit(X)
     error = np.square(pca.inverse_transform(pca.transform(X_VAL)) - X_VAL).mean()
     steps, errors = ae.validation_curve_.T
     assert steps[0] == 0
     np.testing.assert_allclose(errors[0], error, rtol=1e-5)
-    np.testing.assert_allclose(ae.offset_, X.mean(axis=0))
+    np.testing.assert_allclose(ae.center_, X.mean(axis=0))
     kept = np.square(ae.reconstruct(X_VAL) - X_VAL).mean()
     np.testing.assert_allclose([ae.reconstruction_err_, errors.min()], kept, rtol=1e-5)
     assert ae.n_samples_seen_ == 300
 
 
-def test_what_is_worse_on_the_given_rows_is_not_kept():
-    ae = fitted(ESTIMATORS[0], X_val=NOISE)  # these have no structure that X could teach
+def test_a_network_that_is_worse_on_the_given_rows_is_not_kept():
+    ae = fitted(ESTIMATORS[0], X_val=NOISE)  # these rows have a structure that X does not have
     assert ae.best_step_ == 0
     assert len(ae.validation_curve_) > 1
     assert fitted(ESTIMATORS[0], X_val=X_VAL).best_step_ > 0
@@ -93,20 +93,20 @@ def test_the_container_of_the_given_rows_does_not_matter(estimator, tmp_path):
 
 @each_estimator
 def test_the_given_rows_may_have_missing_values_or_none(estimator):
-    gaps = X_VAL.copy()
-    gaps[::3, 1] = np.nan
-    curve = curve_of(fitted(estimator, X_val=gaps))
+    incomplete = X_VAL.copy()
+    incomplete[::3, 1] = np.nan
+    curve = curve_of(fitted(estimator, X_val=incomplete))
     assert np.isfinite(curve).all()
-    masked = np.ma.masked_array(X_VAL, np.isnan(gaps))
+    masked = np.ma.masked_array(X_VAL, np.isnan(incomplete))
     np.testing.assert_array_equal(curve_of(fitted(estimator, X_val=masked)), curve)
-    X_gaps = X.copy()
-    X_gaps[::5, 2] = np.nan
-    assert np.isfinite(curve_of(fitted(estimator, X_gaps, X_val=X_VAL))).all()
+    X_incomplete = X.copy()
+    X_incomplete[::5, 2] = np.nan
+    assert np.isfinite(curve_of(fitted(estimator, X_incomplete, X_val=X_VAL))).all()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bounds", [None, "auto"])
-def test_a_wide_table_takes_given_rows(bounds):
+def test_validation_rows_can_be_given_for_a_wide_table(bounds):
     wide, params = np.hstack([DIGITS[:40], DIGITS[:40] ** 2]), {**COMMON, "bounds": bounds}
     other = np.hstack([DIGITS[40:80], DIGITS[40:80] ** 2])
     ae = AutoencoderTransformer(**params).fit(wide, X_val=other)
@@ -115,7 +115,7 @@ def test_a_wide_table_takes_given_rows(bounds):
 
 
 @pytest.mark.slow
-def test_early_stopping_and_a_share_of_the_variance_use_the_given_rows():
+def test_early_stopping_and_a_fraction_of_the_variance_use_the_given_rows():
     params = {**COMMON, "validation_fraction": 0}
     ae = AutoencoderTransformer(**params, early_stopping=True, n_iter_no_change=1, tol=10)
     with pytest.raises(ValueError, match="early_stopping=True needs validation rows"):
@@ -130,7 +130,7 @@ def test_early_stopping_and_a_share_of_the_variance_use_the_given_rows():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("y", [LABELS, DIGITS[:, 20] + 0.5, LABELS.astype(str)])
-def test_the_y_of_the_given_rows_counts_as_that_of_the_others(y):
+def test_the_y_of_the_given_rows_is_part_of_the_validation_error(y):
     ae, y = AutoencoderTransformer(**COMMON, target_weight=1.0), y[:300]
     every, even, odd = (
         fitted(ae, y=y, X_val=X[rows], y_val=y[rows]).validation_curve_[0, 1]
@@ -141,7 +141,7 @@ def test_the_y_of_the_given_rows_counts_as_that_of_the_others(y):
     assert wrong > 1.1 * every
 
 
-def test_a_y_that_does_not_fit_is_an_error():
+def test_an_inconsistent_y_val_is_an_error():
     ae = AutoencoderTransformer(**COMMON, target_weight=1.0)
     with pytest.raises(ValueError, match="X_val is provided, but y_val was not provided"):
         ae.fit(X, Y, X_val=X_VAL)
@@ -154,7 +154,7 @@ def test_a_y_that_does_not_fit_is_an_error():
 
 
 @each_estimator
-def test_what_is_given_must_fit_the_rows_and_each_other(estimator):
+def test_inconsistent_validation_arguments_are_an_error(estimator):
     with pytest.raises(ValueError, match="y_val is provided, but X_val was not provided"):
         fitted(estimator, y_val=Y_VAL)
     with pytest.raises(ValueError, match="pass one of both"):
@@ -173,14 +173,14 @@ def test_what_is_given_must_fit_the_rows_and_each_other(estimator):
 
 
 @pytest.mark.parametrize("kind", [VariationalAutoencoder, OutlierDetector])
-def test_given_rows_outside_of_zero_and_one_are_refused_for_bernoulli(kind):
+def test_given_rows_outside_of_zero_and_one_are_an_error_for_bernoulli(kind):
     binary = (X > 3).astype(float)
     estimator = kind(**COMMON, likelihood="bernoulli")
     with pytest.raises(ValueError, match=r"X_val was refused: likelihood='bernoulli' needs X in"):
         fitted(estimator, binary, X_val=X_VAL)
 
 
-def test_infinities_are_refused_also_under_assume_finite():
+def test_infinity_is_an_error_also_under_assume_finite():
     ae = AutoencoderTransformer(**COMMON, target_weight=1.0)
     numbers, infinite = Y + 0.5, np.where(Y == 3, np.inf, Y)
     with config_context(assume_finite=True):
@@ -195,7 +195,7 @@ def test_infinities_are_refused_also_under_assume_finite():
 
 
 def rows_of_patients(n_patients, seed):
-    """Ten rows of each of some patients, who have nothing in common, in random order."""
+    """Return ten rows of each patient in random order; patients have independent means."""
     rng = np.random.default_rng(seed)
     patients = rng.normal(size=(n_patients, 8)) * np.linspace(2, 1, 8)
     groups = rng.permutation(np.repeat(np.arange(n_patients), 10))
@@ -203,7 +203,7 @@ def rows_of_patients(n_patients, seed):
 
 
 @pytest.mark.slow
-def test_a_network_that_knows_the_training_patients_only_is_not_kept():
+def test_a_network_that_does_not_generalise_to_new_patients_is_not_kept():
     X, groups = rows_of_patients(30, 0)
     new, _ = rows_of_patients(300, 1)
     ae = AutoencoderTransformer(2, learning_rate_init=2e-2, random_state=0)
@@ -218,7 +218,7 @@ def test_a_network_that_knows_the_training_patients_only_is_not_kept():
 
 
 @each_estimator
-def test_groups_change_what_is_held_out(estimator):
+def test_groups_change_the_validation_rows(estimator):
     curves = [curve_of(fitted(estimator, **given)) for given in ({}, {"groups": GROUPS})]
     assert curves[0].shape == curves[1].shape
     assert abs(curves[0][0, 1] - curves[1][0, 1]) > 0
@@ -227,7 +227,7 @@ def test_groups_change_what_is_held_out(estimator):
 
 
 @each_estimator
-def test_what_is_given_reaches_fit_from_its_shorthands(estimator):
+def test_fit_transform_and_fit_predict_pass_arguments_to_fit(estimator):
     name = "fit_predict" if hasattr(estimator, "fit_predict") else "fit_transform"
     for given in ({"X_val": X_VAL}, {"groups": GROUPS}):
         model = clone(estimator)
@@ -269,7 +269,7 @@ def test_a_search_routes_groups_to_its_splitter_and_to_fit():
 
 
 def windows(n_rows, seed, width=24):
-    """Overlapping windows of an AR(2) series, the first ones and the last ones."""
+    """Return overlapping windows of an AR(2) series: the first ones and the last ones."""
     noise = np.random.default_rng(seed).normal(size=2 * n_rows + width)
     X = sliding_window_view(lfilter([1], [1, -1.6, 0.8], noise), width)
     return X[:n_rows], X[-n_rows:]
@@ -281,7 +281,7 @@ def error_of_pca(X, X_test, n_components=3):
 
 
 def first_validation_error(X):
-    """That of PCA, and a generator of the random numbers of the split."""
+    """Return the error of PCA, and the random generator of the split."""
     untrained = {"hidden_layer_sizes": (), "max_steps": 1, "validation_fraction": 0.1}
     ae = AutoencoderTransformer(**COMMON | untrained, bounds=None).fit(X)
     seed = np.random.RandomState(0).randint(np.iinfo(np.int32).max)
@@ -299,7 +299,7 @@ def first_validation_error(X):
 def test_validation_rows_of_independent_rows_are_random_rows(X):
     error, rng = first_validation_error(X)
     splits = random_splits(len(X), 0.1, 100, rng)
-    errors = [error_of_pca(X[split.training], X[split.held_out]) for split in splits]
+    errors = [error_of_pca(X[split.training], X[split.validation_rows]) for split in splits]
     np.testing.assert_allclose(error, np.mean(errors), rtol=1e-4)
 
 
@@ -307,7 +307,7 @@ def test_validation_rows_of_a_series_are_blocks():
     X, _ = windows(300, 0, width=8)
     error, rng = first_validation_error(X)
     splits = block_splits(len(X), dependence_reach(Table(X)), 0.1, 100, 5, rng)
-    errors = [error_of_pca(X[split.training], X[split.held_out]) for split in splits]
+    errors = [error_of_pca(X[split.training], X[split.validation_rows]) for split in splits]
     np.testing.assert_allclose(error, np.mean(errors), rtol=1e-4)
 
 
@@ -327,7 +327,7 @@ def imputation_error(imputer, X):
     ],
     ids=lambda parameter: type(parameter).__name__,
 )
-def test_on_windows_of_a_series_later_windows_are_no_worse_than_at_the_start(estimator, error):
+def test_later_windows_of_a_series_are_no_worse_than_with_the_initial_network(estimator, error):
     X, later = windows(300, 1)
     start = clone(estimator).set_params(learning_rate_init=1e-30, max_steps=1)
     errors = [

@@ -1,4 +1,4 @@
-"""Rows that depend on those near them in the table are found, and no others."""
+"""Detection of dependence between neighbouring rows."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ SERIES = {
 
 @pytest.mark.parametrize("series", SERIES.values(), ids=SERIES)
 @pytest.mark.parametrize("n_rows", [40, 400])
-def test_windows_of_a_series_are_found(series, n_rows):
+def test_windows_of_a_series_are_dependent(series, n_rows):
     X = windows(series)[:n_rows]
     assert 0 < reach(X) <= n_rows // 4
     shuffled = np.random.default_rng(0).permutation(X)
@@ -45,8 +45,8 @@ def test_windows_of_a_series_are_found(series, n_rows):
 
 
 @pytest.mark.parametrize("strength", [0.6, 0.8, 0.95])
-def test_the_reach_is_that_of_the_dependence(strength):
-    # the mean squared distance at a lag is 1 - strength ** lag of that of independent rows
+def test_the_reach_is_close_to_the_expected_lag(strength):
+    # mean squared distance at a lag: 1 - strength ** lag times that of independent rows
     found = [reach(autoregressive(3000, (strength,), seed, n_columns=6)) for seed in range(5)]
     expected = np.log(0.25) / np.log(strength)
     assert expected / 2 <= np.median(found) <= 2 * expected + 1
@@ -87,7 +87,7 @@ def test_rows_around_centres_are_independent_within_a_class(n_classes, spread, s
     assert reach(X) == 0
 
 
-def test_many_rows_of_each_of_many_patients_depend_on_each_other():
+def test_several_rows_of_each_patient_are_dependent():
     rng = np.random.default_rng(0)
     X = np.repeat(rng.normal(size=(30, 8)), 10, axis=0) + 0.05 * rng.normal(size=(300, 8))
     assert 1 <= reach(X) <= 10
@@ -103,7 +103,7 @@ def test_the_reach_does_not_depend_on_the_container_or_the_unit(tmp_path):
     assert reach(1e-170 * X) == expected
 
 
-def test_missing_values_do_not_count():
+def test_missing_values_are_ignored():
     X = windows(SERIES["slow AR(2)"]).copy()
     X[np.random.default_rng(0).random(X.shape) < 0.2] = np.nan
     assert abs(reach(X) - reach(windows(SERIES["slow AR(2)"]))) <= 4

@@ -1,4 +1,4 @@
-"""What users pass as X: missing values of every kind become NaN, dates are refused."""
+"""Input types of X: missing values of every kind become NaN, dates are an error."""
 
 import datetime
 
@@ -67,7 +67,7 @@ def test_missing_values_of_every_kind_are_nan(X):
 
 
 @pytest.mark.parametrize(("X", "name"), DATES_BY_NAME.values(), ids=DATES_BY_NAME)
-def test_dates_are_refused_by_the_name_of_their_column_or_type(X, name):
+def test_dates_are_an_error_that_names_their_column_or_type(X, name):
     with pytest.raises(TypeError, match=rf"durations \(.*{name}.*\).*Convert them to numbers"):
         AutoencoderTransformer(1).fit(X)
 
@@ -86,11 +86,11 @@ def test_an_array_without_masked_entries_is_not_copied():
 
 
 @pytest.mark.parametrize("assume_finite", [False, True])
-def test_nan_is_found_and_infinity_is_refused(assume_finite):
+def test_nan_is_found_and_infinity_is_an_error(assume_finite):
     with config_context(assume_finite=assume_finite):
         assert has_missing(NAN)
         assert not has_missing(ROWS)
-        assert not has_missing(np.full((2, 2), 1e308))  # whose sum overflows
+        assert not has_missing(np.full((2, 2), 1e308))  # the sum overflows
         with pytest.raises(ValueError, match="X contains infinity"):
             has_missing(np.array([[np.inf, np.nan]]))
         with pytest.raises(ValueError, match="X contains NaN"):

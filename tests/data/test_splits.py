@@ -14,41 +14,41 @@ from skae._data.table import Table
 
 
 @given(st.integers(2, 300), st.floats(0.01, 0.99), st.integers(1, 120), st.integers(0, 5))
-def test_splits_hold_out_other_rows_each_time(n_samples, fraction, wanted, seed):
+def test_splits_have_disjoint_validation_rows(n_samples, fraction, wanted, seed):
     splits = random_splits(n_samples, fraction, wanted, np.random.default_rng(seed))
     for split in splits:
-        training, held_out = split.training, split.held_out
+        training, validation_rows = split.training, split.validation_rows
         assert len(training) > 0
-        assert len(held_out) > 0
+        assert len(validation_rows) > 0
         np.testing.assert_array_equal(
-            np.sort(np.concatenate([training, held_out])), np.arange(n_samples)
+            np.sort(np.concatenate([training, validation_rows])), np.arange(n_samples)
         )
-    size = len(splits[0].held_out)
+    size = len(splits[0].validation_rows)
     assert abs(size - fraction * n_samples) <= 1
-    everyone = np.concatenate([split.held_out for split in splits])
-    assert len(np.unique(everyone)) == len(everyone)
-    # enough, or all that there are; and not one split too many
-    assert len(everyone) >= wanted or len(everyone) + size > n_samples
-    assert len(everyone) - size < wanted
+    combined = np.concatenate([split.validation_rows for split in splits])
+    assert len(np.unique(combined)) == len(combined)
+    # enough rows, or as many as possible, and not one split too many
+    assert len(combined) >= wanted or len(combined) + size > n_samples
+    assert len(combined) - size < wanted
 
 
 @pytest.mark.parametrize(("n_samples", "fraction"), [(1, 0.1), (50, 0)])
-def test_nothing_is_held_out_of_one_row_or_by_request(n_samples, fraction):
+def test_one_row_or_a_fraction_of_zero_gives_no_validation_rows(n_samples, fraction):
     (split,) = random_splits(n_samples, fraction, 100, np.random.default_rng(0))
     np.testing.assert_array_equal(split.training, np.arange(n_samples))
-    assert len(split.held_out) == 0
+    assert len(split.validation_rows) == 0
 
 
-def test_no_more_rows_are_held_out_than_tell_networks_apart():
+def test_the_number_of_validation_rows_is_limited():
     (split,) = random_splits(700_000, 0.1, 100, np.random.default_rng(0))
-    assert (len(split.training), len(split.held_out)) == (700_000 - 65_536, 65_536)
+    assert (len(split.training), len(split.validation_rows)) == (700_000 - 65_536, 65_536)
 
 
 # ---- groups
 
 
 def rows_of_groups(sizes, seed):
-    """The number of the group of each row, shuffled."""
+    """Return the group number of each row, shuffled."""
     groups = np.repeat(np.arange(len(sizes)), sizes)
     return np.random.default_rng(seed).permutation(groups)
 
@@ -60,21 +60,23 @@ def rows_of_groups(sizes, seed):
     st.integers(1, 8),
     st.integers(0, 5),
 )
-def test_groups_are_held_out_whole(sizes, fraction, wanted, wanted_groups, seed):
+def test_each_group_is_in_training_or_in_validation(sizes, fraction, wanted, wanted_groups, seed):
     groups = rows_of_groups(sizes, seed)
     splits = group_splits(groups, fraction, wanted, wanted_groups, np.random.default_rng(seed))
-    everyone = np.concatenate([split.held_out for split in splits])
-    assert len(np.unique(everyone)) == len(everyone) > 0
+    combined = np.concatenate([split.validation_rows for split in splits])
+    assert len(np.unique(combined)) == len(combined) > 0
     for split in splits:
-        rows = np.sort(np.concatenate([split.training, split.held_out]))
+        rows = np.sort(np.concatenate([split.training, split.validation_rows]))
         np.testing.assert_array_equal(rows, np.arange(len(groups)))
-        assert not set(groups[split.training]) & set(groups[split.held_out])
+        assert not set(groups[split.training]) & set(groups[split.validation_rows])
         assert len(split.training) > 0
-        np.testing.assert_array_equal(split.groups, groups[split.held_out])
-        # as near to the wanted number of rows as whole groups allow
-        assert abs(len(split.held_out) - fraction * len(groups)) <= max(sizes) + 1
-    enough = len(everyone) >= wanted and len(set(groups[everyone])) >= wanted_groups
-    left = len(groups) - len(everyone)
+        np.testing.assert_array_equal(split.groups, groups[split.validation_rows])
+        # as near to the wanted number as complete groups allow; the last split may have half
+        error = abs(len(split.validation_rows) - fraction * len(groups))
+        is_last = split is splits[-1]
+        assert error <= max(sizes) + 1 or (is_last and error <= fraction * len(groups) / 2 + 1)
+    enough = len(combined) >= wanted and len(set(groups[combined])) >= wanted_groups
+    left = len(groups) - len(combined)
     largest = max(sizes) if max(sizes) > len(groups) / 2 else 0
     assert enough or left - largest < fraction * len(groups) + max(sizes)
 
@@ -87,7 +89,7 @@ def test_groups_of_one_row_are_split_as_independent_rows(n_samples, fraction, wa
     assert len(theirs) <= len(ours) <= len(theirs) + 1
     for one, other in zip(ours, theirs, strict=False):
         np.testing.assert_array_equal(one.training, other.training)
-        np.testing.assert_array_equal(one.held_out, other.held_out)
+        np.testing.assert_array_equal(one.validation_rows, other.validation_rows)
 
 
 def test_a_group_with_more_than_half_of_the_rows_is_trained_on():
@@ -95,22 +97,22 @@ def test_a_group_with_more_than_half_of_the_rows_is_trained_on():
     for seed in range(10):
         splits = group_splits(groups, 0.1, 100, 5, np.random.default_rng(seed))
         assert all(0 in groups[split.training] for split in splits)
-        assert sum(len(split.held_out) for split in splits) == 20
+        assert sum(len(split.validation_rows) for split in splits) == 20
 
 
-def test_one_group_cannot_be_held_out():
+def test_a_single_group_is_an_error():
     groups, rng = np.zeros(10, int), np.random.default_rng(0)
     with pytest.raises(ValueError, match="groups has one group"):
         group_splits(groups, 0.1, 100, 5, rng)
     (split,) = group_splits(groups, 0, 100, 5, rng)
-    assert len(split.held_out) == 0
+    assert len(split.validation_rows) == 0
 
 
-def test_a_table_of_validation_rows_leaves_all_rows_to_training():
+def test_with_a_validation_table_all_rows_are_training_rows():
     table, validation = Table(np.ones((7, 2))), Table(np.zeros((3, 2)))
-    training, held_out = all_rows(7, validation).tables(table)
+    training, validation_rows = all_rows(7, validation).tables(table)
     np.testing.assert_array_equal(training.take(slice(None)), table.X)
-    np.testing.assert_array_equal(held_out.take(slice(None)), validation.X)
+    np.testing.assert_array_equal(validation_rows.take(slice(None)), validation.X)
 
 
 NAMES = ["b", "a", "b", "c", "a"]
@@ -167,7 +169,7 @@ def test_missing_groups_are_an_error(groups):
         group_numbers(groups, np.zeros((5, 2)))
 
 
-def test_groups_that_do_not_fit_the_rows_are_an_error():
+def test_groups_of_another_length_or_shape_are_an_error():
     X = np.zeros((5, 2))
     with pytest.raises(ValueError, match=r"inconsistent numbers of samples: \[5, 4\]"):
         group_numbers(NAMES[:4], X)
@@ -191,42 +193,44 @@ def test_groups_that_do_not_fit_the_rows_are_an_error():
     st.integers(0, 5),
 )
 @settings(max_examples=40)
-def test_blocks_are_held_out_with_the_rows_beside_them(n, reach, fraction, wanted, blocks, seed):
+def test_rows_near_a_validation_block_are_not_trained_on(n, reach, fraction, wanted, blocks, seed):
     rng = np.random.default_rng(seed)
     splits = block_splits(n, reach, fraction, wanted, blocks, rng)
-    everyone = np.concatenate([split.held_out for split in splits])
-    assert len(np.unique(everyone)) == len(everyone) > 0
+    combined = np.concatenate([split.validation_rows for split in splits])
+    assert len(np.unique(combined)) == len(combined) > 0
     size = min(max(1, round(fraction * n)), n - 1)
     for split in splits:
         assert len(split.training) > 0
-        assert not set(split.training) & set(split.held_out)
-        assert size / 2 < len(split.held_out) <= size
-        for held_out in (split.held_out[split.groups == block] for block in set(split.groups)):
-            np.testing.assert_array_equal(np.diff(held_out), 1)
+        assert not set(split.training) & set(split.validation_rows)
+        assert size / 2 < len(split.validation_rows) <= size
+        for validation_rows in (
+            split.validation_rows[split.groups == block] for block in set(split.groups)
+        ):
+            np.testing.assert_array_equal(np.diff(validation_rows), 1)
         n_blocks = len(set(split.groups))
-        distances = abs(np.subtract.outer(split.training, split.held_out)).min(axis=1)
-        # rows beside a block are left out as far as the dependence reaches, but not too many
+        distances = abs(np.subtract.outer(split.training, split.validation_rows)).min(axis=1)
+        # rows within the reach of a block are left out, up to a limit
         margin = min(reach, (n - size) // (6 * n_blocks))
         assert distances.min() > margin
-        assert n - len(split.training) - len(split.held_out) <= 2 * n_blocks * margin
+        assert n - len(split.training) - len(split.validation_rows) <= 2 * n_blocks * margin
     numbers = np.concatenate([split.groups for split in splits])
     assert len(set(numbers)) == sum(len(set(split.groups)) for split in splits)
-    if blocks > 1 and len(everyone) < n - 1 and len(set(numbers)) > 1:
-        assert {0, n - 1} <= set(everyone)  # the ends
-    is_full = len(everyone) + len(splits[0].held_out) > n
-    assert is_full or (len(everyone) >= wanted and len(set(numbers)) >= blocks)
+    if blocks > 1 and len(combined) < n - 1 and len(set(numbers)) > 1:
+        assert {0, n - 1} <= set(combined)  # the first and the last row
+    is_full = len(combined) + len(splits[0].validation_rows) > n
+    assert is_full or (len(combined) >= wanted and len(set(numbers)) >= blocks)
 
 
-def test_the_blocks_of_a_split_are_spread_over_the_table_and_those_of_splits_differ():
+def test_blocks_are_spread_over_the_table_and_differ_between_splits():
     splits = block_splits(1000, 10, 0.1, 100, 20, np.random.default_rng(0))
     assert len(splits) == 2
     for split in splits:
-        firsts = split.held_out[:: 100 // 10]
+        firsts = split.validation_rows[:: 100 // 10]
         assert (np.diff(firsts) > 20).all()
         assert firsts[0] < 200
         assert firsts[-1] > 800
-    assert splits[0].held_out[0] == 0
-    assert splits[1].held_out[-1] == 999
-    assert not set(splits[0].held_out) & set(splits[1].held_out)
+    assert splits[0].validation_rows[0] == 0
+    assert splits[1].validation_rows[-1] == 999
+    assert not set(splits[0].validation_rows) & set(splits[1].validation_rows)
     again = block_splits(1000, 10, 0.1, 100, 20, np.random.default_rng(0))
-    np.testing.assert_array_equal(again[1].held_out, splits[1].held_out)
+    np.testing.assert_array_equal(again[1].validation_rows, splits[1].validation_rows)

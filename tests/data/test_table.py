@@ -1,7 +1,7 @@
-"""The table: rows as floats, results over all of them, minibatches, other workers' shares."""
+"""The table: results over all rows, and minibatches."""
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from threading import Barrier
 
@@ -10,41 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.sparse import csr_array
 
 from skae._data.batches import shuffled_batches
 from skae._data.corruption import Corruption
 from skae._data.table import Table
 from skae._runtime.workers import Workers
 
-CONTAINERS = ["array", "memmap", "CSR", "Fortran", "view"]
-
-
-@pytest.fixture
-def numbers():
-    rng = np.random.default_rng(0)
-    return rng.normal(size=(20, 5)) * (rng.random((20, 5)) < 0.5)
-
-
-@pytest.fixture(scope="session")
-def contained(tmp_path_factory):
-    """A function that puts an array into a container."""
-    path = tmp_path_factory.mktemp("tables") / "table.npy"
-
-    def contain(X, container):
-        if container == "memmap":
-            path.unlink(missing_ok=True)
-            np.save(path, X)
-            return np.load(path, mmap_mode="r")
-        if container == "view":
-            return np.repeat(np.repeat(X, 2, axis=0), 3, axis=1)[::2, ::3]
-        return {"array": np.array, "CSR": csr_array, "Fortran": np.asfortranarray}[container](X)
-
-    return contain
+from .test_rows import CONTAINERS, in_blocks_of, in_shards
 
 
 class Meeting:
-    """Where the threads of `together` hand each other their objects."""
+    """Exchange of objects between the threads of `on_workers`."""
 
     def __init__(self, n_workers):
         self.barrier, self.items = Barrier(n_workers, timeout=60), [None] * n_workers
@@ -58,14 +34,14 @@ class Meeting:
 
 
 class ThreadWorkers(Workers):
-    """Workers that are threads of this process; their strategy is a meeting."""
+    """Workers that are threads of this process; their strategy is a `Meeting`."""
 
     def all_gather_object(self, item):
         return self.strategy.gather(self.index, item)
 
 
-def together(n_workers, function):
-    """Call a function on each of some workers at the same time, and return all results."""
+def on_workers(n_workers, function):
+    """Call a function in several workers at the same time, and return all results."""
     meeting = Meeting(n_workers)
 
     def work(index):
@@ -78,128 +54,29 @@ def together(n_workers, function):
     with ThreadPoolExecutor(n_workers) as pool:
         futures = [pool.submit(work, index) for index in range(n_workers)]
     errors = [future.exception() for future in futures if future.exception()]
-    if errors:  # the cause, before those of the workers that waited in vain
+    if errors:  # the cause, and not the errors of workers that waited for it
         raise min(errors, key=lambda error: "BrokenBarrier" in type(error).__name__)
     return [future.result() for future in futures]
 
 
-@contextmanager
-def in_blocks_of(n_numbers):
-    """Read tables in blocks of so many numbers."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("skae._data.table._BLOCK", n_numbers)
-        yield
-
-
 def whole_numbers(least_rows=1):
-    """Tables whose sums are exact in any order, and what to do with their rows."""
+    """Return a strategy of arrays of integers, whose sums are exact in any order."""
     shapes = st.tuples(st.integers(least_rows, 12), st.integers(1, 4))
     return arrays(np.float64, shapes, elements=st.integers(0, 9).map(float))
 
 
 def some_rows(data, n_rows):
-    """None, or rows in any order, which may occur twice."""
+    """Draw None, or row indices in any order, possibly with repetitions."""
     indices = st.lists(st.integers(0, n_rows - 1), min_size=1, max_size=12)
     return data.draw(st.none() | indices.map(np.array))
 
 
-@pytest.mark.parametrize("dtype", ["f4", "f8", "u1", "i8", "?"])
-@pytest.mark.parametrize("container", CONTAINERS)
-def test_rows_are_read_in_single_precision_where_they_came_in_it(
-    numbers, dtype, container, contained
-):
-    X = contained(numbers.astype(dtype), container)
-    expected = np.float32 if dtype == "f4" else np.float64
-    assert Table(X).dtype == expected
-    for rows in (slice(3, 9), np.array([3, 4, 5, 6, 7, 8])):
-        read = Table(X).take(rows)
-        assert read.dtype == expected
-        assert read.flags.c_contiguous
-        np.testing.assert_array_equal(read, numbers.astype(dtype)[3:9])
-
-
-def test_standardising_rows_leaves_the_table_as_it_was(numbers):
-    before = numbers.copy()
-    assert np.shares_memory(Table(numbers).take(slice(0, 9)), numbers)
-    for rows in (slice(0, 9), np.arange(9)):
-        scaled = Table(numbers).standardised(np.ones(5), 4.0).take(rows)
-        np.testing.assert_array_equal(scaled, (before[:9] - 1) / 4)
-        np.testing.assert_array_equal(numbers, before)
-
-
-def test_large_offsets_are_subtracted_in_the_precision_of_the_table():
-    X = 1e9 + np.arange(6.0).reshape(3, 2)
-    for rows in (np.arange(3), slice(0, 3)):
-        out = np.empty((3, 2), dtype=np.float32)
-        assert Table(X).standardised(X.mean(axis=0), 1.0).take(rows, out=out) is out
-        np.testing.assert_array_equal(out, X - X.mean(axis=0))
-
-
-@pytest.mark.parametrize("dtype", ["f4", "f8", "u1"])
-@pytest.mark.parametrize("container", CONTAINERS)
-def test_standardised_rows_are_the_same_however_they_are_asked_for(
-    numbers, dtype, container, contained
-):
-    X = contained((9 * numbers).astype(dtype), container)
-    table = Table(X)
-    table = table.standardised(np.linspace(-1, 1, 5).astype(table.dtype), 3.0)
-    expected = ((9 * numbers).astype(dtype) - np.linspace(-1, 1, 5)) / 3
-    for read in (
-        table.take(slice(3, 9)),
-        table.take(np.arange(3, 9)),
-        table.select(np.arange(3, 9)).take(slice(0, 6)),
-    ):
-        assert read.dtype == table.dtype
-        assert read.flags.c_contiguous
-        np.testing.assert_allclose(read, expected[3:9], rtol=1e-5, atol=1e-6)
-        np.testing.assert_array_equal(read, table.take(slice(3, 9)))
-
-
-def test_selected_rows_are_those_of_the_selection(numbers):
-    y = np.arange(20)
-    table = Table(numbers, y=y).select(np.arange(19, 0, -2)).select(slice(None, None, 3))
-    assert (table.n_rows, table.n_features) == (4, 5)
-    np.testing.assert_array_equal(table.rows, [19, 13, 7, 1])
-    np.testing.assert_array_equal(table.take(slice(1, 3)), numbers[[13, 7]])
-    np.testing.assert_array_equal(table.take(np.array([3, 0])), numbers[[1, 19]])
-    assert table.y is y
-    standardised = table.standardised(np.ones(5), 2.0).select(np.array([2, 0]))
-    np.testing.assert_array_equal(standardised.take(slice(0, 2)), (numbers[[7, 19]] - 1) / 2)
-    assert Table(numbers).select(slice(0, 0)).n_rows == 0
-
-
-def test_a_table_alone_reads_all_rows(numbers):
-    table = Table(numbers, workers=Workers(None, range(1, 2), 3))
-    assert sum(map(len, table.blocks())) == 7
-    assert sum(map(len, table.alone().blocks())) == 20
-
-
-@given(st.integers(0, 50), st.integers(1, 30), st.integers(1, 200))
-def test_blocks_cover_the_rows_in_order(n_samples, width, n_numbers):
-    rows = np.arange(n_samples * width, dtype=float).reshape(n_samples, width)
-    with in_blocks_of(n_numbers):
-        blocks = list(Table(rows).blocks())
-    np.testing.assert_array_equal(np.concatenate([rows[:0], *blocks]), rows)
-    assert all(len(block) > 0 and (len(block) == 1 or block.size <= n_numbers) for block in blocks)
-
-
-def test_the_blocks_of_a_table_stay_small_for_what_is_made_of_them():
-    table = Table(np.broadcast_to(np.arange(5.0), (3 * 2**18, 5)))
-    lengths = [len(block) for block in table.blocks()]
-    assert sum(lengths) == 3 * 2**18
-    assert max(lengths) == 2**20 // 5
-    for widths in ((3,), (5,)):
-        assert [len(block) for block in table.blocks(*widths)] == lengths
-    assert max(len(block) for block in table.blocks(2, 50)) == 2**20 // 50
-    assert [len(block) for block in Table(np.ones((3, 5))).blocks(2**21)] == [1, 1, 1]
-
-
 def results(table):
-    """What functions of all rows come to: sums, extremes, one or two numbers for each row."""
+    """Return results over all rows: sums, minima and maxima, one or two numbers for each row."""
     return [
-        *table.total(lambda rows: (rows.sum(axis=0), rows.T @ rows, len(rows))),
+        *table.sum_blocks(lambda rows: (rows.sum(axis=0), rows.T @ rows, len(rows))),
         table.sum(),
-        *table.extremes(),
+        *table.min_max(),
         table.map(lambda rows: (rows**2).sum(axis=1)),
     ]
 
@@ -213,34 +90,32 @@ def expected_results(rows):
 @settings(max_examples=50)
 @given(data=st.data())
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_results_over_all_rows_are_those_of_numpy(contained, container, data):
+def test_results_over_all_rows_equal_those_of_numpy(contained, container, data):
     X, dtype = data.draw(whole_numbers()), data.draw(st.sampled_from(["f4", "f8", "u1"]))
     rows, n_numbers = some_rows(data, len(X)), data.draw(st.sampled_from([1, 5, 8, 2**20]))
     expected = X if rows is None else X[rows]
-    table = Table(contained(X.astype(dtype), container), rows=rows)
-    with in_blocks_of(n_numbers):
-        n_blocks = len(list(table.blocks()))
-        assert n_blocks == -(-len(expected) // max(1, n_numbers // X.shape[1]))
-        for ours, theirs in zip(results(table), expected_results(expected), strict=True):
-            np.testing.assert_array_equal(ours, theirs)
-        shifted = table.standardised(np.full(X.shape[1], 2.0, dtype=table.dtype), 0.5)
-        of_shifted = expected_results((expected - 2) / 0.5)
-        for ours, theirs in zip(results(shifted), of_shifted, strict=True):
-            np.testing.assert_array_equal(ours, theirs)
-        np.testing.assert_array_equal(table.map(lambda rows: rows[:, :1]), expected[:, :1])
-        np.testing.assert_array_equal(table.map(np.copy, 7), expected)
+    table = in_blocks_of(n_numbers)(contained(X.astype(dtype), container), rows=rows)
+    n_blocks = len(list(table.blocks()))
+    assert n_blocks == -(-len(expected) // max(1, n_numbers // X.shape[1]))
+    for ours, theirs in zip(results(table), expected_results(expected), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    shifted = table.standardised(np.full(X.shape[1], 2.0, dtype=table.dtype), 0.5)
+    of_shifted = expected_results((expected - 2) / 0.5)
+    for ours, theirs in zip(results(shifted), of_shifted, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(table.map(lambda rows: rows[:, :1]), expected[:, :1])
+    np.testing.assert_array_equal(table.map(np.copy, 7), expected)
 
 
 @settings(max_examples=50)
 @given(data=st.data())
-def test_results_of_several_workers_are_those_of_one(data):
+def test_results_of_several_workers_equal_those_of_one(data):
     X, n_workers = data.draw(whole_numbers()), data.draw(st.integers(2, 4))
     rows, n_numbers = some_rows(data, len(X)), data.draw(st.sampled_from([1, 5, 2**20]))
-    table = Table(X, rows=rows)
-    expected = results(table)
-    with in_blocks_of(n_numbers):
-        everyone = together(n_workers, lambda workers: results(table._replace(workers=workers)))
-    for theirs in everyone:
+    expected = results(Table(X, rows=rows))
+    table = in_blocks_of(n_numbers)(X, rows=rows)
+    of_workers = on_workers(n_workers, lambda workers: results(replace(table, workers=workers)))
+    for theirs in of_workers:
         for ours, other in zip(expected, theirs, strict=True):
             np.testing.assert_array_equal(ours, other)
             assert np.asarray(ours).dtype == np.asarray(other).dtype
@@ -252,13 +127,13 @@ def test_results_of_several_workers_are_those_of_one(data):
     [np.copy, lambda rows: rows[:, :2], lambda rows: rows.astype(np.float32)],
     ids=["rows", "columns", "float32"],
 )
-def test_numbers_for_each_row_come_in_the_order_of_the_rows(numbers, n_workers, function):
+def test_mapped_results_are_in_the_order_of_the_rows(numbers, n_workers, function):
     expected = Table(numbers).map(function)
-    with in_blocks_of(10):
-        everyone = together(
-            n_workers, lambda workers: Table(numbers, workers=workers).map(function)
-        )
-    for theirs in everyone:
+    table = in_blocks_of(10)
+    of_workers = on_workers(
+        n_workers, lambda workers: table(numbers, workers=workers).map(function)
+    )
+    for theirs in of_workers:
         np.testing.assert_array_equal(theirs, expected)
         assert theirs.dtype == expected.dtype
 
@@ -270,7 +145,7 @@ def test_numbers_for_each_row_come_in_the_order_of_the_rows(numbers, n_workers, 
 )
 def test_workers_without_rows_do_not_change_the_results(numbers, function):
     expected = Table(numbers[:2]).map(function)
-    for theirs in together(3, lambda workers: Table(numbers[:2], workers=workers).map(function)):
+    for theirs in on_workers(3, lambda workers: Table(numbers[:2], workers=workers).map(function)):
         np.testing.assert_array_equal(theirs, expected)
         assert theirs.dtype == expected.dtype
 
@@ -279,37 +154,36 @@ def test_sums_are_in_double_precision():
     X = np.full((2**19, 3), 0.1, dtype=np.float32)
     expected = X[0].astype(np.float64) * 2**19
     np.testing.assert_allclose(Table(X).sum(), expected, rtol=1e-12)
-    (counted,) = Table(X).total(lambda rows: (np.ones(3, dtype=np.uint8),))
+    (counted,) = Table(X).sum_blocks(lambda rows: (np.ones(3, dtype=np.uint8),))
     assert counted.dtype == np.float64
-    many = Table(np.ones((300, 2)))
-    with in_blocks_of(2):
-        (counted,) = many.total(lambda rows: (np.uint8(len(rows)),))
+    many = in_blocks_of(2)(np.ones((300, 2)))
+    (counted,) = many.sum_blocks(lambda rows: (np.uint8(len(rows)),))
     assert counted == 300
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "u1"])
 def test_extremes_have_the_type_of_the_table(dtype):
     table = Table(np.array([[0, 7], [255, 3]], dtype=dtype))
-    least, most = table.extremes()
+    least, most = table.min_max()
     assert least.dtype == most.dtype == table.dtype
     np.testing.assert_array_equal(least, [0, 3])
     np.testing.assert_array_equal(most, [255, 7])
 
 
-def test_nothing_is_made_of_no_rows(numbers):
+def test_an_empty_selection_has_empty_results(numbers):
     assert Table(numbers).select(slice(0, 0)).map(lambda rows: rows.sum(axis=1)).shape == (0,)
 
 
-def batches(X, noise=0.0, seed=0, n_draws=0, **attributes):
-    """Chunks of three and of two batches of four rows: of every second one of X."""
-    offset = np.linspace(-1, 1, X.shape[1])
+def batches(X, noise=0.0, seed=0, n_draws=0, offset=None, **attributes):
+    """Return chunks of three and of two batches of four rows, from every second row of X."""
+    offset = np.linspace(-1, 1, X.shape[1]) if offset is None else offset
     table = Table(X, **attributes).select(slice(None, None, 2)).standardised(offset, 2.0)
     rng = np.random.default_rng(seed)
     corruption = Corruption(noise=noise)
     return list(table.batches([3, 2], (3, 4, X.shape[1]), corruption, rng, n_draws=n_draws))
 
 
-def test_chunks_hold_centred_scaled_rows_and_say_which_are_padding(numbers):
+def test_chunks_have_standardised_rows_and_padding_of_weight_zero(numbers):
     scaled = ((numbers[::2] - np.linspace(-1, 1, 5)) / 2).astype(np.float32)
     for (batch, n_steps), expected in zip(batches(numbers), (3, 2), strict=True):
         inputs, targets, weights, y, draws = batch
@@ -322,7 +196,7 @@ def test_chunks_hold_centred_scaled_rows_and_say_which_are_padding(numbers):
         for row in targets[:n_steps].reshape(-1, 5):
             assert np.abs(scaled - row).max(axis=1).min() < 1e-6
         assert not targets[n_steps:].any()
-    # ten rows in batches of at most four: 3, 3, 4 and 3, 3
+    # ten rows in batches of at most four rows: 3, 3, 4 and 3, 3
     weights = [batch.weights for batch, _ in batches(numbers)]
     assert [(w > 0).sum(axis=1).tolist() for w in weights] == [[3, 3, 4], [3, 3, 0]]
     for w in weights:
@@ -345,17 +219,17 @@ def test_containers_give_the_same_batches(numbers, container, contained):
 
 
 @pytest.mark.parametrize("selected", [None, np.array([4, 0, 7, 2, 9])], ids=["all", "selected"])
-def test_a_resident_table_has_the_rows_of_the_batches(numbers, selected):
+def test_a_table_on_the_device_has_the_rows_of_the_batches(numbers, selected):
     table = Table(numbers, rows=selected).standardised(np.ones(numbers.shape[1]), 2.0)
-    resident, shape = table.resident(24), (3, 4, numbers.shape[1])
+    resident, shape = table.rows_on_device(24), (3, 4, numbers.shape[1])
     assert resident.dtype == np.float32
     assert len(resident) == 24
     assert not resident[table.n_rows :].any()
     streams = (
         table.batches(
-            [3, 2], shape, Corruption(), np.random.default_rng(0), is_resident=is_resident
+            [3, 2], shape, Corruption(), np.random.default_rng(0), is_on_device=is_on_device
         )
-        for is_resident in (True, False)
+        for is_on_device in (True, False)
     )
     for (indices, n_steps), (rows, _) in zip(*streams, strict=True):
         assert indices.targets.dtype == np.int32
@@ -363,7 +237,7 @@ def test_a_resident_table_has_the_rows_of_the_batches(numbers, selected):
         np.testing.assert_array_equal(indices.weights, rows.weights)
 
 
-def test_noise_is_on_the_inputs_alone(numbers):
+def test_noise_is_added_to_the_inputs_only(numbers):
     wide = np.tile(numbers, (1, 200))
     (clean, _), (noisy, _) = batches(wide)[0], batches(wide, noise=0.5)[0]
     np.testing.assert_array_equal(clean.targets, noisy.targets)
@@ -371,13 +245,13 @@ def test_noise_is_on_the_inputs_alone(numbers):
     assert (noisy.inputs - noisy.targets)[:2].std() == pytest.approx(0.5, rel=0.05)
 
 
-def test_noise_beyond_float32_stays_a_number(numbers):
+def test_noise_above_the_float32_range_is_finite(numbers):
     (batch, _), _ = batches(numbers, noise=1e300)
     assert np.isfinite(batch.inputs).all()
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_rows_of_a_batch_come_with_their_y(container, contained):
+def test_batches_have_the_y_of_their_rows(container, contained):
     X = np.arange(20.0)[:, None] * np.ones(5)
     y = np.stack([np.arange(20), np.arange(20) % 3], axis=1)
     for batch, n_steps in batches(contained(X, container), y=y):
@@ -397,41 +271,21 @@ def test_rows_of_a_batch_come_with_their_y(container, contained):
 def test_workers_share_each_batch(numbers, n_workers, noise):
     y = np.arange(20)
     parts = {"noise": noise, "y": y, "n_draws": 2}
-    alone = batches(numbers, **parts)
-    everyone = [
+    single = batches(numbers, **parts)
+    of_workers = [
         batches(numbers, **parts, workers=Workers(None, range(i, i + 1), n_workers))
         for i in range(n_workers)
     ]
-    for (batch, n_steps), *theirs in zip(alone, *everyone, strict=True):
+    for (batch, n_steps), *theirs in zip(single, *of_workers, strict=True):
         assert all(their_steps == n_steps for _, their_steps in theirs)
         for ours, *parts in zip(batch, *(other for other, _ in theirs), strict=True):
             np.testing.assert_array_equal(np.concatenate(parts, axis=1), ours)
 
 
-class Gathering:
-    """Workers that run in turns: what one says, all others have said already."""
-
-    def __init__(self, index, said):
-        self.index, self.said = index, said
-
-    def all_gather_object(self, item):
-        return self.said
-
-    def share(self, n_rows):
-        raise AssertionError("rows of shards are not shared out")
-
-
-def in_shards(X, cuts, index, **parts):
-    """The table of one worker, whose shard lies between two cuts."""
-    said = [(len(shard), False) for shard in np.split(X, cuts)]
-    table = Table(np.split(X, cuts)[index], **parts)
-    return table.in_shards(Gathering(index, said))
-
-
 @given(
     st.lists(st.integers(0, 30), min_size=1, max_size=3), st.integers(1, 12), st.integers(0, 2**31)
 )
-def test_batches_of_shards_are_all_rows_of_each_worker_once_an_epoch(cuts, batch_size, seed):
+def test_each_epoch_has_each_row_of_each_shard_once(cuts, batch_size, seed):
     X, cuts = np.arange(1.0, 31)[:, None], sorted(cuts)
     n_batches = -(-30 // batch_size)
     seen, lengths = [], []
@@ -441,42 +295,15 @@ def test_batches_of_shards_are_all_rows_of_each_worker_once_an_epoch(cuts, batch
         rng = np.random.default_rng(seed)
         ((batch, n_steps),) = table.batches([n_batches], shape, Corruption(), rng)
         assert n_steps == n_batches
-        there = batch.weights > 0
-        seen.append(np.sort(batch.targets[there].ravel()))
-        np.testing.assert_array_equal(batch.targets[there].ravel(), batch.y[there] + 1)
+        is_real = batch.weights > 0
+        seen.append(np.sort(batch.targets[is_real].ravel()))
+        np.testing.assert_array_equal(batch.targets[is_real].ravel(), batch.y[is_real] + 1)
         np.testing.assert_array_equal(seen[-1], table.X.ravel())
-        lengths.append(there.sum(axis=1))
+        lengths.append(is_real.sum(axis=1))
         weights = batch.weights.max(axis=1)
     sizes = sum(lengths)
     assert max(sizes) - min(sizes) <= len(lengths)
     np.testing.assert_allclose(weights[weights > 0], 1 / sizes[weights > 0], rtol=1e-6)
-
-
-@pytest.mark.parametrize("cuts", [[0], [3], [0, 4], [2, 2, 5]])
-def test_rows_before_those_of_a_table_are_the_first_worker_s(cuts):
-    X, rows = np.arange(7.0, dtype=np.float32)[:, None], np.array([[8.0], [np.nan], [9.5]])
-    tables = [in_shards(X, cuts, i).with_rows_before(rows) for i in range(len(cuts) + 1)]
-    for table in [*tables, Table(X).with_rows_before(rows)]:
-        assert table.n_rows == 10
-        assert table.is_incomplete
-        assert table.dtype == np.float64
-    blocks = [block for table in tables for block in table.blocks()]
-    np.testing.assert_array_equal(np.vstack(blocks), np.vstack([rows, X]))
-    whole = Table(csr_array(X)).with_rows_before(rows)
-    np.testing.assert_array_equal(whole.take(slice(None)), np.vstack([rows, X]))
-
-
-@given(st.lists(st.integers(0, 20), min_size=1, max_size=3), st.sets(st.integers(0, 19)))
-def test_each_worker_reads_the_rows_of_its_shard(cuts, chosen):
-    X, cuts, chosen = np.arange(20.0)[:, None], sorted(cuts), np.array(sorted(chosen), dtype=int)
-    parts = []
-    for index in range(len(cuts) + 1):
-        table = in_shards(X, cuts, index).select(chosen)
-        blocks = list(table.blocks())
-        alone = list(table.alone().blocks())
-        np.testing.assert_array_equal(np.vstack([X[:0], *alone]), np.vstack([X[:0], *blocks]))
-        parts += blocks
-    np.testing.assert_array_equal(np.vstack([X[:0], *parts]), X[chosen])
 
 
 def test_each_row_of_a_batch_gets_standard_normal_draws_of_its_own():
@@ -490,16 +317,16 @@ def test_each_row_of_a_batch_gets_standard_normal_draws_of_its_own():
 
 
 def test_batches_are_gathered_in_blocks_of_any_size(numbers):
-    expected = batches(numbers)
-    for size in (1, 12):
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setattr("skae._data.table._GATHERED", size)
-            for (ours, _), (theirs, _) in zip(batches(numbers), expected, strict=True):
-                np.testing.assert_array_equal(ours.targets, theirs.targets)
+    for block_size in (1, 3):  # in rows; more columns have fewer rows in a block
+        n_copies = 2**17 // (5 * block_size)
+        wide = batches(np.repeat(numbers, n_copies, axis=1), offset=0)
+        for (ours, _), (theirs, _) in zip(wide, batches(numbers, offset=0), strict=True):
+            expected = np.repeat(theirs.targets, n_copies, axis=2)
+            np.testing.assert_array_equal(ours.targets, expected)
 
 
 @given(st.integers(1, 50), st.integers(1, 20))
-def test_each_epoch_sees_each_row_once(n_rows, batch_size):
+def test_each_epoch_has_each_row_once(n_rows, batch_size):
     per_epoch = -(-n_rows // batch_size)
     stream = shuffled_batches([n_rows], 0, batch_size, np.random.default_rng(0))
     epochs = []
@@ -522,7 +349,7 @@ def test_each_epoch_sees_each_row_once(n_rows, batch_size):
     np.testing.assert_array_equal(np.sort(seen), np.arange(50, 50 + n_rows))
 
 
-def test_rows_that_are_not_standardised_come_in_batches_as_they_are(numbers):
+def test_batches_of_a_table_that_is_not_standardised_have_unchanged_rows(numbers):
     ((batch, _),) = Table(numbers).batches([1], (1, 20, 5), Corruption(), np.random.default_rng(0))
     rows = batch.targets[0]
     np.testing.assert_allclose(np.sort(rows, axis=0), np.sort(numbers, axis=0), rtol=1e-6)

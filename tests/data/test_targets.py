@@ -1,7 +1,7 @@
-"""What the code should tell of y."""
+"""Supervised targets."""
 
 import tracemalloc
-from functools import partial
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -18,13 +18,14 @@ from sklearn.pipeline import make_pipeline
 from skae import AutoencoderTransformer
 from skae._data.table import Table
 from skae._data.targets import Target, target_array
-from skae._initialization.initial_network import Architecture, first_network
+from skae._initialization.architecture import Architecture
+from skae._initialization.initial_network import first_network
 from skae._networks.network import forward
 from skae._training import loop
 from skae._training.losses import Reconstruction, Supervised, head_errors
 
 X, y = load_digits(return_X_y=True)
-# of 900 rows, one split holds out enough, so that a fit makes one run
+# one split of 900 rows has enough validation rows, so that a fit makes one run
 PARAMETERS = {
     "n_components": 4,
     "max_steps": 200,
@@ -39,7 +40,7 @@ def accuracy(ae):
 
 
 @pytest.fixture(scope="module")
-def untaught():
+def unsupervised():
     return AutoencoderTransformer(**PARAMETERS).fit(X[:900], y[:900])
 
 
@@ -47,38 +48,40 @@ def untaught():
 def started():
     table = Table(X[:900])
     activations = ("silu", "identity", "identity")
-    architecture = Architecture(4, (8,), activations, "pca", None)
+    architecture = Architecture(
+        n_components=4, hidden_layer_sizes=(8,), activations=activations, init="pca", bounds=None
+    )
     return table, first_network(table, architecture, 0)
 
 
-def test_without_a_weight_y_is_ignored(untaught):
+def test_without_a_weight_y_is_ignored(unsupervised):
     again = AutoencoderTransformer(**PARAMETERS).fit(X[:900])
-    np.testing.assert_array_equal(again.transform(X), untaught.transform(X))
+    np.testing.assert_array_equal(again.transform(X), unsupervised.transform(X))
 
 
-def test_a_code_that_is_taught_classes_tells_them(untaught):
-    taught = AutoencoderTransformer(**PARAMETERS, target_weight=1).fit(X[:900], y[:900])
-    assert accuracy(taught) > accuracy(untaught) + 0.03
-    assert taught.score(X[900:]) > untaught.score(X[900:]) - 0.1
-    assert set(taught.encoder_) == set(untaught.encoder_)
-    assert not hasattr(taught, "head_")
+def test_supervised_codes_predict_classes(unsupervised):
+    supervised = AutoencoderTransformer(**PARAMETERS, target_weight=1).fit(X[:900], y[:900])
+    assert accuracy(supervised) > accuracy(unsupervised) + 0.03
+    assert supervised.score(X[900:]) > unsupervised.score(X[900:]) - 0.1
+    assert set(supervised.encoder_) == set(unsupervised.encoder_)
+    assert not hasattr(supervised, "head_")
 
 
 @pytest.mark.slow
-def test_the_rows_with_labels_are_told_apart(untaught):
+def test_labelled_rows_are_classified(unsupervised):
     few = np.where(np.arange(900) % 10, -1, y[:900])
-    taught = AutoencoderTransformer(**PARAMETERS, target_weight=1).fit(X[:900], few)
+    supervised = AutoencoderTransformer(**PARAMETERS, target_weight=1).fit(X[:900], few)
     rows, labels = X[:900:10], y[:900:10]
     head = LogisticRegression(max_iter=1000)
     before, after = (
         head.fit(codes, labels).score(codes, labels)
-        for codes in (untaught.transform(rows), taught.transform(rows))
+        for codes in (unsupervised.transform(rows), supervised.transform(rows))
     )
     assert after > before + 0.03
 
 
 @pytest.mark.slow
-def test_a_code_that_is_taught_numbers_tells_them():
+def test_supervised_codes_predict_numbers():
     rows, disease = load_diabetes(return_X_y=True, scaled=False)
     numbers = np.column_stack([disease, -disease])
     numbers[::3, 1] = np.nan
@@ -94,15 +97,15 @@ def test_a_code_that_is_taught_numbers_tells_them():
 
 def test_labels_of_any_kind_are_classes():
     names = np.array([f"digit {digit}" for digit in y])
-    taught = [
+    supervised = [
         AutoencoderTransformer(4, max_steps=5, random_state=0, target_weight=0.1).fit(X, labels)
         for labels in (y, names, list(names), y[:, None].astype(np.uint8).ravel())
     ]
-    for ae in taught[1:]:
-        np.testing.assert_array_equal(ae.transform(X), taught[0].transform(X))
+    for ae in supervised[1:]:
+        np.testing.assert_array_equal(ae.transform(X), supervised[0].transform(X))
 
 
-def test_a_pipeline_hands_y_on():
+def test_a_pipeline_passes_y():
     ae = AutoencoderTransformer(**PARAMETERS, target_weight=0.1)
     pipe = make_pipeline(ae, LogisticRegression(max_iter=1000)).fit(X[:900], y[:900])
     assert pipe.score(X[900:], y[900:]) > 0.8
@@ -111,19 +114,19 @@ def test_a_pipeline_hands_y_on():
 def test_the_head_starts_at_discriminant_analysis(started):
     table, network = started
     labels = y[:900].astype(np.int32)
-    network = Target.of(labels, table).with_head(lambda _: network)(table._replace(y=labels))
+    network = Target.from_y(labels, table).with_head(network, replace(table, y=labels))
     codes = network.encode(X[:900])
     logits = forward(network.params["head"], codes, "identity", "identity")
     peer = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(codes, labels)
     assert (logits.argmax(axis=1) == labels).mean() > peer.score(codes, labels) - 0.01
 
 
-def test_a_new_code_takes_its_head_along(started):
+def test_transforming_the_code_transforms_the_head(started):
     table, network = started
     labels = y[:900].astype(np.int32)
-    network = Target.of(labels, table).with_head(lambda _: network)(table._replace(y=labels))
+    network = Target.from_y(labels, table).with_head(network, replace(table, y=labels))
     matrix = np.random.default_rng(0).normal(size=(4, 4))
-    other = network.recode(matrix, np.linalg.inv(matrix), np.arange(4.0))
+    other = network.transform_code(matrix, np.linalg.inv(matrix), np.arange(4.0))
     heads = [
         forward(net.params["head"], net.encode(X[:900]), "identity", "identity")
         for net in (network, other)
@@ -131,7 +134,7 @@ def test_a_new_code_takes_its_head_along(started):
     np.testing.assert_allclose(heads[0], heads[1], atol=1e-8 * abs(heads[0]).max())
 
 
-def test_what_is_not_labelled_has_no_error():
+def test_unlabelled_rows_have_an_error_of_zero():
     outputs = np.random.default_rng(0).normal(size=(3, 2)).astype("f")
     classes = head_errors(outputs, np.array([0, -1, 1], np.int32)).numpy()
     log_shares = outputs - np.log(np.exp(outputs).sum(axis=1, keepdims=True))
@@ -183,10 +186,10 @@ WORDS = ["a", "b", "c", None, "b", "a"]
     ids=lambda labels: f"{type(labels).__module__} {getattr(labels, 'dtype', '')}",
 )
 def test_a_column_of_labels_with_missing_values_is_classes(labels):
-    target = Target.of(labels, Table(X[:6]))
+    target = Target.from_y(labels, Table(X[:6]))
     np.testing.assert_array_equal(target.y, [0, 1, 2, -1, 1, 0])
     assert target.n_outputs == 3
-    again = target.of_validation(labels, Table(X[:6]))
+    again = target.encode_validation(labels, Table(X[:6]))
     np.testing.assert_array_equal(again.y, target.y)
 
 
@@ -201,7 +204,7 @@ def test_a_column_of_labels_with_missing_values_is_classes(labels):
     ],
 )
 def test_booleans_and_bytes_are_classes(labels):
-    target = Target.of(labels, Table(X[:3]))
+    target = Target.from_y(labels, Table(X[:3]))
     assert target.y.tolist() == [1, 0, 0 if isinstance(labels, np.ndarray) else -1]
 
 
@@ -227,13 +230,13 @@ NUMBERS = [1.5, None, 3.0, -1.0]
 )
 def test_a_column_of_floats_with_missing_values_is_numbers(numbers):
     np.testing.assert_array_equal(np.ravel(target_array(numbers)), [1.5, np.nan, 3, -1])
-    assert Target.of(numbers, Table(X[:4])).classes is None
+    assert Target.from_y(numbers, Table(X[:4])).classes is None
 
 
-def test_dates_among_validation_labels_are_refused():
-    target = Target.of(["a", "b"], Table(X[:2]))
+def test_dates_in_y_val_are_an_error():
+    target = Target.from_y(["a", "b"], Table(X[:2]))
     with pytest.raises(ValueError, match="dates"):
-        target.of_validation(np.array(["2020-01-01"], dtype="M8[D]"), Table(X[:1]))
+        target.encode_validation(np.array(["2020-01-01"], dtype="M8[D]"), Table(X[:1]))
 
 
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
@@ -245,12 +248,12 @@ def test_a_frame_of_integers_and_floats_is_numbers(frame):
 
 
 @pytest.mark.parametrize("factor", [2.0**1000, 2.0**-1000, 1e300, 1e-300])
-def test_numbers_of_any_size_are_taught(factor):
+def test_targets_of_any_scale_give_the_same_network(factor):
     numbers = np.random.default_rng(0).normal(size=(20, 2))
     numbers[3, 1] = np.nan
-    target, scaled = (Target.of(numbers * unit, Table(X[:20])) for unit in (1.0, factor))
+    target, scaled = (Target.from_y(numbers * unit, Table(X[:20])) for unit in (1.0, factor))
     np.testing.assert_allclose(scaled.y, target.y, rtol=1e-6)
-    again = scaled.of_validation(numbers * factor, Table(X[:20]))
+    again = scaled.encode_validation(numbers * factor, Table(X[:20]))
     np.testing.assert_allclose(again.y, target.y, rtol=1e-6)
 
 
@@ -284,12 +287,12 @@ def test_other_weights_share_a_compiled_loop():
         (pd.Series([None] * 900, dtype="Float64"), "y has 0 class.*-1|has no number"),
     ],
 )
-def test_a_y_that_cannot_be_taught_is_refused(labels, message):
+def test_an_invalid_y_is_an_error(labels, message):
     with pytest.raises((ValueError, TypeError), match=message):
         AutoencoderTransformer(target_weight=0.1).fit(X[:900], labels)
 
 
-def test_a_stream_is_taught_no_y():
+def test_partial_fit_with_a_target_weight_is_an_error():
     assert hasattr(AutoencoderTransformer(), "partial_fit")
     ae = AutoencoderTransformer(target_weight=0.1)
     with pytest.raises(AttributeError, match="partial_fit"):
@@ -298,14 +301,14 @@ def test_a_stream_is_taught_no_y():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"init": "glorot"}, {"noise": 0.3, "corruption": "swap"}])
-def test_y_is_taught_with_other_parameters_too(settings, untaught):
+def test_supervised_training_works_with_other_parameters(settings, unsupervised):
     parameters = PARAMETERS | {"n_components": 8, "max_steps": 300} | settings
-    taught = AutoencoderTransformer(**parameters, target_weight=0.1).fit(X[:900], y[:900])
-    assert accuracy(taught) > accuracy(untaught)
+    supervised = AutoencoderTransformer(**parameters, target_weight=0.1).fit(X[:900], y[:900])
+    assert accuracy(supervised) > accuracy(unsupervised)
 
 
 @pytest.mark.slow
-def test_rows_that_span_a_small_space_are_taught_too():
+def test_supervised_training_works_in_a_small_row_space():
     wide = X[:60] @ np.random.default_rng(0).normal(size=(64, 300))
     settings = {"max_steps": 50, "validation_fraction": 0, "random_state": 0}
     ae = AutoencoderTransformer(3, target_weight=1.0, **settings)
@@ -314,11 +317,11 @@ def test_rows_that_span_a_small_space_are_taught_too():
 
 
 @pytest.mark.slow
-def test_warm_starts_go_on_being_taught(untaught):
+def test_warm_starts_continue_supervised_training(unsupervised):
     ae = AutoencoderTransformer(**PARAMETERS, target_weight=0.1, warm_start=True)
     first = ae.fit(X[:900], y[:900]).validation_curve_[0, 1]
     assert ae.fit(X[:900], y[:900]).validation_curve_[0, 1] < first
-    assert accuracy(ae) > accuracy(untaught)
+    assert accuracy(ae) > accuracy(unsupervised)
 
 
 @pytest.mark.slow
@@ -327,12 +330,20 @@ def test_memory_is_not_quadratic_in_the_number_of_classes():
     rng = np.random.default_rng(0)
     rows, labels = rng.normal(size=(n_rows, 2)), np.arange(n_rows, dtype=np.int32)
     table = Table(rows, y=labels)
-    architecture = Architecture(2, (4,), ("tanh", "identity", "identity"), "pca", None)
-    start = partial(first_network, architecture=architecture, seed=0)
+    architecture = Architecture(
+        n_components=2,
+        hidden_layer_sizes=(4,),
+        activations=("tanh", "identity", "identity"),
+        init="pca",
+        bounds=None,
+    )
+    start = first_network(table, architecture, 0)
     objective = Supervised(Reconstruction(architecture.activations), 0.1)
-    objective.row_errors(Target(labels, n_rows).with_head(start)(table), table.select([0]))
+    objective.row_errors(
+        Target(y=labels, n_outputs=n_rows).with_head(start, table), table.select([0])
+    )
     tracemalloc.start()
-    network = Target(labels, n_rows).with_head(start)(table)
+    network = Target(y=labels, n_outputs=n_rows).with_head(start, table)
     errors = objective.row_errors(network, table)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()

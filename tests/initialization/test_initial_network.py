@@ -1,4 +1,6 @@
-"""Where training starts: statistics of the table, PCA, bounds, the first weights."""
+"""Initial networks: statistics of the table, PCA, bounds, initial weights."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,20 +12,20 @@ from scipy.spatial.distance import pdist
 from sklearn.decomposition import PCA
 
 from skae._data.table import Table
+from skae._initialization.architecture import Architecture
 from skae._initialization.bounds import given_bounds, tied_bounds
 from skae._initialization.initial_network import (
-    Architecture,
     first_network,
-    restarted,
-    start_at_pca,
-    start_at_random,
+    init_from_pca,
+    init_random,
+    warm_start_network,
 )
 from skae._initialization.pca import code_size, principal_components
-from skae._initialization.row_space import Subspace
+from skae._initialization.row_space import RowSpace
 from skae._initialization.statistics import location_and_scale
 from skae._networks.network import Autoencoder
 
-from ..data.test_table import together
+from ..data.test_table import on_workers
 from ..networks.test_network import components_of, correlated_rows, every_array, random_network
 
 
@@ -33,7 +35,7 @@ def bounds_of(X):
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("container", [np.array, csr_array])
-def test_location_and_scale_are_those_of_the_rows_that_count(container, dtype):
+def test_location_and_scale_are_those_of_the_selected_rows(container, dtype):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(2**18, 6)).astype(dtype) + np.arange(6, dtype=dtype)
     rows = np.flatnonzero(rng.random(len(X)) < 0.9)  # several blocks
@@ -47,14 +49,14 @@ def test_location_and_scale_are_those_of_the_rows_that_count(container, dtype):
 
 
 @pytest.mark.parametrize("offset", [1e9, -1e15])
-def test_large_means_cost_no_digits_of_the_scale(offset):
+def test_large_means_do_not_reduce_the_precision_of_the_scale(offset):
     X = offset + np.random.default_rng(0).integers(-50, 50, size=(500, 3)).astype(float)
     mean, scale = location_and_scale(Table(X))
     np.testing.assert_allclose(mean - offset, (X - offset).mean(axis=0), atol=abs(offset) * 1e-15)
     assert scale == pytest.approx(np.sqrt((X - offset).var(axis=0).mean()), rel=1e-12)
 
 
-def test_a_far_first_row_costs_few_digits():
+def test_a_distant_first_row_hardly_reduces_the_precision():
     X = np.random.default_rng(0).normal(size=(500, 3))
     X[0] = 1e4
     mean, scale = location_and_scale(Table(X))
@@ -70,7 +72,7 @@ def test_a_far_first_row_costs_few_digits():
         (1e-38, "f4", r"near the limits of its type, float32: convert it to float64"),
     ],
 )
-def test_numbers_with_which_training_would_overflow_are_refused(size, dtype, message):
+def test_numbers_that_overflow_in_training_are_an_error(size, dtype, message):
     X = size * np.array([[1, -1], [-1, 1], [0, 0.5]])
     with pytest.raises(ValueError, match=message):
         location_and_scale(Table(X.astype(dtype)))
@@ -109,7 +111,7 @@ def test_given_bounds_are_broadcast_to_the_features():
     ],
     ids=str,
 )
-def test_bounds_that_cannot_be_are_refused(bounds, message):
+def test_invalid_bounds_are_an_error(bounds, message):
     with pytest.raises(ValueError, match=message):
         given_bounds(bounds, Table(np.zeros((3, 4))))
 
@@ -120,9 +122,11 @@ def test_starts_at_pca(hidden):
     pca = PCA(3).fit(X)
     components, std = components_of(X, 3)
     bounds = np.repeat([[-np.inf], [np.inf]], 7, axis=1)
-    params = start_at_pca(components, std, [7, *hidden, 3], np.random.default_rng(0))
+    params = init_from_pca(components, std, [7, *hidden, 3], np.random.default_rng(0))
     activations = ("silu", "identity", "identity")
-    network = Autoencoder(params, X.mean(axis=0), 1.0, bounds, activations)
+    network = Autoencoder(
+        params=params, offset=X.mean(axis=0), scale=1.0, bounds=bounds, activations=activations
+    )
     np.testing.assert_allclose(network.encode(X), pca.transform(X), atol=1e-12)
     np.testing.assert_allclose(
         network.decode(network.encode(X)), pca.inverse_transform(pca.transform(X)), atol=1e-12
@@ -130,10 +134,10 @@ def test_starts_at_pca(hidden):
     np.testing.assert_allclose(std, np.sqrt(pca.explained_variance_))
 
 
-def test_hidden_units_start_at_unit_scale_whatever_the_scale_of_the_code():
+def test_initial_hidden_units_have_unit_scale_for_any_scale_of_the_code():
     rng = np.random.default_rng(0)
     for scale in (1e-3, 1e3):
-        params = start_at_pca(np.eye(20, 400), np.full(20, scale), [400, 2000, 1000, 20], rng)
+        params = init_from_pca(np.eye(20, 400), np.full(20, scale), [400, 2000, 1000, 20], rng)
         halves = (params["encoder"], params["decoder"])
         inputs = (rng.normal(size=(50, 400)), scale * rng.normal(size=(50, 20)))
         for half, x, sizes in zip(halves, inputs, ((2000, 1000), (1000, 2000)), strict=True):
@@ -150,25 +154,25 @@ def test_hidden_units_start_at_unit_scale_whatever_the_scale_of_the_code():
             assert not half["intercepts"][-1].any()
 
 
-def test_the_start_has_the_layout_of_training():
+def test_initial_params_have_the_layout_of_training():
     for hidden in ((), (9, 4)):
         sizes = [7, *hidden, 3]
-        params = start_at_pca(np.eye(3, 7), np.ones(3), sizes, np.random.default_rng(0))
+        params = init_from_pca(np.eye(3, 7), np.ones(3), sizes, np.random.default_rng(0))
         assert set(params) == {"encoder", "decoder"}
         for half in params.values():
             arrays = [*half["coefs"], *half["intercepts"], half.get("linear", half["coefs"][0])]
             assert all(a.flags.c_contiguous for a in arrays)
 
 
-def test_a_code_that_varies_by_rounding_alone_starts_with_numbers():
+def test_a_code_that_varies_by_rounding_only_has_finite_initial_weights():
     std = np.array([1e-38], dtype=np.float32)
-    params = start_at_pca(np.eye(1, 7), std, [7, 5, 1], np.random.default_rng(0))
+    params = init_from_pca(np.eye(1, 7), std, [7, 5, 1], np.random.default_rng(0))
     assert np.abs(params["decoder"]["coefs"][0]).max() < 10
 
 
-def test_normal_start_is_that_of_the_tutorial():
+def test_normal_initialisation_is_that_of_the_tutorial():
     rng = np.random.default_rng(0)
-    params = start_at_random("normal", [784, 128, 64], rng)
+    params = init_random("normal", [784, 128, 64], rng)
     encoder, decoder = params["encoder"], params["decoder"]
     assert [c.shape for c in encoder["coefs"] + decoder["coefs"]] == [
         (784, 128),
@@ -181,9 +185,9 @@ def test_normal_start_is_that_of_the_tutorial():
         assert abs(drawn.mean()) < 0.01
 
 
-def test_glorot_start_has_its_variance_and_no_intercepts():
+def test_glorot_initialisation_has_its_variance_and_zero_intercepts():
     sizes, rng = [300, 200, 5], np.random.default_rng(0)
-    encoder = start_at_random("glorot", sizes, rng)["encoder"]
+    encoder = init_random("glorot", sizes, rng)["encoder"]
     assert encoder["coefs"][0].var() == pytest.approx(2 / 500, rel=0.05)
     assert not encoder["intercepts"][0].any()
     assert "linear" not in encoder
@@ -192,7 +196,7 @@ def test_glorot_start_has_its_variance_and_no_intercepts():
 @pytest.mark.parametrize(
     ("n_samples", "n_features", "k"), [(3, 8, 6), (1, 4, 4), (2, 4, 4), (50, 5, 5), (50, 5, 1)]
 )
-def test_components_are_orthonormal_even_where_rows_are_few(n_samples, n_features, k):
+def test_components_are_orthonormal_also_with_few_rows(n_samples, n_features, k):
     X = np.random.default_rng(0).normal(size=(n_samples, n_features))
     components, std = components_of(X, k)
     np.testing.assert_allclose(components @ components.T, np.eye(k), atol=1e-10)
@@ -209,29 +213,26 @@ def test_components_are_orthonormal_even_where_rows_are_few(n_samples, n_feature
 
 @pytest.mark.parametrize("shape", [(60, 7), (6, 9)])
 @pytest.mark.parametrize("rank", [0, 2])
-def test_directions_in_which_nothing_varies_have_no_variance(shape, rank, monkeypatch):
+def test_directions_without_variation_have_variance_zero(shape, rank):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(shape[0], rank)) @ rng.normal(size=(rank, shape[1])) / 100
-    for numbers in (2**24, 1):
-        monkeypatch.setattr("skae._initialization.pca._MAX_PCA_NUMBERS", numbers)
-        components, std = components_of(X, 7)
+    for limits in ({}, {"max_covariance_features": 0, "max_entries": 1}):
+        components, std = components_of(X, 7, **limits)
         np.testing.assert_allclose(components @ components.T, np.eye(7), atol=1e-10)
         np.testing.assert_allclose(std[rank:], 0, atol=1e-8)
         assert std[:rank].min(initial=1) > 1e-3
-        monkeypatch.setattr("skae._initialization.pca._MAX_COVARIANCE_FEATURES", 0)
 
 
 @pytest.mark.parametrize("features", [1500, 0])
-def test_components_have_the_type_of_the_table(features, monkeypatch):
-    monkeypatch.setattr("skae._initialization.pca._MAX_COVARIANCE_FEATURES", features)
-    monkeypatch.setattr("skae._initialization.pca._MAX_PCA_NUMBERS", 7 * 40)
+def test_components_have_the_type_of_the_table(features):
+    limits = {"max_covariance_features": features, "max_entries": 7 * 40}
     for dtype in (np.float32, np.float64):
-        components, std = components_of(correlated_rows().astype(dtype), 3)
+        components, std = components_of(correlated_rows().astype(dtype), 3, **limits)
         assert components.dtype == std.dtype == dtype
 
 
-def test_components_of_many_blocks_of_rows_are_those_of_all():
-    X = correlated_rows(2**18)  # almost two million numbers
+def test_components_from_many_blocks_equal_those_from_one_block():
+    X = correlated_rows(2**18)  # almost two million entries
     X -= X.mean(axis=0)
     pca = PCA(3).fit(X)
     components, std = components_of(X, 3)
@@ -240,7 +241,7 @@ def test_components_of_many_blocks_of_rows_are_those_of_all():
 
 
 @pytest.mark.parametrize("shape", [(60, 7), (1600, 1550), (60, 100)])
-def test_components_of_sparse_rows_are_those_of_dense_ones(shape):
+def test_components_of_sparse_rows_equal_those_of_dense_rows(shape):
     rng = np.random.default_rng(0)
     X = rng.normal(size=shape) * (rng.random(shape) < 0.1)
     X[:, :3] *= [[30, 20, 10]]
@@ -250,7 +251,7 @@ def test_components_of_sparse_rows_are_those_of_dense_ones(shape):
     np.testing.assert_allclose(sparse_std, dense_std, rtol=1e-6)
 
 
-def test_share_of_variance_is_reached_and_not_passed_by_far():
+def test_a_fraction_of_the_variance_gives_the_smallest_sufficient_number():
     X = correlated_rows()
     ratios = PCA().fit(X).explained_variance_ratio_.cumsum()
     components, _ = components_of(X, 0.9)
@@ -258,20 +259,19 @@ def test_share_of_variance_is_reached_and_not_passed_by_far():
     assert len(components_of(X, (ratios[-2] + 1) / 2)[0]) == 7
 
 
-def test_a_subset_holds_enough_rows_for_the_components(monkeypatch):
-    monkeypatch.setattr("skae._initialization.pca._MAX_PCA_NUMBERS", 1)
+def test_a_subset_has_enough_rows_for_the_components():
     X = np.random.default_rng(0).normal(size=(50, 60)) * np.r_[np.full(10, 30), np.ones(50)]
     X -= X.mean(axis=0)
-    components, std = components_of(X, 10)
+    components, std = components_of(X, 10, max_entries=1)
     np.testing.assert_allclose(std, PCA(10).fit(X).explained_variance_ ** 0.5, rtol=1e-4)
-    np.testing.assert_array_equal(components_of(X, 10)[0], components)
-    assert len(components_of(X, 0.5)[0]) == 1  # of two rows
+    np.testing.assert_array_equal(components_of(X, 10, max_entries=1)[0], components)
+    assert len(components_of(X, 0.5, max_entries=1)[0]) == 1  # the subset has two rows
 
 
 @given(
     arrays(np.float64, st.tuples(st.integers(1, 30), st.integers(1, 4)), elements=st.integers(0, 3))
 )
-def test_tied_bounds_hold_every_row_and_sit_on_data(X):
+def test_tied_bounds_contain_all_rows_and_are_values_of_rows(X):
     low, high = bounds_of(X)
     assert (low <= X).all()
     assert (high >= X).all()
@@ -304,32 +304,32 @@ def test_long_tails_get_no_bounds():
     assert np.isinf(high).all()
 
 
-def test_bounds_move_out_to_rows_that_exceed_them():
+def test_automatic_bounds_are_widened_to_new_rows():
     low, high = np.zeros(7), np.ones(7)
     low[3], high[4] = -np.inf, np.inf
-    network = random_network(())._replace(bounds=np.stack([low, high]))
+    network = replace(random_network(()), bounds=np.stack([low, high]))
     X = np.full((2, 7), 0.5)
     X[0, 1], X[1, 2], X[0, 3], X[0, 4] = -1, 2, -9, 9
     for rows in (X, csr_array(X)):
-        roomy = restarted(network, 1.7, "auto", Table(rows))
-        np.testing.assert_array_equal(roomy.bounds[0], [0, -1, 0, -np.inf, 0, 0, 0])
-        np.testing.assert_array_equal(roomy.bounds[1], [1, 1, 2, 1, np.inf, 1, 1])
+        widened = warm_start_network(network, 1.7, "auto", Table(rows))
+        np.testing.assert_array_equal(widened.bounds[0], [0, -1, 0, -np.inf, 0, 0, 0])
+        np.testing.assert_array_equal(widened.bounds[1], [1, 1, 2, 1, np.inf, 1, 1])
 
 
-def test_given_bounds_replace_those_of_the_network_before():
-    network = random_network(())._replace(bounds=np.repeat([[0.0], [1.0]], 7, axis=1))
+def test_given_bounds_replace_those_of_the_fitted_network():
+    network = replace(random_network(()), bounds=np.repeat([[0.0], [1.0]], 7, axis=1))
     X = np.full((2, 7), 9.0)
     for bounds, (low, high) in ((None, (-np.inf, np.inf)), ((2, None), (2, np.inf))):
-        again = restarted(network, 1.7, bounds, Table(X))
+        again = warm_start_network(network, 1.7, bounds, Table(X))
         np.testing.assert_array_equal(again.bounds[0], np.full(7, low))
         np.testing.assert_array_equal(again.bounds[1], np.full(7, high))
 
 
 @pytest.mark.parametrize("hidden", [(), (4,)])
-def test_restart_has_unit_directions_and_computes_the_same(hidden):
+def test_a_warm_start_has_unit_directions_and_the_same_output(hidden):
     network, X = random_network(hidden), correlated_rows()
     norms = network.rescaled(2.5).direction_norms()
-    again = restarted(network, 2.5, None, Table(X))
+    again = warm_start_network(network, 2.5, None, Table(X))
     assert again.scale == 2.5
     np.testing.assert_allclose(np.linalg.norm(again.linear_path(), axis=0), 1)
     np.testing.assert_allclose(again.encode(X) * norms, network.encode(X), atol=1e-9)
@@ -338,36 +338,37 @@ def test_restart_has_unit_directions_and_computes_the_same(hidden):
 
 @pytest.mark.parametrize("number", [1e160, -1e160])
 @pytest.mark.parametrize("bounds", ["auto", None])
-def test_a_restart_refuses_rows_whose_squares_overflow(number, bounds):
+def test_rows_whose_squares_overflow_are_an_error_in_a_warm_start(number, bounds):
     X = np.zeros((3, 7))
     X[1, 2] = number
     with pytest.raises(ValueError, match="squares overflow"):
-        restarted(random_network(()), 1.7, bounds, Table(X))
+        warm_start_network(random_network(()), 1.7, bounds, Table(X))
     X[1, 2] /= 1e20
-    assert restarted(random_network(()), 1.7, bounds, Table(X)).is_finite()
+    assert warm_start_network(random_network(()), 1.7, bounds, Table(X)).is_finite()
     single = random_network(()).astype(np.float32)
-    assert restarted(single, 1.7, bounds, Table(np.full((3, 7), 3e38, dtype="f"))).is_finite()
+    assert warm_start_network(
+        single, 1.7, bounds, Table(np.full((3, 7), 3e38, dtype="f"))
+    ).is_finite()
 
 
 def test_randomised_solvers_are_given_the_random_state():
-    X = np.random.default_rng(0).normal(size=(600, 1600))  # PCA draws from some 500 columns on
+    X = np.random.default_rng(0).normal(size=(600, 1600))  # a randomised solver
     np.testing.assert_array_equal(components_of(X, 5)[0], components_of(X, 5)[0])
 
 
-def test_a_share_that_is_just_reached_is_passed_as_in_pca():
+def test_a_fraction_that_is_exactly_reached_gives_the_number_of_pca():
     X = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
     expected = PCA(0.5, svd_solver="full").fit(X).n_components_
     assert len(components_of(X, 0.5)[0]) == expected == 2
 
 
-def test_axes_from_a_subset_are_turned_to_those_of_all_rows(monkeypatch):
+def test_axes_from_a_subset_are_improved_with_all_rows():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(3000, 400)) * np.r_[9, 7, 5, 4, np.ones(396)]
     X -= X.mean(axis=0)
     X = X @ np.linalg.qr(rng.normal(size=(400, 400)))[0]
     pca = PCA(4).fit(X)
-    monkeypatch.setattr("skae._initialization.pca._MAX_COVARIANCE_FEATURES", 0)
-    monkeypatch.setattr("skae._initialization.pca._MAX_PCA_NUMBERS", 400 * 1000)
+    limits = {"max_covariance_features": 0, "max_entries": 400 * 1000}
     read = []
 
     class ReadTable(Table):
@@ -376,23 +377,28 @@ def test_axes_from_a_subset_are_turned_to_those_of_all_rows(monkeypatch):
             return super().take(rows, out)
 
     table = ReadTable(X).standardised(X.mean(axis=0), 1.0)
-    components, std = principal_components(table, 4, 0)
+    components, std = principal_components(table, 4, 0, **limits)
     assert len(np.unique(read[0])) == len(read[0]) == 1000
     np.testing.assert_allclose(components @ components.T, np.eye(4), atol=1e-12)
     np.testing.assert_allclose(components, pca.components_, atol=0.01)
     np.testing.assert_allclose(std, np.sqrt(pca.explained_variance_), rtol=1e-4)
-    of_the_subset = PCA(4).fit(X[read[0]]).components_
-    assert np.abs(of_the_subset - pca.components_).max() > 0.05
+    subset_components = PCA(4).fit(X[read[0]]).components_
+    assert np.abs(subset_components - pca.components_).max() > 0.05
 
 
 def architecture(**changes):
-    return Architecture(3, (5,), ("silu", "identity", "identity"), "pca", "auto")._replace(
-        **changes
+    architecture = Architecture(
+        n_components=3,
+        hidden_layer_sizes=(5,),
+        activations=("silu", "identity", "identity"),
+        init="pca",
+        bounds="auto",
     )
+    return replace(architecture, **changes)
 
 
-def test_the_first_network_is_pca_of_the_table(walled_rows):
-    X, pca = walled_rows, PCA(3).fit(walled_rows)
+def test_the_initial_network_is_pca_of_the_table(bounded_rows):
+    X, pca = bounded_rows, PCA(3).fit(bounded_rows)
     network = first_network(Table(X), architecture(), 0)
     codes = pca.transform(X)
     np.testing.assert_allclose(network.encode(X) * network.scale, codes, atol=1e-12)
@@ -409,40 +415,40 @@ def test_the_first_network_is_pca_of_the_table(walled_rows):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("init", ["pca", "glorot", "normal"])
-def test_the_first_network_has_the_type_of_the_table(walled_rows, dtype, init):
-    network = first_network(Table(walled_rows.astype(dtype)), architecture(init=init), 0)
+def test_the_initial_network_has_the_dtype_of_the_table(bounded_rows, dtype, init):
+    network = first_network(Table(bounded_rows.astype(dtype)), architecture(init=init), 0)
     arrays_ = [*every_array(network), network.offset, network.bounds[0], network.bounds[1]]
     assert all(a.dtype == dtype for a in arrays_)
     assert isinstance(network.scale, float)
     assert network.is_finite()
 
 
-def test_outputs_with_a_range_of_their_own_are_neither_moved_nor_bounded(walled_rows):
+def test_with_an_output_activation_rows_are_not_centred_or_bounded(bounded_rows):
     activations = ("silu", "identity", "logistic")
     network = first_network(
-        Table(walled_rows), architecture(init="glorot", activations=activations), 0
+        Table(bounded_rows), architecture(init="glorot", activations=activations), 0
     )
     assert network.scale == 1
     assert not network.offset.any()
     assert np.isinf([network.bounds[0], network.bounds[1]]).all()
 
 
-def test_the_first_network_takes_given_bounds(walled_rows):
-    network = first_network(Table(walled_rows), architecture(bounds=(0, None)), 0)
+def test_the_initial_network_has_the_given_bounds(bounded_rows):
+    network = first_network(Table(bounded_rows), architecture(bounds=(0, None)), 0)
     np.testing.assert_array_equal(network.bounds[0], np.zeros(6))
     np.testing.assert_array_equal(network.bounds[1], np.full(6, np.inf))
 
 
 @pytest.mark.parametrize("hidden", [(), (5,), (9, 4)])
 @pytest.mark.parametrize("init", ["pca", "glorot"])
-def test_weights_are_counted_without_the_linear_path(hidden, init, walled_rows):
-    asked = architecture(hidden_layer_sizes=hidden, init=init)
-    params = first_network(Table(walled_rows), asked, 0).params
+def test_weights_are_counted_without_the_linear_path(hidden, init, bounded_rows):
+    spec = architecture(hidden_layer_sizes=hidden, init=init)
+    params = first_network(Table(bounded_rows), spec, 0).params
     counted = sum(coef.size for half in params.values() for coef in half["coefs"])
-    assert asked.n_weights(6) == counted
+    assert spec.n_weights(6) == counted
 
 
-def test_the_code_is_as_large_as_asked_for_or_as_the_variance_needs():
+def test_the_number_of_components_is_given_or_computed_from_the_variance():
     X = correlated_rows()
     assert [code_size(Table(X), n, 0) for n in (1, 3, 7, 20)] == [1, 3, 7, 7]
     for share in (0.5, 0.9, 0.99):
@@ -453,35 +459,36 @@ def test_the_code_is_as_large_as_asked_for_or_as_the_variance_needs():
 @pytest.mark.parametrize("n_workers", [2, 3])
 @pytest.mark.parametrize("shape", [(60, 7), (2, 7), (60, 100)])
 @pytest.mark.parametrize("init", ["pca", "glorot"])
-def test_all_workers_start_from_the_same_network(n_workers, shape, init):
+def test_all_workers_have_the_same_initial_network(n_workers, shape, init):
     X = np.round(correlated_rows(*shape), 1)
     X[:, 0] = X[:, 0].clip(3, None)
-    alone = first_network(Table(X), architecture(init=init), 0)
-    networks = together(
+    single = first_network(Table(X), architecture(init=init), 0)
+    networks = on_workers(
         n_workers,
         lambda workers: first_network(Table(X, workers=workers), architecture(init=init), 0),
     )
     for network in networks:
         for name in ("offset", "bounds"):
-            np.testing.assert_allclose(getattr(network, name), getattr(alone, name), rtol=1e-12)
-        assert network.scale == pytest.approx(alone.scale, rel=1e-12)
-        for ours, theirs in zip(every_array(network), every_array(alone), strict=True):
+            np.testing.assert_allclose(getattr(network, name), getattr(single, name), rtol=1e-12)
+        assert network.scale == pytest.approx(single.scale, rel=1e-12)
+        for ours, theirs in zip(every_array(network), every_array(single), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-9)
         for ours, theirs in zip(every_array(network), every_array(networks[0]), strict=True):
             np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("n_workers", [2, 4])
-def test_all_workers_restart_from_the_same_network(n_workers):
+def test_all_workers_have_the_same_warm_start(n_workers):
     low, high = np.zeros(7), np.ones(7)
-    network, X = random_network((4,))._replace(bounds=np.stack([low, high])), correlated_rows(3)
-    alone = restarted(network, 1.7, "auto", Table(X))
-    for ours in together(
-        n_workers, lambda workers: restarted(network, 1.7, "auto", Table(X, workers=workers))
+    network, X = replace(random_network((4,)), bounds=np.stack([low, high])), correlated_rows(3)
+    single = warm_start_network(network, 1.7, "auto", Table(X))
+    for ours in on_workers(
+        n_workers,
+        lambda workers: warm_start_network(network, 1.7, "auto", Table(X, workers=workers)),
     ):
-        np.testing.assert_array_equal(ours.bounds[0], alone.bounds[0])
-        np.testing.assert_array_equal(ours.bounds[1], alone.bounds[1])
-        for a, b in zip(every_array(ours), every_array(alone), strict=True):
+        np.testing.assert_array_equal(ours.bounds[0], single.bounds[0])
+        np.testing.assert_array_equal(ours.bounds[1], single.bounds[1])
+        for a, b in zip(every_array(ours), every_array(single), strict=True):
             np.testing.assert_array_equal(a, b)
 
 
@@ -495,13 +502,13 @@ def wide_table(dtype=np.float64, n_rows=9, n_features=40):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_coordinates_in_the_subspace_of_the_rows_keep_their_distances(dtype):
+def test_coordinates_in_the_row_space_preserve_distances(dtype):
     table = wide_table(dtype)
-    subspace = Subspace.of(table, architecture(), 8)
+    subspace = RowSpace.from_table(table, architecture(), 8)
     coordinates = subspace.coordinates(table)
     assert coordinates.X.shape == (9, 8)
     assert coordinates.dtype == dtype
-    assert coordinates.n_averaged == 40
+    assert coordinates.n_features_in_loss == 40
     tolerance = {"rtol": 1e-4 if dtype == np.float32 else 1e-10}
     np.testing.assert_allclose(pdist(coordinates.X), pdist(table.X), **tolerance)
     np.testing.assert_allclose(coordinates.X.mean(axis=0), 0, atol=1e-5)
@@ -510,7 +517,7 @@ def test_coordinates_in_the_subspace_of_the_rows_keep_their_distances(dtype):
 @pytest.mark.parametrize("hidden", [(), (5,), (6, 4)])
 def test_a_network_of_coordinates_becomes_the_same_network_of_rows(hidden):
     table = wide_table(n_rows=8)
-    subspace = Subspace.of(table, architecture(), 7)
+    subspace = RowSpace.from_table(table, architecture(), 7)
     coordinates = subspace.coordinates(table)
     assert coordinates.n_features == 7
     inner = random_network(hidden)
@@ -525,16 +532,16 @@ def test_a_network_of_coordinates_becomes_the_same_network_of_rows(hidden):
 
 
 @pytest.mark.parametrize("n_training", [6, 8, 9])
-def test_missing_values_are_filled_alike_from_rows_and_from_their_coordinates(n_training):
+def test_imputation_models_from_rows_and_from_their_coordinates_are_equal(n_training):
     table, training = wide_table(), slice(n_training)
-    subspace = Subspace.of(table, architecture(), 8)
+    subspace = RowSpace.from_table(table, architecture(), 8)
     coordinates = subspace.coordinates(table)
     inner = first_network(coordinates.select(training), architecture(), 0)
-    of_coordinates = subspace.embed(inner).filling
-    of_rows = first_network(table.select(training), architecture(), 0).filling
-    gaps = table.X.copy()
-    gaps[np.arange(9), np.arange(9)] = np.nan
-    np.testing.assert_allclose(of_coordinates(gaps), of_rows(gaps), rtol=1e-9)
+    of_coordinates = subspace.embed(inner).imputer
+    of_rows = first_network(table.select(training), architecture(), 0).imputer
+    incomplete = table.X.copy()
+    incomplete[np.arange(9), np.arange(9)] = np.nan
+    np.testing.assert_allclose(of_coordinates(incomplete), of_rows(incomplete), rtol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -548,12 +555,12 @@ def test_missing_values_are_filled_alike_from_rows_and_from_their_coordinates(n_
     ids=["more rows than columns", "plain stack", "larger code", "larger code and bounds"],
 )
 def test_there_is_no_subspace_to_train_in_for_others(table, changes):
-    assert Subspace.of(table, architecture(**changes), 8) is None
-    assert Subspace.of(wide_table(), architecture(), 8) is not None
+    assert RowSpace.from_table(table, architecture(**changes), 8) is None
+    assert RowSpace.from_table(wide_table(), architecture(), 8) is not None
 
 
 def test_a_subspace_knows_whether_the_network_has_bounds():
-    walls = Table(np.random.default_rng(0).normal(size=(9, 40)).clip(0, None))
-    assert Subspace.of(walls, architecture(), 8).is_bounded
-    assert Subspace.of(wide_table(), architecture(bounds=(0, None)), 8).is_bounded
-    assert not Subspace.of(walls, architecture(bounds=None), 8).is_bounded
+    clipped = Table(np.random.default_rng(0).normal(size=(9, 40)).clip(0, None))
+    assert RowSpace.from_table(clipped, architecture(), 8).is_bounded
+    assert RowSpace.from_table(wide_table(), architecture(bounds=(0, None)), 8).is_bounded
+    assert not RowSpace.from_table(clipped, architecture(bounds=None), 8).is_bounded

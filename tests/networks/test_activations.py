@@ -1,4 +1,4 @@
-"""Each activation trains as it serves."""
+"""Activation functions in NumPy and in TensorFlow."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_numpy_and_tensorflow_agree(name, dtype):
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_leaves_its_input_alone(name):
+def test_does_not_change_its_input(name):
     x = np.linspace(-2, 2, 5)
     before = x.copy()
     activation(name, np)(x)

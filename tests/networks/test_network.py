@@ -1,5 +1,6 @@
-"""The network as arrays: the forward pass, other units, canonical code, bounds."""
+"""Networks: the forward pass, other units, whitening, bounds."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from skae._data.table import Table
-from skae._initialization.initial_network import start_at_pca, start_at_random
+from skae._initialization.initial_network import init_from_pca, init_random
 from skae._initialization.pca import principal_components
 from skae._networks.activations import ACTIVATIONS
 from skae._networks.network import Autoencoder, clip, forward, reconstruct
@@ -21,26 +22,30 @@ def correlated_rows(n_samples=60, n_features=7, seed=0):
     return rng.normal(size=(n_samples, n_features)) @ rng.normal(size=(n_features, n_features)) + 3
 
 
-def components_of(X, n_components):
-    """Principal components of all rows, which come centred and in their own units."""
+def components_of(X, n_components, **limits):
+    """Return the principal components of centred rows."""
     offset = np.asarray(X.mean(axis=0)).ravel()
-    return principal_components(Table(X).standardised(offset, 1.0), n_components, 0)
+    return principal_components(Table(X).standardised(offset, 1.0), n_components, 0, **limits)
 
 
 def random_network(hidden, n_features=7, n_components=3, linear=True, seed=0):
-    """A network with nothing left of its start."""
+    """Return a network far from its initial weights."""
     rng = np.random.default_rng(seed)
     components, std = components_of(correlated_rows(), n_components)
     if linear:
-        params = start_at_pca(components, std, [n_features, *hidden, n_components], rng)
+        params = init_from_pca(components, std, [n_features, *hidden, n_components], rng)
     else:
         sizes = [n_features, *hidden, n_components]
-        params = start_at_random("glorot", sizes, rng)
+        params = init_random("glorot", sizes, rng)
     params = optree.tree_map(lambda a: a + 0.3 * rng.normal(size=a.shape), params)
     free = np.full(n_features, np.inf)
     offset = rng.normal(size=n_features)
     return Autoencoder(
-        params, offset, 1.7, np.stack([-free, free]), ("silu", "identity", "identity")
+        params=params,
+        offset=offset,
+        scale=1.7,
+        bounds=np.stack([-free, free]),
+        activations=("silu", "identity", "identity"),
     )
 
 
@@ -56,10 +61,12 @@ def silu(x):
     return x / (1 + np.exp(-x))
 
 
-def test_computes_the_layers_beside_the_linear_path():
+def test_the_output_is_the_layers_plus_the_linear_path():
     rng = np.random.default_rng(0)
-    network = random_network((9, 4))._replace(
-        bounds=np.repeat([[-1.0], [2.0]], 7, axis=1), activations=("silu", "tanh", "identity")
+    network = replace(
+        random_network((9, 4)),
+        bounds=np.repeat([[-1.0], [2.0]], 7, axis=1),
+        activations=("silu", "tanh", "identity"),
     )
     X = correlated_rows()
     encoder, decoder = network.params["encoder"], network.params["decoder"]
@@ -84,7 +91,7 @@ def test_computes_the_layers_beside_the_linear_path():
 
 def test_squared_errors_are_in_units_of_the_squared_scale():
     network, X = random_network((5,)), correlated_rows()
-    network = network._replace(bounds=np.repeat([[-1.0], [2.0]], 7, axis=1))
+    network = replace(network, bounds=np.repeat([[-1.0], [2.0]], 7, axis=1))
     expected = ((X - network.decode(network.encode(X))) ** 2).sum(axis=1)
     np.testing.assert_allclose(network.squared_errors(X) * 1.7**2, expected)
     for scale in (1.0, 3.0):
@@ -117,7 +124,13 @@ def test_rows_are_centred_in_their_own_precision(scale):
     half = {"coefs": [np.eye(2)], "intercepts": [np.zeros(2)]}
     params = {"encoder": half, "decoder": half}
     free = np.full(2, np.inf)
-    network = Autoencoder(params, X.mean(axis=0), scale, np.stack([-free, free]), 3 * ("identity",))
+    network = Autoencoder(
+        params=params,
+        offset=X.mean(axis=0),
+        scale=scale,
+        bounds=np.stack([-free, free]),
+        activations=3 * ("identity",),
+    )
     rows = network.with_params_in(np.float32).standardise(X)
     assert rows.dtype == np.float32
     np.testing.assert_array_equal(rows, (X - X.mean(axis=0)) / scale)
@@ -128,7 +141,7 @@ def test_standardised_bounds_are_those_of_standardised_rows(dtype):
     network = random_network(())
     low, high = network.offset - np.arange(1.0, 8), network.offset + 3.4
     low[2], high[4], high[5] = -np.inf, np.inf, 1e99
-    standardised = network._replace(bounds=np.stack([low, high])).standardised_bounds(dtype)
+    standardised = replace(network, bounds=np.stack([low, high])).standardised_bounds(dtype)
     expected_low, expected_high = -np.arange(1.0, 8) / 1.7, np.full(7, 2.0)
     expected_low[2], expected_high[4], expected_high[5] = -np.inf, np.inf, 1e99 / 1.7
     if dtype == np.float32:
@@ -140,7 +153,7 @@ def test_standardised_bounds_are_those_of_standardised_rows(dtype):
 
 @pytest.mark.parametrize("distance", [1e15, 1e25, 1e60, 1e140])
 @pytest.mark.parametrize("scale", [1.0, 1.7])
-def test_rows_too_far_for_float32_have_errors_in_double_precision(distance, scale):
+def test_errors_that_overflow_in_float32_are_computed_in_double_precision(distance, scale):
     network, X = random_network((5,)).rescaled(scale), correlated_rows()
     far = X.copy()
     far[::7, 2] = distance
@@ -149,7 +162,7 @@ def test_rows_too_far_for_float32_have_errors_in_double_precision(distance, scal
     assert errors.dtype == np.float64
     assert np.isfinite(errors).all()
     expected = single.with_params_in(np.float64).squared_errors(far)
-    # where the squares are numbers in float32 its precision is enough: nearly all is one number
+    # float32 is precise enough if the squares do not overflow: one entry dominates the sum
     np.testing.assert_allclose(errors, expected, rtol=1e-3)
     if distance > 1e20:
         np.testing.assert_allclose(errors[::7], expected[::7], rtol=1e-12)
@@ -164,7 +177,7 @@ def test_errors_beyond_double_precision_are_infinite_without_a_warning(dtype):
     np.testing.assert_array_equal(network.squared_errors(X), [np.inf])
 
 
-def test_float32_networks_judge_far_float32_rows_in_double_precision():
+def test_float32_networks_recompute_overflowing_rows_in_double_precision():
     network, X = random_network((5,)).astype(np.float32), correlated_rows().astype(np.float32)
     X[3, 2] = 1e25
     errors = network.squared_errors(X)
@@ -175,20 +188,20 @@ def test_float32_networks_judge_far_float32_rows_in_double_precision():
 
 @st.composite
 def networks(draw, dtype):
-    """Params, standardised rows, their bounds and activations."""
+    """Draw params, standardised rows, their bounds and activations."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     n_features, n_components = draw(st.integers(1, 6)), draw(st.integers(1, 4))
     hidden = draw(st.lists(st.integers(1, 5), max_size=3))
     is_linear, is_bounded = draw(st.booleans()), draw(st.booleans())
     activations = tuple(draw(st.sampled_from(list(ACTIVATIONS))) for _ in range(3))
     sizes, params = [n_features, *hidden, n_components], {}
-    for name, around in (("encoder", sizes), ("decoder", sizes[::-1])):
+    for name, layer_sizes in (("encoder", sizes), ("decoder", sizes[::-1])):
         half = {
-            "coefs": [rng.normal(size=pair) for pair in pairwise(around)],
-            "intercepts": [rng.normal(size=size) for size in around[1:]],
+            "coefs": [rng.normal(size=pair) for pair in pairwise(layer_sizes)],
+            "intercepts": [rng.normal(size=size) for size in layer_sizes[1:]],
         }
         if is_linear:
-            half["linear"] = rng.normal(size=(around[0], around[-1]))
+            half["linear"] = rng.normal(size=(layer_sizes[0], layer_sizes[-1]))
         params[name] = half
     rows = 3 * rng.normal(size=(draw(st.integers(1, 9)), n_features))
     low, high = -rng.exponential(size=n_features), rng.exponential(size=n_features)
@@ -202,7 +215,7 @@ def networks(draw, dtype):
 
 
 def tolerance(dtype, activations):
-    """TensorFlow's gelu divides by a root of two that has passed through float32."""
+    """Return gelu with a float32 square root of two, as in TensorFlow."""
     return 1e-4 if dtype == np.float32 else 1e-6 if "gelu" in activations else 1e-11
 
 
@@ -227,7 +240,7 @@ def test_the_forward_pass_is_the_same_in_numpy_and_tensorflow(dtype, data):
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @pytest.mark.parametrize("place", range(3))
-def test_each_activation_is_the_same_in_its_place(name, place):
+def test_each_activation_is_applied_at_its_position(name, place):
     activations = ["tanh", "identity", "identity"]
     activations[place] = name
     network = random_network((9, 4))
@@ -243,7 +256,7 @@ def test_each_activation_is_the_same_in_its_place(name, place):
         assert not np.allclose(ours, others)
 
 
-def test_the_forward_pass_of_a_half_leaves_its_input_alone():
+def test_the_forward_pass_does_not_change_its_input():
     rows = correlated_rows()
     before = rows.copy()
     for hidden in ((), (5,)):
@@ -269,7 +282,7 @@ def test_numpy_rows_are_clipped_in_place():
 def test_another_float_type_changes_nothing_else():
     network = random_network((5,))
     low, high = np.full(7, -1e99), np.full(7, 2.0)
-    network = network._replace(bounds=np.stack([low, high]))
+    network = replace(network, bounds=np.stack([low, high]))
     single = network.astype(np.float32)
     assert all(a.dtype == np.float32 for a in every_array(single))
     for ours, theirs in zip(every_array(single), every_array(network), strict=True):
@@ -286,7 +299,7 @@ def test_another_float_type_changes_nothing_else():
 
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
 @pytest.mark.parametrize("name", ["coefs", "intercepts", "linear"])
-def test_any_weight_that_is_no_number_is_noticed(half, name):
+def test_a_weight_that_is_not_finite_is_found(half, name):
     network = random_network((5,))
     assert network.is_finite()
     arrays = network.params[half][name]
@@ -295,8 +308,8 @@ def test_any_weight_that_is_no_number_is_noticed(half, name):
         assert not network.is_finite()
 
 
-def test_without_bounds_every_feature_is_free():
-    network = random_network(())._replace(bounds=np.repeat([[0.0], [1.0]], 7, axis=1))
+def test_without_bounds_all_bounds_are_infinite():
+    network = replace(random_network(()), bounds=np.repeat([[0.0], [1.0]], 7, axis=1))
     free = network.without_bounds()
     np.testing.assert_array_equal(free.bounds[0], -np.inf)
     np.testing.assert_array_equal(free.bounds[1], np.inf)
@@ -309,13 +322,13 @@ def test_without_bounds_every_feature_is_free():
     seed=st.integers(0, 1000),
 )
 @settings(max_examples=50)
-def test_another_code_gives_the_same_rows(hidden, linear, seed):
+def test_an_affine_map_of_the_code_does_not_change_the_output(hidden, linear, seed):
     network = random_network(hidden, linear=linear, seed=seed)
     rng = np.random.default_rng(seed)
     X = correlated_rows(seed=seed)
     to_code = rng.normal(size=(3, 3)) + 3 * np.eye(3)
     origin = rng.normal(size=3)
-    other = network.recode(to_code, np.linalg.inv(to_code), origin)
+    other = network.transform_code(to_code, np.linalg.inv(to_code), origin)
     np.testing.assert_allclose(other.encode(X), (network.encode(X) - origin) @ to_code, atol=1e-7)
     np.testing.assert_allclose(
         other.decode(other.encode(X)), network.decode(network.encode(X)), rtol=1e-7, atol=1e-7
@@ -328,29 +341,29 @@ def test_another_code_gives_the_same_rows(hidden, linear, seed):
     seed=st.integers(0, 1000),
 )
 @settings(max_examples=50)
-def test_canonical_code_is_white_and_ordered_by_what_it_does(hidden, linear, seed):
+def test_whitened_code_is_ordered_by_its_effect_on_the_output(hidden, linear, seed):
     network = random_network(hidden, linear=linear, seed=seed)
     X = correlated_rows(seed=seed)
     codes = network.encode(X)
     covariance = np.cov(codes.T)
-    assume(np.linalg.cond(covariance) < 1e9)  # not with units that are all saturated
-    white = network.recode(*network.whitening(covariance), codes.mean(axis=0))
+    assume(np.linalg.cond(covariance) < 1e9)  # some units are not saturated
+    white = network.transform_code(*network.whitening(covariance), codes.mean(axis=0))
     codes = white.encode(X)
     np.testing.assert_allclose(codes.mean(axis=0), 0, atol=1e-7)
     np.testing.assert_allclose(np.cov(codes.T), np.eye(3), atol=1e-7)
     decoder = white.params["decoder"]
-    carrier = decoder.get("linear", decoder["coefs"][0])
-    gram = carrier @ carrier.T
+    linear_decoder = decoder.get("linear", decoder["coefs"][0])
+    gram = linear_decoder @ linear_decoder.T
     np.testing.assert_allclose(gram, np.diag(np.diag(gram)), atol=1e-7 * gram.max())
     assert (np.diff(np.diag(gram)) <= 1e-9).all()
-    strongest = np.abs(carrier).argmax(axis=1)
-    assert (carrier[range(3), strongest] > 0).all()
+    strongest = np.abs(linear_decoder).argmax(axis=1)
+    assert (linear_decoder[range(3), strongest] > 0).all()
     np.testing.assert_allclose(
         white.decode(codes), network.decode(network.encode(X)), rtol=1e-7, atol=1e-7
     )
 
 
-def test_symmetric_whitening_turns_the_code_as_little_as_possible():
+def test_symmetric_whitening_rotates_the_code_as_little_as_possible():
     network = random_network((4,))
     codes = network.encode(correlated_rows())
     to_code, from_code = network.whitening(np.cov(codes.T), canonical=False)
@@ -359,9 +372,9 @@ def test_symmetric_whitening_turns_the_code_as_little_as_possible():
     np.testing.assert_allclose(to_code @ from_code, np.eye(3), atol=1e-9)
 
 
-def test_canonical_code_of_a_code_that_does_not_vary_is_finite():
+def test_whitening_of_a_constant_code_is_finite():
     network = random_network((4,))
-    white = network.recode(*network.whitening(np.diag([4.0, 0.0, 0.0])), np.zeros(3))
+    white = network.transform_code(*network.whitening(np.diag([4.0, 0.0, 0.0])), np.zeros(3))
     X = correlated_rows()
     assert np.isfinite(white.encode(X)).all()
     np.testing.assert_allclose(
@@ -371,10 +384,10 @@ def test_canonical_code_of_a_code_that_does_not_vary_is_finite():
 
 @pytest.mark.parametrize("hidden", [(2,), (1,), (4, 2)])
 @pytest.mark.parametrize("linear", [False, True])
-def test_canonical_code_of_a_code_wider_than_the_last_hidden_layer(hidden, linear):
+def test_whitening_of_a_code_wider_than_the_last_hidden_layer(hidden, linear):
     network, X = random_network(hidden, linear=linear), correlated_rows()
     codes = network.encode(X)
-    white = network.recode(*network.whitening(np.cov(codes.T)), codes.mean(axis=0))
+    white = network.transform_code(*network.whitening(np.cov(codes.T)), codes.mean(axis=0))
     rank = 3 if linear else min(hidden)
     expected = np.diag((np.arange(3) < rank).astype(float))
     np.testing.assert_allclose(np.cov(white.encode(X).T), expected, atol=1e-7)
@@ -384,7 +397,7 @@ def test_canonical_code_of_a_code_wider_than_the_last_hidden_layer(hidden, linea
 
 
 @pytest.mark.parametrize("size", [1e-12, 1e-25])
-def test_a_code_is_white_however_small_unless_it_is_rounding(size):
+def test_a_code_of_any_scale_is_whitened_unless_it_is_rounding_error(size):
     network = random_network((4,))
     to_code, _ = network.whitening(size * np.diag([1.0, 2.0, 3.0]))
     expected = np.diag([1, 1 / 2, 1 / 3]) / size if size == 1e-12 else np.eye(3)
@@ -392,7 +405,7 @@ def test_a_code_is_white_however_small_unless_it_is_rounding(size):
 
 
 @pytest.mark.parametrize("hidden", [(), (4,)])
-def test_restart_has_unit_directions(hidden):
+def test_a_rescaled_code_has_unit_directions(hidden):
     network, X = random_network(hidden), correlated_rows()
     rescaled = network.rescale_code(1 / network.direction_norms())
     np.testing.assert_allclose(np.linalg.norm(rescaled.linear_path(), axis=0), 1)
@@ -401,7 +414,7 @@ def test_restart_has_unit_directions(hidden):
     )
 
 
-def test_directions_without_a_length_count_as_one():
+def test_directions_of_length_zero_have_norm_one():
     network = random_network((4,))
     network.params["encoder"]["linear"][:, 1] = 0
     assert network.direction_norms()[1] == 1
@@ -411,7 +424,7 @@ def test_directions_without_a_length_count_as_one():
 
 
 @pytest.mark.parametrize("hidden", [(), (5,), (9, 4)])
-def test_another_scale_changes_the_weights_and_not_the_network(hidden):
+def test_another_scale_changes_the_weights_and_not_the_output(hidden):
     network, X = random_network(hidden), correlated_rows()
     other = network.rescaled(1.0)
     assert other.scale == 1

@@ -1,4 +1,4 @@
-"""The variational network: its start, its likelihoods, and the objective that raises them."""
+"""Variational networks: initial network, likelihoods and objective."""
 
 import tracemalloc
 
@@ -12,7 +12,8 @@ from sklearn.decomposition import PCA
 
 from skae._data.batches import Batch
 from skae._data.table import Table
-from skae._initialization.initial_network import Architecture, first_network
+from skae._initialization.architecture import Architecture
+from skae._initialization.initial_network import first_network
 from skae._networks.variational import at_probabilistic_pca, negative_log_likelihoods, posterior
 from skae._training.losses import Elbo
 
@@ -27,25 +28,31 @@ def correlated(n_rows=300, n_features=7, seed=0):
 
 def start(X, size, output="identity", hidden=(16,), per_feature=False):
     table = Table(X)
-    architecture = Architecture(size, hidden, ACTIVATIONS, "pca", None)
+    architecture = Architecture(
+        n_components=size,
+        hidden_layer_sizes=hidden,
+        activations=ACTIVATIONS,
+        init="pca",
+        bounds=None,
+    )
     network = first_network(table, architecture, 0)
     return at_probabilistic_pca(network, table, output, per_feature=per_feature)
 
 
 def trained(network, seed=1):
-    """Move all weights, so that nothing is zero by design."""
+    """Change all weights, so that none is zero."""
     rng = np.random.default_rng(seed)
 
-    def moved(array):
+    def changed(array):
         return array + 0.1 * rng.normal(size=array.shape)
 
-    return network._replace(params=optree.tree_map(moved, network.params))
+    return network.with_params(optree.tree_map(changed, network.params))
 
 
 @pytest.mark.parametrize("hidden", [(), (16,), (16, 8)])
 @pytest.mark.parametrize("size", [1, 3, 6, 7])
 @pytest.mark.parametrize("per_feature", [False, True])
-def test_at_the_start_each_draw_gives_pcas_likelihood(size, hidden, per_feature):
+def test_initially_each_draw_has_the_likelihood_of_probabilistic_pca(size, hidden, per_feature):
     X, new = correlated(), correlated(50, seed=1)
     network = start(X, size, hidden=hidden, per_feature=per_feature)
     for seed in range(3):
@@ -56,16 +63,16 @@ def test_at_the_start_each_draw_gives_pcas_likelihood(size, hidden, per_feature)
 
 @pytest.mark.parametrize("n_rows", [4, 7, 8, 30])
 @pytest.mark.parametrize("size", [1, 2, 5, 20])
-def test_rows_fewer_than_columns_start_with_pcas_likelihood(n_rows, size):
+def test_with_fewer_rows_than_columns_the_initial_likelihood_is_that_of_pca(n_rows, size):
     X, new = correlated(n_rows, 30), correlated(50, 30, seed=1)
     network = start(X, size)
-    size = min(size, n_rows - 2)  # so that PCA leaves some noise
+    size = min(size, n_rows - 2)  # so that the noise variance of PCA is not zero
     likelihoods = PCA(size, svd_solver="full").fit(X).score_samples(new)
     draws = np.ones((1, network.code_size))
     np.testing.assert_allclose(network.log_weights(new, draws), likelihoods, rtol=1e-6)
 
 
-def test_at_the_start_the_code_has_the_posterior_of_probabilistic_pca():
+def test_initially_the_code_has_the_posterior_of_probabilistic_pca():
     X = correlated()
     pca, network = PCA(3).fit(X), start(X, 3)
     loadings = pca.components_.T * np.sqrt(pca.explained_variance_ - pca.noise_variance_)
@@ -77,7 +84,7 @@ def test_at_the_start_the_code_has_the_posterior_of_probabilistic_pca():
 
 
 def by_hand(network, x, z, mean, variance):
-    """The logarithm of the importance weight of one code of one row, from SciPy's densities."""
+    """Return the log importance weight of one code of one row, from SciPy's densities."""
     params, rows = network.params, network.decode(z[None])[0]
     if network.activations[-1] == "logistic":
         likelihood = bernoulli(rows).logpmf(x)
@@ -90,7 +97,7 @@ def by_hand(network, x, z, mean, variance):
 
 @pytest.mark.parametrize("per_feature", [False, True])
 @pytest.mark.parametrize("output", ["identity", "logistic"])
-def test_weights_are_the_joint_density_over_the_posteriors(output, per_feature):
+def test_weights_are_the_joint_density_divided_by_the_posterior(output, per_feature):
     X = correlated(40)
     X = (X > 5).astype(float) if output == "logistic" else X
     network, draws = trained(start(X, 2, output, per_feature=per_feature)), np.ones((1, 2))
@@ -115,7 +122,7 @@ def test_a_row_without_values_has_the_prior_of_the_code_and_likelihood_one(per_f
         assert (kind.code_variances(rows)[0] < 1).all()
 
 
-def test_more_draws_give_a_higher_bound_that_is_the_mean_weight():
+def test_the_bound_is_the_mean_weight_and_increases_with_the_draws():
     X = correlated(40)
     network, draws = trained(start(X, 2)), np.random.default_rng(0).normal(size=(200, 2))
     weights = np.stack([network.log_weights(X, draw[None]) for draw in draws])
@@ -124,7 +131,7 @@ def test_more_draws_give_a_higher_bound_that_is_the_mean_weight():
     assert (bound >= weights.mean(axis=0)).all()
 
 
-def test_in_another_unit_densities_and_codes_are_the_same():
+def test_another_scale_does_not_change_densities_and_codes():
     X = correlated(40)
     network, draws = trained(start(X, 2, per_feature=True)), np.ones((1, 2))
     other = network.rescaled(3.7)
@@ -133,7 +140,7 @@ def test_in_another_unit_densities_and_codes_are_the_same():
     np.testing.assert_allclose(other.log_weights(X, draws), network.log_weights(X, draws))
 
 
-def test_a_bernoulli_start_has_the_means_of_the_gaussian_one():
+def test_an_initial_bernoulli_network_has_the_means_of_the_gaussian_one():
     rng = np.random.default_rng(0)
     X = (rng.uniform(size=(500, 6)) < 0.2 + 0.6 * rng.uniform(size=6)).astype(float)
     gaussian, network = start(X, 2), start(X, 2, "logistic")
@@ -173,17 +180,19 @@ def test_the_loss_is_the_negated_bound_per_feature(output, beta):
     assert loss(network, X, weights, draws, beta=beta) == pytest.approx(expected, rel=1e-5)
 
 
-def test_errors_of_rows_are_on_average_the_loss():
+def test_the_mean_of_the_row_errors_is_the_loss():
     X = correlated(2000)
     network, draws = trained(start(X, 2)), np.random.default_rng(0).normal(size=(2000, 2))
     objective = Elbo(network.activations, 2)
     errors = objective.row_errors(network, Table(X))
-    mean = loss(network, X, np.full(2000, 1 / 2000), draws) * objective.unit(network, Table(X))
+    mean = loss(network, X, np.full(2000, 1 / 2000), draws) * objective.loss_scale(
+        network, Table(X)
+    )
     assert mean == pytest.approx(errors.mean(), rel=0.02)
     np.testing.assert_array_equal(errors, objective.row_errors(network, Table(X)))
 
 
-def test_the_least_likely_rows_of_a_batch_do_not_teach():
+def test_the_least_likely_rows_of_a_batch_are_trimmed():
     X = correlated(40)
     network, draws = start(X, 2), np.zeros((40, 2))
     outliers, weights = X.copy(), np.full(40, 1 / 40)
@@ -195,7 +204,7 @@ def test_the_least_likely_rows_of_a_batch_do_not_teach():
     assert loss(network, outliers, weights, draws) > 100 * abs(without)
 
 
-def test_networks_that_are_stacked_have_the_losses_of_each():
+def test_stacked_networks_have_the_losses_of_single_networks():
     X = correlated(30)
     networks, draws = [trained(start(X, 2), seed) for seed in (1, 2)], np.ones((30, 2))
     weights = np.full(30, 1 / 30)
@@ -209,11 +218,11 @@ def test_networks_that_are_stacked_have_the_losses_of_each():
         for n in networks
     ]
     params, constants, batch = optree.tree_map(lambda *both: np.stack(both), *parts)
-    alone = [loss(n, X, weights, draws, contamination=0.1) for n in networks]
-    np.testing.assert_allclose(objective(params, batch, constants), alone, rtol=1e-5)
+    single = [loss(n, X, weights, draws, contamination=0.1) for n in networks]
+    np.testing.assert_allclose(objective(params, batch, constants), single, rtol=1e-5)
 
 
-def test_far_rows_are_unlikely_and_not_nan():
+def test_distant_rows_have_a_low_density_that_is_not_nan():
     network = trained(start(correlated(), 2, per_feature=True))
     far = np.array([np.full(7, 1e3), np.full(7, 1e160), np.full(7, -1e300)])
     for rows in (far, far[:1].astype(np.float32)):
@@ -223,7 +232,7 @@ def test_far_rows_are_unlikely_and_not_nan():
 
 
 @pytest.mark.parametrize("n_draws", [1, 32, 33, 100])
-def test_weights_of_draws_are_summed_in_parts(n_draws):
+def test_the_bound_does_not_depend_on_the_number_of_draws_at_once(n_draws):
     X = correlated(40)
     network = trained(start(X, 3))
     draws = np.random.default_rng(0).normal(size=(n_draws, 3))

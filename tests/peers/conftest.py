@@ -1,4 +1,4 @@
-"""Marks the tests of scikit-learn that skae does not pass by design, and finds stale marks."""
+"""Marks of tests of scikit-learn that must fail, and a check for outdated marks."""
 
 import warnings
 from fnmatch import fnmatchcase
@@ -18,13 +18,13 @@ def pytest_configure(config):
 
 
 def pytest_ignore_collect(config):
-    """Do not import scikit-learn's tests where they would not run."""
+    """Do not import scikit-learn's tests if they cannot run."""
     return config.option.markexpr == "not slow" or None
 
 
 @pytest.fixture
 def global_random_seed():
-    """The seed of scikit-learn's tests."""
+    """Return the seed of scikit-learn's tests."""
     return 42
 
 

@@ -1,32 +1,32 @@
 """Differences from scikit-learn's classes that are intended, with a reason each.
 
-A key is the name of a class of scikit-learn, or that of a test module here. Below a class stand its
-members, and its parameters or values of them (``name=value``), that skae does not have: a test
-that comes to one is skipped there. Below a module stand its tests, with or without the parameters
-in brackets, that must fail.
+A key is the name of a class of scikit-learn, or the name of a test module of this package. For a
+class, the values are its members, its parameters, or values of parameters (``name=value``) that
+skae does not have: a test is skipped where it uses one. For a module, the values are its tests that
+must fail, with or without the parameters in brackets.
 """
 
-# Tests that older versions of scikit-learn lack, and a version that has them.
+# Tests that older versions of scikit-learn do not have, and a version that has them.
 SINCE = {
     "test_feature_union_array_api_support_tag": "1.9",
     "test_feature_union_duplicate_column_names": "1.9",
 }
-# Tests that newer versions lack, and the first of these.
+# Tests that newer versions do not have, and the first of these versions.
 UNTIL = {"test_column_transformer_error_with_duplicated_columns": "1.9"}
 
 _SPECTRUM = "a trained code has no spectrum"
-_MODEL = "the autoencoder has no likelihood: VariationalAutoencoder has"
-_ONE_SOLVER = "skae has no approximate solver to choose"
-_OWN_METHOD = "a setting of the peer's own method"
-_MANY_COMPONENTS = "more components than columns are no error: the code has as many as columns"
-_CODES = "codes have other numbers and names than scaled columns"
-_STREAM = "a stream starts at the PCA of its first rows, and then trains"
-_SHARE_OF_OUTLIERS = "the share of outliers is given, and 0.05 by default"
-_ONE_DETECTOR = "the detector judges training rows and new ones alike"
+_MODEL = "AutoencoderTransformer has no likelihood; VariationalAutoencoder has one"
+_ONE_SOLVER = "skae has one solver"
+_OWN_METHOD = "a setting of the other method"
+_MANY_COMPONENTS = "more components than columns are not an error: the code has as many as columns"
+_CODES = "codes have other values and names than scaled columns"
+_STREAM = "a stream starts at the PCA of its first rows and is then trained"
+_SHARE_OF_OUTLIERS = "the contamination is 0.05 by default"
+_ONE_DETECTOR = "the detector scores training rows and new rows in the same way"
 
 _EARLY_STOPPING = {
     "test_pandas_column_name_consistency[*early_stopping=True*validation_fraction=0*]": (
-        "early stopping needs held-out rows"
+        "early stopping needs validation rows"
     ),
 }
 
@@ -38,8 +38,8 @@ DIFFERENCES = {
         "n_oversamples": _ONE_SOLVER,
         "power_iteration_normalizer": _ONE_SOLVER,
         "_fit_svd_solver": _ONE_SOLVER,
-        "n_components='mle'": "the likelihood of PCA does not choose the size of a trained code",
-        "n_components=0": "a code has one number at least",
+        "n_components='mle'": "the likelihood of PCA does not select the size of a trained code",
+        "n_components=0": "a code has at least one component",
         "explained_variance_": _SPECTRUM,
         "explained_variance_ratio_": _SPECTRUM,
         "singular_values_": _SPECTRUM,
@@ -53,9 +53,9 @@ DIFFERENCES = {
         "singular_values_": _SPECTRUM,
     },
     "SimpleImputer": {
-        "strategy": "skae fills with the mean given the rest of the row",
-        "fill_value": "skae fills with the mean given the rest of the row",
-        "statistics_": "what is filled depends on the rest of the row",
+        "strategy": "skae imputes the conditional mean given the observed values",
+        "fill_value": "skae imputes the conditional mean given the observed values",
+        "statistics_": "imputed values depend on the observed values of the row",
     },
     "KNNImputer": {},
     "IterativeImputer": {
@@ -68,8 +68,8 @@ DIFFERENCES = {
         "initial_imputer_": _OWN_METHOD,
         "imputation_sequence_": _OWN_METHOD,
         "_min_value": "skae has one parameter, bounds, for the smallest and the largest value",
-        "sample_posterior": "the imputer fills with means: VariationalAutoencoder draws rows",
-        "max_iter=0": "training takes one pass at least",
+        "sample_posterior": "the imputer imputes means; VariationalAutoencoder draws samples",
+        "max_iter=0": "training takes at least one epoch",
     },
     "IsolationForest": {
         "bootstrap": _OWN_METHOD,
@@ -94,14 +94,14 @@ DIFFERENCES = {
         "negative_outlier_factor_": _OWN_METHOD,
     },
     "StandardScaler": {
-        "with_std": "the autoencoder scales codes, and not columns",
+        "with_std": "the autoencoder scales codes, not columns",
     },
     "MaxAbsScaler": {},
     "test_pca": {
-        "test_sparse_pca_solver_error[*-full]": "skae takes sparse rows with its one solver",
+        "test_sparse_pca_solver_error[*-full]": "sparse rows are valid with the one solver of skae",
         "test_pca_validation[*-auto-3-*]": _MANY_COMPONENTS,
-        "test_infer_dim_by_explained_variance[kept-X2-*]": "the share is that of held-out rows",
-        "test_pca_score": "score is the share of the variance that is kept",
+        "test_infer_dim_by_explained_variance[kept-X2-*]": "it is of validation rows",
+        "test_pca_score": "score is the explained variance ratio",
     },
     "test_incremental_pca": {
         "test_incremental_pca_validation": _MANY_COMPONENTS,
@@ -110,19 +110,19 @@ DIFFERENCES = {
         "test_whitening": "less than 1e-10 of the largest variance is rounding, as in float32",
     },
     "test_impute_common": {
-        "test_imputers_add_indicator_sparse": "the imputer takes dense rows",
+        "test_imputers_add_indicator_sparse": "the imputer requires dense rows",
     },
     "test_impute": {
-        "test_iterative_imputer_one_feature": "n_iter_ counts passes: there is one at least",
+        "test_iterative_imputer_one_feature": "n_iter_ counts epochs: there is at least one",
         "test_iterative_imputer_all_missing": (
             "a table without any value is an error: transform would return no column"
         ),
         "test_iterative_imputer_catch_min_max_error": "the error names bounds, skae's parameter",
         "test_iterative_imputer_skip_non_missing[*-False]": (
-            "the values are BayesianRidge's: probabilistic PCA of four rows gives about the mean"
+            "the values are BayesianRidge's: probabilistic PCA of four rows imputes about the mean"
         ),
         "test_inconsistent_dtype_X_missing_values[*-IterativeImputer]": (
-            "missing_values must be a number: the error says that, as KNNImputer's does"
+            "missing_values must be a number, as the error of KNNImputer says"
         ),
     },
     "test_lof": {
@@ -132,12 +132,12 @@ DIFFERENCES = {
         "test_lof_duplicate_samples": "the detector has no neighbours",
     },
     "test_iforest": {
-        "test_iforest_performance": "probabilistic PCA, which a step hardly changes, is linear",
+        "test_iforest_performance": "probabilistic PCA is linear, and one step hardly changes it",
         "test_iforest_works[*-auto]": _SHARE_OF_OUTLIERS,
         "test_iforest_predict_parallel[*-auto-*]": _SHARE_OF_OUTLIERS,
-        "test_iforest_chunks_works1": "the test counts calls of IsolationForest's own function",
-        "test_iforest_chunks_works2": "the test counts calls of IsolationForest's own function",
-        "test_iforest_with_uniform_data": "where all training rows are equal others are unlikely",
+        "test_iforest_chunks_works1": "the test counts calls of a function of IsolationForest",
+        "test_iforest_chunks_works2": "the test counts calls of a function of IsolationForest",
+        "test_iforest_with_uniform_data": "if all training rows are equal, other rows are outliers",
     },
     "test_column_transformer": {
         "test_column_transformer_list": _CODES,
@@ -152,7 +152,7 @@ DIFFERENCES = {
         "test_feature_union_passthrough_get_feature_names_out_false_errors": _CODES,
         "test_feature_union_duplicate_column_names": _CODES,
         "test_pipeline_get_feature_names_out_passes_names_through": _CODES,
-        "test_feature_union_array_api_support_tag": "skae takes NumPy's arrays",
+        "test_feature_union_array_api_support_tag": "skae requires NumPy arrays",
     },
     "test_common_transformer": _EARLY_STOPPING,
     "test_common_variational": _EARLY_STOPPING,

@@ -1,4 +1,4 @@
-"""Imports scikit-learn's test modules with other classes in the place of its own."""
+"""Import of scikit-learn's test modules with other classes."""
 
 import importlib.util
 import inspect
@@ -14,12 +14,12 @@ from sklearn.base import clone
 
 import skae
 
-# A fit with these parameters takes a few hundredths of a second, once it is compiled.
+# A compiled fit with these parameters takes a few hundredths of a second.
 QUICK = {"n_components": 2, "hidden_layer_sizes": (), "max_steps": 1}
 
 
-def in_place_of_all(estimators):
-    """Return what puts estimators in the place of all that scikit-learn has."""
+def replace_all_estimators(estimators):
+    """Return substitutes for scikit-learn's list of all estimators."""
 
     def tested_estimators(type_filter=None):
         is_asked = {None: None, "transformer": "transform"}[type_filter]
@@ -30,7 +30,7 @@ def in_place_of_all(estimators):
 
 @contextmanager
 def replaced(substitutes):
-    """Put objects in the place of scikit-learn's, which have these dotted names."""
+    """Replace objects of scikit-learn, given by their dotted names."""
     with ExitStack() as stack:
         for name, substitute in substitutes.items():
             stack.enter_context(mock.patch(name, substitute))
@@ -38,16 +38,16 @@ def replaced(substitutes):
 
 
 def peer_tests(path, substitutes, settings=None):
-    """Return what a test module needs to run one of scikit-learn's test modules.
+    """Return the global names with which a test module runs one of scikit-learn's.
 
     Parameters
     ----------
     path : str
         File of the module, in the package of scikit-learn.
     substitutes : dict
-        What to put in the place of objects of scikit-learn, by their dotted names.
+        Replacements of objects of scikit-learn, by their dotted names.
     settings : dict of dict or None
-        Attributes of the substitutes, for each of the settings in which the tests run.
+        Attributes of the substitutes for each setting of the tests.
     """
     settings = settings or {"default": {}}
     file = Path(sklearn.__file__).parent / path
@@ -76,7 +76,7 @@ def peer_tests(path, substitutes, settings=None):
 
 
 def _uses(module, name, names, seen):
-    """Whether an object of a module, or another that it uses, has one of these names in it."""
+    """Whether an object of a module, or an object that it uses, contains one of these names."""
     seen.add(name)
     value = vars(module)[name]
     if getattr(value, "__module__", module.__name__) != module.__name__:

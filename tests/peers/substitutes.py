@@ -20,7 +20,7 @@ from .differences import DIFFERENCES
 
 
 class Substitute:
-    """Parts that all substitutes share."""
+    """Base class of all substitutes."""
 
     def fit(self, X, y=None):
         with self._translated(X):
@@ -28,19 +28,19 @@ class Substitute:
 
     @contextmanager
     def _translated(self, X):
-        """Give the parameters their names and values in skae, and then the former ones back."""
-        asked = self.get_params(deep=False)
-        for name, value in asked.items():
+        """Set the parameters of skae's class, and restore the former ones afterwards."""
+        theirs = self.get_params(deep=False)
+        for name, value in theirs.items():
             self._check(name, value)
-        seed = {"random_state": 0} if asked.get("random_state", 0) is None else {}
+        seed = {"random_state": 0} if theirs.get("random_state", 0) is None else {}
         try:
-            vars(self).update(seed | self._translate(asked, X))
+            vars(self).update(seed | self._translate(theirs, X))
             yield
         finally:
-            vars(self).update(asked)
+            vars(self).update(theirs)
 
     def _check(self, name, value):
-        """Skip the test if it asks for a parameter that skae does not have."""
+        """Skip the test if it uses a parameter that skae does not have."""
         reasons = DIFFERENCES.get(type(self).__name__, {})
         reason = reasons.get(name, reasons.get(f"{name}={value!r}"))
         is_default = repr(value) == repr(inspect.signature(type(self)).parameters[name].default)
@@ -53,7 +53,7 @@ class Substitute:
         reason = DIFFERENCES.get(type(self).__name__, {}).get(name)
         if reason is not None:
             pytest.skip(f"{name}: {reason}")
-        return super().__getattribute__(name)  # raises again the error that a property raised
+        return super().__getattribute__(name)  # raises the error of a property again
 
 
 def substitute(peer, ours, *, translate=None, understood=(), same=None, **settings):
@@ -70,7 +70,7 @@ def substitute(peer, ours, *, translate=None, understood=(), same=None, **settin
     understood : tuple of str
         Parameters that only scikit-learn's class has, and that `translate` uses.
     same : dict or None
-        Values of parameters that ask for what skae does in any case.
+        Values of parameters that correspond to the fixed behaviour of skae.
     settings : dict
         Values of the parameters that only skae's class has.
     """
@@ -92,39 +92,39 @@ def substitute(peer, ours, *, translate=None, understood=(), same=None, **settin
         "place": f"{peer.__module__.rpartition('.')[0]}.{peer.__name__}",
         "_understood": (parameters.keys() & signature.parameters.keys()).union(understood),
         "_same": same or {},
-        "_translate": staticmethod(translate or (lambda asked, X: {})),
+        "_translate": staticmethod(translate or (lambda theirs, X: {})),
     }
     return type(peer.__name__, (Substitute, ours), members)
 
 
-def in_their_places(*classes):
+def replacements(*classes):
     """Return substitutes by the dotted names of the classes that they replace."""
     return {substitute.place: substitute for substitute in classes}
 
 
-def _all_axes(asked, X):
-    """Return the number of components that None stands for."""
-    none_given = asked.get("n_components") is None
+def _all_axes(theirs, X):
+    """Return the number of components for None."""
+    none_given = theirs.get("n_components") is None
     return {"n_components": min(np.shape(X))} if none_given else {}
 
 
-def _incremental(asked, X):
-    """Return the number of components, and the batch size that None stands for."""
-    batch_size = asked["batch_size"] or 5 * np.shape(X)[1]
-    return {"batch_size": batch_size} | _all_axes(asked, X)
+def _incremental(theirs, X):
+    """Return the number of components, and the batch size for None."""
+    batch_size = theirs["batch_size"] or 5 * np.shape(X)[1]
+    return {"batch_size": batch_size} | _all_axes(theirs, X)
 
 
-def _bounds(asked, X):
-    """Return the bounds that the smallest and the largest value are."""
-    return {"bounds": (asked["min_value"], asked["max_value"])}
+def _bounds(theirs, X):
+    """Return the bounds for `min_value` and `max_value`."""
+    return {"bounds": (theirs["min_value"], theirs["max_value"])}
 
 
-def _contamination(asked, X):
-    """Return the default share of outliers for "auto"."""
-    return {"contamination": 0.05} if asked["contamination"] == "auto" else {}
+def _contamination(theirs, X):
+    """Return the default contamination for "auto"."""
+    return {"contamination": 0.05} if theirs["contamination"] == "auto" else {}
 
 
-# Where scikit-learn's method is kept; where a network is; and what takes least time.
+# A setting that keeps scikit-learn's method, one that keeps a network, and the fastest one.
 KEPT = {"hidden_layer_sizes": (), "max_steps": 1}
 TRAINED = {"hidden_layer_sizes": (4,), "max_steps": 3, "validation_fraction": 0}
 QUICK = {"hidden_layer_sizes": (), "max_steps": 1, "validation_fraction": 0}
@@ -140,7 +140,7 @@ PCA = substitute(
 class IncrementalPCA(
     substitute(decomposition.IncrementalPCA, AutoencoderTransformer, translate=_incremental)
 ):
-    """Also takes batches."""
+    """Substitute with `partial_fit`."""
 
     def partial_fit(self, X, y=None, check_input=True):
         with self._translated(X):

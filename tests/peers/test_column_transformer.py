@@ -1,12 +1,12 @@
-"""Tests of ColumnTransformer, with autoencoders in the place of scalers."""
+"""Tests of ColumnTransformer, with autoencoders instead of scalers."""
 
 from .loading import peer_tests
-from .substitutes import QUICK, StandardScaler, in_their_places
+from .substitutes import QUICK, StandardScaler, replacements
 
 globals().update(
     peer_tests(
         "compose/tests/test_column_transformer.py",
-        in_their_places(StandardScaler),
+        replacements(StandardScaler),
         {"quick": QUICK},
     )
 )

@@ -2,7 +2,7 @@
 
 from skae import OutlierDetector
 
-from .loading import QUICK, in_place_of_all, peer_tests
+from .loading import QUICK, peer_tests, replace_all_estimators
 
 _ESTIMATORS = [
     OutlierDetector(**QUICK),
@@ -18,4 +18,4 @@ _ESTIMATORS = [
     OutlierDetector(**QUICK, validation_fraction=0, contamination=0.2),
 ]
 
-globals().update(peer_tests("tests/test_common.py", in_place_of_all(_ESTIMATORS)))
+globals().update(peer_tests("tests/test_common.py", replace_all_estimators(_ESTIMATORS)))

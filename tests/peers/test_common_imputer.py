@@ -2,7 +2,7 @@
 
 from skae import AutoencoderImputer
 
-from .loading import QUICK, in_place_of_all, peer_tests
+from .loading import QUICK, peer_tests, replace_all_estimators
 
 _ESTIMATORS = [
     AutoencoderImputer(**QUICK),
@@ -18,4 +18,4 @@ _ESTIMATORS = [
     AutoencoderImputer(**QUICK, validation_fraction=0, max_iter=1),
 ]
 
-globals().update(peer_tests("tests/test_common.py", in_place_of_all(_ESTIMATORS)))
+globals().update(peer_tests("tests/test_common.py", replace_all_estimators(_ESTIMATORS)))

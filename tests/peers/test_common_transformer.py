@@ -2,7 +2,7 @@
 
 from skae import AutoencoderTransformer
 
-from .loading import QUICK, in_place_of_all, peer_tests
+from .loading import QUICK, peer_tests, replace_all_estimators
 
 _ESTIMATORS = [
     AutoencoderTransformer(**QUICK),
@@ -18,4 +18,4 @@ _ESTIMATORS = [
     AutoencoderTransformer(**QUICK, validation_fraction=0, init="glorot", activation="tanh"),
 ]
 
-globals().update(peer_tests("tests/test_common.py", in_place_of_all(_ESTIMATORS)))
+globals().update(peer_tests("tests/test_common.py", replace_all_estimators(_ESTIMATORS)))

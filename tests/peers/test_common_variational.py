@@ -2,7 +2,7 @@
 
 from skae import VariationalAutoencoder
 
-from .loading import QUICK, in_place_of_all, peer_tests
+from .loading import QUICK, peer_tests, replace_all_estimators
 
 _ESTIMATORS = [
     VariationalAutoencoder(**QUICK),
@@ -17,4 +17,4 @@ _ESTIMATORS = [
     VariationalAutoencoder(**QUICK, validation_fraction=0, beta=0.5),
 ]
 
-globals().update(peer_tests("tests/test_common.py", in_place_of_all(_ESTIMATORS)))
+globals().update(peer_tests("tests/test_common.py", replace_all_estimators(_ESTIMATORS)))

@@ -1,4 +1,4 @@
-"""The table of differences holds nothing that is no difference."""
+"""Each entry of the table of differences is a difference."""
 
 import importlib
 import inspect

@@ -1,12 +1,12 @@
-"""Tests of IsolationForest, with the detector of outliers."""
+"""Tests of IsolationForest, with the outlier detector."""
 
 from .loading import peer_tests
-from .substitutes import QUICK, IsolationForest, in_their_places
+from .substitutes import QUICK, IsolationForest, replacements
 
 globals().update(
     peer_tests(
         "ensemble/tests/test_iforest.py",
-        in_their_places(IsolationForest),
+        replacements(IsolationForest),
         {"quick": QUICK},
     )
 )

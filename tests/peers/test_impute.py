@@ -1,12 +1,12 @@
 """Tests of IterativeImputer, with the autoencoder."""
 
 from .loading import peer_tests
-from .substitutes import QUICK, IterativeImputer, KNNImputer, in_their_places
+from .substitutes import QUICK, IterativeImputer, KNNImputer, replacements
 
 globals().update(
     peer_tests(
         "impute/tests/test_impute.py",
-        in_their_places(KNNImputer, IterativeImputer),
+        replacements(KNNImputer, IterativeImputer),
         {"quick": QUICK},
     )
 )

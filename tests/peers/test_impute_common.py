@@ -1,12 +1,12 @@
-"""Tests that imputers have in common."""
+"""Common tests of imputers."""
 
 from .loading import peer_tests
-from .substitutes import KEPT, TRAINED, IterativeImputer, KNNImputer, SimpleImputer, in_their_places
+from .substitutes import KEPT, TRAINED, IterativeImputer, KNNImputer, SimpleImputer, replacements
 
 globals().update(
     peer_tests(
         "impute/tests/test_common.py",
-        in_their_places(SimpleImputer, KNNImputer, IterativeImputer),
+        replacements(SimpleImputer, KNNImputer, IterativeImputer),
         {"kept": KEPT, "trained": TRAINED},
     )
 )

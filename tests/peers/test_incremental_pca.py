@@ -1,12 +1,12 @@
 """Tests of IncrementalPCA, with autoencoders."""
 
 from .loading import peer_tests
-from .substitutes import KEPT, TRAINED, IncrementalPCA, in_their_places
+from .substitutes import KEPT, TRAINED, IncrementalPCA, replacements
 
 globals().update(
     peer_tests(
         "decomposition/tests/test_incremental_pca.py",
-        in_their_places(IncrementalPCA),
+        replacements(IncrementalPCA),
         {"kept": KEPT, "trained": TRAINED},
     )
 )

@@ -1,12 +1,12 @@
-"""Tests of LocalOutlierFactor, with the detector of outliers."""
+"""Tests of LocalOutlierFactor, with the outlier detector."""
 
 from .loading import peer_tests
-from .substitutes import QUICK, LocalOutlierFactor, in_their_places
+from .substitutes import QUICK, LocalOutlierFactor, replacements
 
 globals().update(
     peer_tests(
         "neighbors/tests/test_lof.py",
-        in_their_places(LocalOutlierFactor),
+        replacements(LocalOutlierFactor),
         {"quick": QUICK},
     )
 )

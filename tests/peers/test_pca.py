@@ -1,12 +1,12 @@
 """Tests of PCA, with autoencoders."""
 
 from .loading import peer_tests
-from .substitutes import KEPT, PCA, in_their_places
+from .substitutes import KEPT, PCA, replacements
 
 globals().update(
     peer_tests(
         "decomposition/tests/test_pca.py",
-        in_their_places(PCA),
+        replacements(PCA),
         {"kept": KEPT},
     )
 )

@@ -1,12 +1,12 @@
 """Tests of pipelines, with autoencoders as steps."""
 
 from .loading import peer_tests
-from .substitutes import PCA, QUICK, SimpleImputer, StandardScaler, in_their_places
+from .substitutes import PCA, QUICK, SimpleImputer, StandardScaler, replacements
 
 globals().update(
     peer_tests(
         "tests/test_pipeline.py",
-        in_their_places(PCA, SimpleImputer, StandardScaler),
+        replacements(PCA, SimpleImputer, StandardScaler),
         {"quick": QUICK},
     )
 )

@@ -12,19 +12,19 @@ NORMAL = RNG.normal(size=(60, 3)) @ RNG.normal(size=(3, 5)) + 0.3 * RNG.normal(s
 CURVED = np.sin(NORMAL @ RNG.normal(size=(5, 5)))
 COUNTS = np.floor(np.exp(NORMAL - 0.5)).clip(max=9)
 WIDE = RNG.normal(size=(8, 12))
-GAPS = RNG.random(NORMAL.shape) < 0.2
+IS_MISSING = RNG.random(NORMAL.shape) < 0.2
 
-LOW, HIGH = 0.1, 0.7  # neither is a float32, and rows are on both sides
+LOW, HIGH = 0.1, 0.7  # neither bound is a float32, and rows exceed both
 SHORT = {"hidden_layer_sizes": (4,), "max_steps": 8, "random_state": 0}
 NOT_TRAINED = {"max_steps": 1, "learning_rate_init": 1e-12, "validation_fraction": 0.5}
-KEPT = {"validation_fraction": 0}  # the network is kept, whatever it is worth
+KEPT = {"validation_fraction": 0}  # the network is kept without validation
 
 
 def outputs(estimator, X):
-    """Everything in the units of X that an estimator computes."""
+    """Yield all results of an estimator in the units of X."""
     if isinstance(estimator, AutoencoderImputer):
-        gaps = GAPS[: len(X), : X.shape[1]]
-        yield estimator.transform(np.where(gaps, X.dtype.type(np.nan), X))[gaps]
+        is_missing = IS_MISSING[: len(X), : X.shape[1]]
+        yield estimator.transform(np.where(is_missing, X.dtype.type(np.nan), X))[is_missing]
         yield from outputs(estimator.autoencoder_, X)
         return
     yield estimator.reconstruct(X)
@@ -76,8 +76,8 @@ def test_given_bounds_hold_in_every_output(estimator, dtype):
 @pytest.mark.parametrize(
     "estimator", [e for e in ESTIMATORS if e.id in (*QUICK, "a network is kept")]
 )
-def test_given_bounds_hold_after_rows_with_gaps_and_in_wide_tables(estimator):
-    check(estimator.fit(np.where(GAPS, np.nan, NORMAL)), NORMAL)
+def test_given_bounds_hold_with_missing_values_and_in_wide_tables(estimator):
+    check(estimator.fit(np.where(IS_MISSING, np.nan, NORMAL)), NORMAL)
     if estimator.validation_fraction:
         estimator.set_params(validation_fraction=0.5)
     estimator.fit(WIDE)
@@ -86,17 +86,17 @@ def test_given_bounds_hold_after_rows_with_gaps_and_in_wide_tables(estimator):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [AutoencoderTransformer, VariationalAutoencoder])
-def test_given_bounds_hold_when_training_goes_on(kind):
+def test_given_bounds_hold_after_continued_training(kind):
     estimator = kind(2, **BOUNDED | NOT_TRAINED).fit(NORMAL)
     check(estimator.partial_fit(NORMAL[:20]), NORMAL)
     check(estimator.set_params(warm_start=True).fit(NORMAL), NORMAL)
     check(kind(2, **BOUNDED).partial_fit(NORMAL).partial_fit(NORMAL), NORMAL)
-    # a network that was trained without bounds gets them
+    # the bounds are added to a network that was trained without bounds
     free = kind(2, **SHORT).fit(NORMAL)
     check(free.set_params(bounds=(LOW, HIGH), warm_start=True).fit(NORMAL), NORMAL)
 
 
-def test_pca_is_judged_with_the_bounds_that_are_kept():
+def test_pca_is_evaluated_with_the_bounds_that_are_kept():
     ae = AutoencoderTransformer(2, **BOUNDED | NOT_TRAINED)
     ae.fit(NORMAL)
     pca = PCA(2).fit(NORMAL)
@@ -112,13 +112,13 @@ def test_pca_is_judged_with_the_bounds_that_are_kept():
 
 
 @pytest.mark.parametrize("trained", [NOT_TRAINED, pytest.param({}, marks=pytest.mark.slow)])
-def test_an_imputer_fills_counts_with_no_less_than_zero(trained):
-    rows = np.where(GAPS, np.nan, COUNTS)
+def test_an_imputer_of_counts_imputes_no_negative_number(trained):
+    rows = np.where(IS_MISSING, np.nan, COUNTS)
     filled = AutoencoderImputer(2, **SHORT | trained).fit_transform(rows)
     assert filled.min() == 0
 
 
-def test_automatic_bounds_are_dropped_where_a_transformer_keeps_pca():
+def test_automatic_bounds_are_dropped_if_a_transformer_keeps_pca():
     settings = SHORT | {"learning_rate_init": 1.0, "validation_fraction": 0.5}
     ae = AutoencoderTransformer(2, **settings).fit(COUNTS)
     pca = PCA(2).fit(COUNTS)
@@ -139,6 +139,6 @@ def test_bounds_may_be_any_pair(pair):
 @pytest.mark.parametrize(
     "bounds", [(10**400, None), (None, 10**400), (-(10**400), 1), np.array(3), np.zeros(3)]
 )
-def test_pairs_that_cannot_be_bounds_are_refused_by_name(bounds):
+def test_invalid_pairs_of_bounds_are_an_error_that_names_bounds(bounds):
     with pytest.raises(ValueError, match="bounds"):
         AutoencoderTransformer(2, bounds=bounds).fit(NORMAL)

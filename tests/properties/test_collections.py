@@ -1,4 +1,4 @@
-"""Every public method gives the same for a Dask collection as for its rows in memory."""
+"""Results for Dask collections equal those for rows in memory."""
 
 import pickle
 import warnings
@@ -29,7 +29,7 @@ METHODS = {
     AutoencoderImputer: ["transform"],
     OutlierDetector: ["score_samples", "score_features", "decision_function", "predict"],
 }
-# Each fit compiles a function: the other classes are for the slow suite.
+# Each fit compiles a function, so that the tests of the other classes are slow.
 QUICK = AutoencoderTransformer
 KINDS = [kind if kind is QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in METHODS]
 EACH_METHOD = [
@@ -41,7 +41,7 @@ WITH_SCORE = KINDS[:2]
 
 
 def rows(dtype=np.float64):
-    """Rows with missing values; the rows from 100 to 120 have no value at all."""
+    """Return rows with missing values; the rows from 100 to 120 have no values."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 6)) @ rng.normal(size=(6, 6))
     X[rng.random(X.shape) < 0.1] = np.nan
@@ -56,7 +56,7 @@ def frame(X, dtype=None):
 
 
 def partitions(frame):
-    """Return a frame in partitions, of which one has no value and one no row."""
+    """Return a frame in partitions: one has no values and one has no rows."""
     parts = [frame[:100], frame[100:120], frame[120:120], frame[120:]]
     return dd.from_delayed(list(map(dask.delayed, parts)), meta=frame[:0])
 
@@ -70,7 +70,7 @@ def with_unknown_sizes(array):
     return array.map_blocks(np.asarray, chunks=sizes, meta=array._meta)
 
 
-# Each gives a collection for rows in memory, and these rows as the collection holds them.
+# Functions from rows to a collection, and to the same rows in memory.
 COLLECTIONS = {
     "chunks of unequal length": lambda X: (chunks(X, (100, 20, 180)), X),
     "several chunks of columns": lambda X: (chunks(X, 100, (1, 3, 2)), X),
@@ -89,7 +89,7 @@ COLLECTIONS = {
 
 
 def without_warning_of_names(function, *arguments):
-    """Call a function with rows without names of columns, which the fitted rows had."""
+    """Call a function and ignore the warning that X has no feature names."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
         return function(*arguments)
@@ -106,7 +106,7 @@ def fitted(kind):
 
 
 def check_meta(lazy, result, X):
-    """Check that a lazy result says of itself what computing it gives."""
+    """Check the shape, dtype and names of a lazy result against the computed result."""
     if isinstance(lazy, da.Array):
         assert isinstance(result, np.ndarray)
         assert lazy.dtype == lazy._meta.dtype == result.dtype
@@ -125,9 +125,9 @@ def check_meta(lazy, result, X):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("collection", COLLECTIONS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_methods_of_a_collection_give_what_they_give_for_its_rows(kind, collection, dtype):
+def test_methods_give_the_same_for_a_collection_and_for_its_rows(kind, collection, dtype):
     if collection == "sparse chunks" and kind is AutoencoderImputer:
-        return  # which refuses sparse rows in memory, too
+        return  # sparse rows in memory are also an error
     parts, X = COLLECTIONS[collection](rows(dtype))
     tolerance = 1e-3 if dtype == np.float32 else 1e-9
     for method in METHODS[kind]:
@@ -158,7 +158,7 @@ def test_codes_of_a_collection_are_decoded_as_those_of_its_rows(kind, collection
 
 
 @pytest.mark.parametrize(("kind", "method"), EACH_METHOD)
-def test_a_lazy_result_is_that_of_the_fit_when_it_was_asked_for(kind, method):
+def test_a_lazy_result_does_not_change_with_a_later_fit(kind, method):
     estimator = pickle.loads(pickle.dumps(fitted(kind)))
     X, parts = rows(), chunks(rows(), 150)
     lazy = without_warning_of_names(getattr(estimator, method), parts)
@@ -166,12 +166,12 @@ def test_a_lazy_result_is_that_of_the_fit_when_it_was_asked_for(kind, method):
     without_warning_of_names(estimator.fit, X**2)
     np.testing.assert_allclose(computed(lazy), expected, rtol=1e-9, atol=1e-9)
     again = getattr(estimator, method)(parts)
-    assert again.name != lazy.name  # a cluster would take one for the other
+    assert again.name != lazy.name  # a cluster would confuse the two
     assert not np.allclose(computed(again), expected) or method == "predict"
 
 
 @pytest.mark.parametrize(("kind", "method"), EACH_METHOD)
-def test_wrong_columns_are_refused_when_the_result_is_asked_for(kind, method):
+def test_wrong_columns_are_an_error_before_computation(kind, method):
     call = getattr(fitted(kind), method)
     with pytest.raises(ValueError, match="expecting 6 features"):
         without_warning_of_names(call, chunks(rows()[:, :5], 150, 5))
@@ -182,7 +182,7 @@ def test_wrong_columns_are_refused_when_the_result_is_asked_for(kind, method):
 
 
 @pytest.mark.parametrize(("kind", "method"), EACH_METHOD)
-def test_dates_are_refused_when_the_result_is_asked_for(kind, method):
+def test_dates_are_an_error_before_computation(kind, method):
     dates = frame(rows()).assign(c=np.datetime64("2020-01-01", "s"))
     with pytest.raises(TypeError, match="dates"):
         getattr(fitted(kind), method)(dd.from_pandas(dates, npartitions=2))
@@ -191,7 +191,7 @@ def test_dates_are_refused_when_the_result_is_asked_for(kind, method):
 
 
 @pytest.mark.parametrize("kind", WITH_SCORE)
-def test_the_score_of_no_rows_is_refused_as_in_memory(kind):
+def test_the_score_of_no_rows_is_an_error_as_in_memory(kind):
     X = frame(rows())[:0]
     with pytest.raises(ValueError, match=r"Found array with 0 sample\(s\)") as refused:
         fitted(kind).score(X)
@@ -202,7 +202,7 @@ def test_the_score_of_no_rows_is_refused_as_in_memory(kind):
 
 @pytest.mark.parametrize("size", [1e-150, 1e150, 1e160])
 @pytest.mark.parametrize("kind", WITH_SCORE)
-def test_the_score_of_a_collection_with_a_far_row_is_that_of_its_rows(kind, size):
+def test_the_score_of_a_collection_with_a_distant_row_is_that_of_its_rows(kind, size):
     X = rows()
     X[7] = size
     parts = chunks(X, (100, 20, 180))

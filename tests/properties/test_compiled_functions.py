@@ -1,4 +1,4 @@
-"""The compiled function belongs to the classes and the fields that it was compiled for."""
+"""Compiled functions are shared only by objectives and optimisers of the same class."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ import tensorflow as tf
 from skae._data.corruption import Corruption
 from skae._data.table import Table
 from skae._training import loop
-from skae._training.losses import Resident
+from skae._training.losses import OnDeviceLoss
 from skae._training.optimizers import Adam
 
 X = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
@@ -28,7 +28,7 @@ class Squares(NamedTuple):
 
 
 class Absolutes(NamedTuple):
-    """The same with absolute values, and with equal fields."""
+    """Weighted absolute values of shifted rows, with equal fields."""
 
     factor: float
 
@@ -38,8 +38,8 @@ class Absolutes(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Around:
-    """An objective that holds another one."""
+class Wrapper:
+    """Objective with an inner objective."""
 
     objective: Any
 
@@ -48,7 +48,7 @@ class Around:
 
 
 class Pair(NamedTuple):
-    """An objective that holds another one in a tuple."""
+    """Objective with an inner objective in a tuple."""
 
     objectives: tuple
 
@@ -67,7 +67,7 @@ class Descent(NamedTuple):
 
 
 class Ascent(NamedTuple):
-    """The opposite, with equal fields."""
+    """Gradient ascent, with equal fields."""
 
     factor: float = 1.0
 
@@ -76,13 +76,13 @@ class Ascent(NamedTuple):
         return step, state
 
 
-def step(objective, optimizer=Descent(), state=(), is_resident=False):  # noqa: B008
-    """Make a step; return the loss before it and the params after it."""
+def step(objective, optimizer=Descent(), state=(), is_on_device=False):  # noqa: B008
+    """Make a step; return the loss before and the params after it."""
     table = Table(X).standardised(np.zeros(3), 1.0)
     rng, constants = np.random.default_rng(0), ()
-    if is_resident:
-        objective, constants = Resident(objective), ((table.resident(8),), ())
-    chunks = table.batches([1], (1, 8, 3), Corruption(), rng, is_resident=is_resident)
+    if is_on_device:
+        objective, constants = OnDeviceLoss(objective), ((table.rows_on_device(8),), ())
+    chunks = table.batches([1], (1, 8, 3), Corruption(), rng, is_on_device=is_on_device)
     options = {"objective": objective, "constants": constants, "optimizer": optimizer}
     ((after, losses),) = loop.train(loop.TrainState(PARAMS, state), chunks, [0.1], **options)
     return losses.item(), after.to_numpy().params["shift"]
@@ -90,20 +90,20 @@ def step(objective, optimizer=Descent(), state=(), is_resident=False):  # noqa: 
 
 SQUARES, ABSOLUTES = np.square(X).mean(), np.abs(X).mean()
 WRAPPERS = {
-    "alone": lambda objective: objective,
-    "in a dataclass": Around,
+    "plain": lambda objective: objective,
+    "in a dataclass": Wrapper,
     "in a tuple": lambda objective: Pair((objective,)),
-    "in a dataclass in a tuple": lambda objective: Pair((Around(objective),)),
+    "in a dataclass in a tuple": lambda objective: Pair((Wrapper(objective),)),
 }
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS.values(), ids=WRAPPERS)
-@pytest.mark.parametrize("is_resident", [False, True])
-def test_objectives_of_two_classes_with_equal_fields_share_no_function(wrapper, is_resident):
+@pytest.mark.parametrize("is_on_device", [False, True])
+def test_objectives_of_two_classes_with_equal_fields_share_no_function(wrapper, is_on_device):
     assert Squares(1.0) == Absolutes(1.0)
-    loss, _ = step(wrapper(Squares(1.0)), is_resident=is_resident)
+    loss, _ = step(wrapper(Squares(1.0)), is_on_device=is_on_device)
     assert loss == pytest.approx(SQUARES, rel=1e-5)
-    loss, _ = step(wrapper(Absolutes(1.0)), is_resident=is_resident)
+    loss, _ = step(wrapper(Absolutes(1.0)), is_on_device=is_on_device)
     assert loss == pytest.approx(ABSOLUTES, rel=1e-5)
 
 
@@ -116,14 +116,14 @@ def test_optimizers_of_two_classes_with_equal_fields_share_no_function():
 
 def test_functions_of_equal_classes_and_fields_are_shared(compilations):
     for _ in range(2):
-        for objective in (Squares(1.0), Pair((Around(Squares(np.float32(1))),)), Squares(2.0)):
+        for objective in (Squares(1.0), Pair((Wrapper(Squares(np.float32(1))),)), Squares(2.0)):
             step(objective)
             step(objective, Adam(), Adam().init(PARAMS))
     assert len(compilations) == 6
 
 
 class SumOf(NamedTuple):
-    """A loss of the one field of a batch that the table has beside the rows."""
+    """Loss of one additional field of a batch, y or the draws."""
 
     def __call__(self, params, batch, constants):
         if isinstance(batch.y, tuple):

@@ -1,4 +1,4 @@
-"""The same numbers in any container, and in any company, give the same results."""
+"""Results do not depend on the container or on other rows."""
 
 from functools import cache
 
@@ -19,9 +19,9 @@ from skae import (
 
 RNG = np.random.default_rng(0)
 COMPLETE = np.float32(RNG.normal(size=(60, 3)) @ RNG.normal(size=(3, 5))).astype(np.float64)
-COMPLETE[::3, 1] = COMPLETE[:, 1].min()  # a wall, which automatic bounds find
-GAPS = RNG.random(COMPLETE.shape) < 0.2
-INCOMPLETE = np.where(GAPS, np.nan, COMPLETE)
+COMPLETE[::3, 1] = COMPLETE[:, 1].min()  # a column with an automatic bound
+IS_MISSING = RNG.random(COMPLETE.shape) < 0.2
+INCOMPLETE = np.where(IS_MISSING, np.nan, COMPLETE)
 TABLES = {"complete": COMPLETE, "incomplete": INCOMPLETE}
 NAMES = list("abcde")
 
@@ -37,7 +37,7 @@ ESTIMATORS = {
     "imputer": AutoencoderImputer(2, **SHORT),
     "detector": OutlierDetector(2, **SHORT),
 }
-# Fits to complete rows take seconds to compile: those of one estimator are quick tests.
+# Fits to complete rows take seconds to compile: only those of one estimator are quick tests.
 KINDS = ["transformer", *(pytest.param(k, marks=pytest.mark.slow) for k in [*ESTIMATORS][1:])]
 CASES = [
     *((kind, "incomplete") for kind in ESTIMATORS),
@@ -69,11 +69,11 @@ def with_na(X):
 
 
 def masked(X):
-    gaps = np.isnan(X)
-    return np.ma.masked_array(np.where(gaps, 1e6, X), gaps)
+    is_missing = np.isnan(X)
+    return np.ma.masked_array(np.where(is_missing, 1e6, X), is_missing)
 
 
-# Each is a function of an array and a folder.
+# Functions of an array and a folder.
 CONTAINERS = {
     "list": lambda X, _: X.tolist(),
     "tuple of arrays": lambda X, _: tuple(X),
@@ -95,7 +95,7 @@ CONTAINERS = {
 
 
 def results(estimator, X):
-    """Results of all methods that an estimator has."""
+    """Return the results of all methods of an estimator."""
     methods = [name for name in METHODS if hasattr(estimator, name)]
     return {name: getattr(estimator, name)(X) for name in methods}
 
@@ -107,7 +107,7 @@ def check_same(estimator, X, expected):
 
 @pytest.fixture(scope="module")
 def fitted():
-    """A function that returns an estimator fitted on an array, and its results on the array."""
+    """Return a function that returns a fitted estimator and its results on an array."""
 
     @cache
     def fitted_on(kind, table):
@@ -118,8 +118,8 @@ def fitted():
 
 
 @pytest.mark.parametrize(("kind", "table"), CASES)
-@pytest.mark.filterwarnings("ignore:X has feature names")  # an array was fitted
-def test_any_container_is_served_as_an_array(fitted, kind, table, tmp_path):
+@pytest.mark.filterwarnings("ignore:X has feature names")  # the estimator was fitted on an array
+def test_results_do_not_depend_on_the_container(fitted, kind, table, tmp_path):
     estimator, expected = fitted(kind, table)
     for name, contain in CONTAINERS.items():
         if kind == "imputer" and name.startswith("CS"):
@@ -132,7 +132,7 @@ def test_any_container_is_served_as_an_array(fitted, kind, table, tmp_path):
 @pytest.mark.parametrize("container", CONTAINERS)
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("kind", ESTIMATORS)
-def test_any_container_is_fitted_as_an_array(fitted, kind, table, container, tmp_path):
+def test_fits_do_not_depend_on_the_container(fitted, kind, table, container, tmp_path):
     if kind == "imputer" and container.startswith("CS"):
         pytest.skip("the imputer takes no sparse matrix")
     _, expected = fitted(kind, table)
@@ -143,7 +143,7 @@ def test_any_container_is_fitted_as_an_array(fitted, kind, table, container, tmp
 
 @pytest.mark.parametrize("table", [pytest.param("complete", marks=pytest.mark.slow), "incomplete"])
 @pytest.mark.parametrize("kind", ESTIMATORS)
-def test_assumed_finiteness_changes_nothing(fitted, kind, table):
+def test_assume_finite_does_not_change_results(fitted, kind, table):
     X, (_, expected) = TABLES[table], fitted(kind, table)
     with config_context(assume_finite=True):
         estimator = clone(ESTIMATORS[kind]).fit(X)
@@ -162,9 +162,9 @@ def test_float32_gives_float32_and_all_else_float64(fitted, kind, dtype):
     estimator, _ = fitted(kind, "complete")
     X = COMPLETE.astype(dtype)
     expected = np.float32 if dtype == "float32" else np.float64
-    in_the_type_of_rows = ("transform", "reconstruct", "score_features", "posterior_variance")
+    in_dtype_of_rows = ("transform", "reconstruct", "score_features", "posterior_variance")
     for name, result in results(estimator, X).items():
-        if name in in_the_type_of_rows:
+        if name in in_dtype_of_rows:
             assert result.dtype == expected, name
         elif name != "predict" and name != "score":
             assert result.dtype == np.float64, name
@@ -173,7 +173,7 @@ def test_float32_gives_float32_and_all_else_float64(fitted, kind, dtype):
 
 
 @pytest.mark.parametrize(("kind", "table"), CASES)
-def test_a_row_does_not_depend_on_its_neighbours(fitted, kind, table):
+def test_the_result_of_a_row_does_not_depend_on_other_rows(fitted, kind, table):
     estimator, expected = fitted(kind, table)
     X = TABLES[table]
     order = np.random.default_rng(1).permutation(len(X))

@@ -1,4 +1,4 @@
-"""Every method works where NumPy is set to raise floating point errors."""
+"""All methods work if NumPy raises floating point errors."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from skae._networks.activations import ACTIVATIONS
 
 DIGITS = load_digits().data[:150, 8:24]
 NORMAL = np.random.default_rng(0).normal(size=(60, 16))
-GAPS = np.random.default_rng(1).random(NORMAL.shape) < 0.2
+IS_MISSING = np.random.default_rng(1).random(NORMAL.shape) < 0.2
 SHORT = {
     "hidden_layer_sizes": (8,),
     "max_steps": 8,
@@ -28,7 +28,7 @@ TABLES = {
     "an outlier": np.vstack([NORMAL, np.full((1, 16), 1e100)]),
     "constant": np.full((60, 16), 0.1),
     "small float32": np.float32(1e-20) * NORMAL.astype(np.float32),
-    "gaps": np.where(GAPS, np.nan, NORMAL),
+    "incomplete": np.where(IS_MISSING, np.nan, NORMAL),
     "wide": NORMAL[:10],
 }
 ESTIMATORS = {
@@ -44,7 +44,7 @@ ESTIMATORS = {
 }
 METHODS = ("transform", "reconstruct", "score_samples", "score", "score_features")
 METHODS += ("posterior_variance", "predict", "decision_function")
-QUICK = {("transformer", "digits"), ("variational", "tiny"), ("imputer", "gaps")}
+QUICK = {("transformer", "digits"), ("variational", "tiny"), ("imputer", "incomplete")}
 CASES = [
     pytest.param(estimator, table, marks=() if (estimator, table) in QUICK else pytest.mark.slow)
     for estimator in ESTIMATORS
@@ -53,7 +53,7 @@ CASES = [
 
 
 def use(estimator, X):
-    """Call every method that serves."""
+    """Call all methods of a fitted estimator."""
     if not np.isnan(X).any():
         far, near = X.copy(), X.copy()
         far[:3] *= X.dtype.type(1e9)
@@ -75,7 +75,7 @@ def use(estimator, X):
 
 @pytest.mark.parametrize(("name", "table"), CASES)
 @pytest.mark.filterwarnings("ignore:Training diverged")
-def test_every_method_works_where_floating_point_errors_are_raised(name, table):
+def test_every_method_works_if_floating_point_errors_are_raised(name, table):
     estimator, X = ESTIMATORS[name], TABLES[table]
     with np.errstate(all="raise"):
         use(estimator.fit(X), X)
@@ -85,7 +85,7 @@ def test_every_method_works_where_floating_point_errors_are_raised(name, table):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("likelihood", ["transformer", "variational", "detector"])
-def test_bernoulli_rows_work_where_floating_point_errors_are_raised(likelihood):
+def test_a_bernoulli_likelihood_works_if_floating_point_errors_are_raised(likelihood):
     X = (DIGITS > 0).astype(np.float64)
     estimator = ESTIMATORS[likelihood]
     if likelihood != "transformer":
@@ -96,7 +96,7 @@ def test_bernoulli_rows_work_where_floating_point_errors_are_raised(likelihood):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_any_activation_works_where_floating_point_errors_are_raised(activation):
+def test_any_activation_works_if_floating_point_errors_are_raised(activation):
     ae = AutoencoderTransformer(
         4, activation=activation, init="glorot", output_activation=activation, **SHORT
     )

@@ -1,4 +1,4 @@
-"""Messages name what the caller has: the class and the parameters of the estimator in use."""
+"""Messages name the class and the parameters of the estimator that was called."""
 
 import contextlib
 import inspect
@@ -25,7 +25,7 @@ CLASSES = [AutoencoderTransformer, VariationalAutoencoder, AutoencoderImputer, O
 ALL_PARAMETERS = {name for cls in CLASSES for name in cls().get_params()}
 QUICK = {"n_components": 2, "hidden_layer_sizes": (4,), "max_steps": 2, "random_state": 0}
 X = np.random.default_rng(0).normal(size=(60, 4))
-# Methods that take rows of the columns of `fit`.
+# Methods whose argument has the columns of `fit`.
 ROW_METHODS = ["transform", "reconstruct", "score", "score_samples", "score_features"]
 ROW_METHODS += ["posterior_variance", "predict", "decision_function", "partial_fit"]
 
@@ -43,7 +43,7 @@ def collected(texts):
 
 
 def check(estimator, texts):
-    """Assert that texts name nothing that the user of an estimator does not have."""
+    """Assert that texts name only classes and parameters that the user has."""
     others = {cls.__name__ for cls in CLASSES} - {type(estimator).__name__}
     others |= ALL_PARAMETERS - set(estimator.get_params())
     for text in texts:
@@ -53,7 +53,7 @@ def check(estimator, texts):
 
 
 def with_value(value, column=1):
-    """Rows with another value in a column."""
+    """Return rows with another value in a column."""
     rows = X.copy()
     rows[:, column] = value
     return rows
@@ -109,7 +109,7 @@ BAD_ROWS = [
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_refusals_of_fit_name_what_the_caller_has(cls):
+def test_errors_of_fit_name_the_class_and_parameters_of_the_caller(cls):
     for params in BAD_PARAMETERS["all"] + BAD_PARAMETERS[cls]:
         texts, estimator = [], cls(**QUICK | params)
         with collected(texts):
@@ -132,11 +132,11 @@ def test_refusals_of_fit_name_what_the_caller_has(cls):
 
 @pytest.mark.parametrize("cls", CLASSES)
 @pytest.mark.parametrize("value", [None, "x", -1, object(), [], np.arange(3.0), np.nan, {}])
-def test_invalid_parameters_are_shown_and_refused_by_their_names(cls, value):
+def test_errors_of_invalid_parameters_name_the_parameter(cls, value):
     for name in cls().get_params():
         texts, estimator = [], cls(**{name: value})
-        for show in (repr, get_tags, clone):
-            show(estimator)
+        for function in (repr, get_tags, clone):
+            function(estimator)
         assert cls.__name__ in estimator._repr_html_()
         hasattr(estimator, "partial_fit")
         with collected(texts):
@@ -147,7 +147,7 @@ def test_invalid_parameters_are_shown_and_refused_by_their_names(cls, value):
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_estimators_that_are_not_fitted_say_so_by_their_own_names(cls):
+def test_not_fitted_errors_name_the_estimator(cls):
     estimator, texts = cls(), []
     for name in [*ROW_METHODS, "inverse_transform", "sample", "to_keras", "get_feature_names_out"]:
         if hasattr(estimator, name) and name != "partial_fit":
@@ -156,7 +156,7 @@ def test_estimators_that_are_not_fitted_say_so_by_their_own_names(cls):
             with pytest.raises(ValueError, match=f"This {cls.__name__} instance is not fitted"):
                 method(X) if needs_rows else method()
     documented = re.findall(r"\b([a-z]\w*_)\b", inspect.getdoc(cls).partition("Attributes\n")[2])
-    for name in {*documented, "components_", "lower_bound_", "offset_"}:
+    for name in {*documented, "components_", "lower_bound_", "center_"}:
         assert not hasattr(estimator, name)
         with collected(texts):
             getattr(estimator, name)
@@ -166,7 +166,7 @@ def test_estimators_that_are_not_fitted_say_so_by_their_own_names(cls):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cls", CLASSES)
-def test_refusals_of_a_fitted_estimator_name_what_the_caller_has(cls):
+def test_errors_of_a_fitted_estimator_name_the_class_of_the_caller(cls):
     frame, n_refused = pd.DataFrame(X, columns=list("abcd")), 0
     estimator = cls(**QUICK).fit(frame)
     fitted = vars(estimator).copy()
@@ -189,16 +189,16 @@ def test_refusals_of_a_fitted_estimator_name_what_the_caller_has(cls):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cls", CLASSES)
-def test_what_fit_says_names_what_the_caller_has(cls, capsys):
+def test_output_of_fit_names_the_class_and_parameters_of_the_caller(cls, capsys):
     estimator = cls(**QUICK, verbose=2)
-    gaps = X.copy()
-    gaps[::3, 1] = np.nan
+    incomplete = X.copy()
+    incomplete[::3, 1] = np.nan
     cases = {
         "usual": (X, {}),
-        "gaps": (gaps, {}),
+        "incomplete": (incomplete, {}),
         "empty column": (with_value(np.nan), {}),
         "diverged": (X, {"learning_rate_init": 1e30, "max_steps": 20}),
-        "no rows to judge": (X, {"validation_fraction": 0}),
+        "no validation rows": (X, {"validation_fraction": 0}),
         "constant": (np.ones((60, 4)), {}),
     }
     for name, (rows, params) in cases.items():

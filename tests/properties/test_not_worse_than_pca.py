@@ -1,4 +1,4 @@
-"""With every corruption, complete rows are reconstructed no worse than by PCA."""
+"""Reconstruction of complete rows with every corruption, compared with PCA."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ CORRUPTIONS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("corruption", "noise"), CORRUPTIONS)
-def test_no_corruption_leads_below_pca_in_the_median(corruption, noise):
+def test_no_corruption_is_worse_than_pca_in_the_median(corruption, noise):
     params = {"corruption": corruption, "noise": noise, "hidden_layer_sizes": (8,), "max_steps": 30}
     ratios = []
     for seed in range(3):

@@ -1,4 +1,4 @@
-"""Any finite numbers give right results, or an error that names what is wrong."""
+"""Extreme finite numbers give correct results, or an error that names the cause."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ SHORT = {
 }
 
 
-def test_a_constant_column_near_the_largest_float_costs_nothing():
+def test_a_constant_column_near_the_largest_float_changes_nothing():
     X = np.insert(NORMAL, 2, 1e308, axis=1)
     ae = AutoencoderTransformer(2, **SHORT).fit(X)
     np.testing.assert_allclose(ae.mean_, np.insert(NORMAL.mean(axis=0), 2, 1e308), atol=1e-12)
@@ -33,7 +33,7 @@ def test_a_constant_column_near_the_largest_float_costs_nothing():
 
 
 @pytest.mark.parametrize("exponent", [-165, pytest.param(-285, marks=pytest.mark.slow)])
-def test_tiny_rows_are_no_worse_than_pcas(exponent):
+def test_tiny_rows_are_reconstructed_no_worse_than_by_pca(exponent):
     X = NORMAL * 10.0**exponent
     ae = AutoencoderTransformer(2, **SHORT | {"validation_fraction": 0.5}).fit(X)
     share = PCA(2).fit(NORMAL).explained_variance_ratio_.sum()
@@ -41,7 +41,7 @@ def test_tiny_rows_are_no_worse_than_pcas(exponent):
     np.testing.assert_allclose(ae.transform(X).std(axis=0, ddof=1), 1)
 
 
-def test_rows_whose_variance_is_no_float_have_no_density():
+def test_rows_whose_variance_underflows_are_an_error():
     with pytest.raises(ValueError, match=r"X varies by 1e-165, .* multiply it by a constant"):
         VariationalAutoencoder(2, **SHORT).fit(NORMAL * 1e-165)
 
@@ -75,7 +75,7 @@ def test_float32_rows_near_the_largest_number_have_finite_codes(estimator):
     assert not np.isnan(estimator.score(far))
 
 
-def test_float32_rows_near_the_largest_number_are_filled():
+def test_float32_rows_near_the_largest_number_are_imputed():
     X = NORMAL.astype(np.float32)
     imputer = AutoencoderImputer(2, **SHORT).fit(X)
     far = np.where(np.eye(5, dtype=bool), np.float32(np.nan), np.float32(3e38))
@@ -92,9 +92,9 @@ def test_float32_rows_near_the_largest_number_are_filled():
         ),
     ],
 )
-def test_integers_beyond_floats_are_refused_by_the_name_of_the_parameter(kind):
-    harmless = {"batch_size", "n_components", "n_iter_no_change", "verbose"}
-    for name in set(kind().get_params()) - harmless:
+def test_integers_too_large_for_a_float_are_an_error_that_names_the_parameter(kind):
+    bounded = {"batch_size", "n_components", "n_iter_no_change", "verbose"}
+    for name in set(kind().get_params()) - bounded:
         params = {key: value for key, value in SHORT.items() if key != name}
         if name == "max_iter":
             del params["max_steps"]

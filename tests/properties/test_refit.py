@@ -1,4 +1,4 @@
-"""A fit leaves nothing of an earlier fit: the attributes are those of a new estimator."""
+"""A fit keeps nothing of an earlier fit: the attributes are those of a new estimator."""
 
 import pickle
 from functools import cache
@@ -21,12 +21,12 @@ def named(X):
     return pd.DataFrame(X, columns=list("abcd"))
 
 
-def with_gaps(X):
+def with_missing(X):
     return np.where(np.random.default_rng(2).random(X.shape) < 0.2, np.nan, X)
 
 
 def with_an_empty_column(X):
-    X = with_gaps(X)
+    X = with_missing(X)
     X[:, 3] = np.nan
     return X
 
@@ -39,25 +39,25 @@ def narrow(X):
     return X[:, :3]
 
 
-# For each estimator: parameters, what is done to the rows, and the method that is called. Every
-# parameter occurs in each set of an estimator, so that a set replaces the one before completely.
+# For each estimator: parameters, a function that is applied to the rows, and the method that is
+# called. Each set has all parameters of an estimator, so that it replaces the set before.
 TRANSFORMERS = {
     "plain": ({}, unchanged, "fit"),
     "share": ({"n_components": 0.8}, unchanged, "fit"),
     "names": ({}, named, "fit"),
-    "gaps": ({}, with_gaps, "fit"),
+    "incomplete": ({}, with_missing, "fit"),
     "narrow": ({"n_components": 1}, narrow, "fit"),
     "labels": ({"target_weight": 0.5}, unchanged, "fit"),
     "glorot": ({"init": "glorot", "whiten": False}, unchanged, "fit"),
-    "missing": ({"corruption": "missing", "noise": 0.3}, with_gaps, "fit"),
-    "stream": ({"whiten": False}, with_gaps, "partial_fit"),
+    "missing": ({"corruption": "missing", "noise": 0.3}, with_missing, "fit"),
+    "stream": ({"whiten": False}, with_missing, "partial_fit"),
     "stream of names": ({}, named, "partial_fit"),
     "short stream": ({}, lambda X: X[:2], "partial_fit"),
 }
 VARIATIONAL = {
     "plain": ({}, unchanged, "fit"),
     "names": ({}, named, "fit"),
-    "gaps": ({}, with_gaps, "fit"),
+    "incomplete": ({}, with_missing, "fit"),
     "narrow": ({}, narrow, "fit"),
     "noise of each feature": ({"noise_variance": "feature"}, unchanged, "fit"),
     "bernoulli": ({"likelihood": "bernoulli"}, unchanged, "fit"),
@@ -65,11 +65,11 @@ VARIATIONAL = {
     "short stream": ({}, lambda X: X[:2], "partial_fit"),
 }
 IMPUTERS = {
-    "plain": ({}, with_gaps, "fit"),
+    "plain": ({}, with_missing, "fit"),
     "complete": ({}, unchanged, "fit"),
-    "names": ({}, lambda X: named(with_gaps(X)), "fit"),
-    "indicator": ({"add_indicator": True}, with_gaps, "fit"),
-    "narrow": ({}, lambda X: narrow(with_gaps(X)), "fit"),
+    "names": ({}, lambda X: named(with_missing(X)), "fit"),
+    "indicator": ({"add_indicator": True}, with_missing, "fit"),
+    "narrow": ({}, lambda X: narrow(with_missing(X)), "fit"),
 }
 DETECTORS = {name: value for name, value in VARIATIONAL.items() if value[2] == "fit"}
 SETTINGS = {
@@ -86,13 +86,13 @@ PAIRS = [
     if before != after and settings[after][2] == "fit"
 ]
 QUICK = [
-    (AutoencoderTransformer, "stream of names", "gaps"),
-    (AutoencoderTransformer, "gaps", "plain"),
+    (AutoencoderTransformer, "stream of names", "incomplete"),
+    (AutoencoderTransformer, "incomplete", "plain"),
 ]
 
 
 def fitted(estimator, settings, rows):
-    """Return the estimator, fitted with other parameters."""
+    """Set other parameters, fit the estimator, and return it."""
     params, prepared, method = settings
     defaults = clone(estimator).set_params(**type(estimator)().get_params()).get_params()
     estimator.set_params(**defaults | COMMON | params)
@@ -133,17 +133,17 @@ def check_pair(kind, before, after):
 
 
 @pytest.mark.parametrize(("kind", "before", "after"), QUICK)
-def test_a_fit_leaves_nothing_of_the_one_before(kind, before, after):
+def test_a_fit_keeps_no_fitted_attribute_of_the_fit_before(kind, before, after):
     check_pair(kind, before, after)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "before", "after"), [p for p in PAIRS if p not in QUICK])
-def test_a_fit_leaves_nothing_of_any_other(kind, before, after):
+def test_a_fit_keeps_no_fitted_attribute_of_other_methods(kind, before, after):
     check_pair(kind, before, after)
 
 
-def test_a_fit_keeps_what_is_no_fitted_attribute():
+def test_a_fit_keeps_attributes_that_are_not_fitted_attributes():
     estimator = pickle.loads(pickled(AutoencoderTransformer, "plain"))
     estimator.note = "mine"
     estimator.set_output(transform="pandas").fit(OTHER_ROWS)

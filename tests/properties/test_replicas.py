@@ -13,11 +13,11 @@ from skae import AutoencoderImputer, AutoencoderTransformer, VariationalAutoenco
 
 from ..runtime.test_workers import run_workers
 
-# 990 rows are trained on, and 110 are held out: batches of 99 rows, in arrays of 101 rows
+# 990 training rows and 110 validation rows: batches of 99 rows, in arrays of 101 rows
 rng = np.random.default_rng(0)
 X = rng.normal(size=(1100, 2)) @ rng.normal(size=(2, 6)) + 0.1 * rng.normal(size=(1100, 6))
 X = np.hstack([X, np.sin(X)])
-GAPS = np.where(rng.random(X.shape) < 0.1, np.nan, X)
+INCOMPLETE = np.where(rng.random(X.shape) < 0.1, np.nan, X)
 NUMBERS = np.where(rng.random(len(X)) < 0.1, np.nan, X[:, 0] * X[:, 1])
 PARTLY = np.where(rng.random(len(X)) < 0.3, -1, (X[:, 0] > 0) + 1 * (X[:, 1] > 0))
 BINARY = (X > 0).astype(float)
@@ -40,25 +40,28 @@ def noisy(kind, **params):
     return transformer(corruption=kind, noise=0.3, **params)
 
 
-# the estimator and what `fit` is given; cases of the same shapes share a compiled function
+# the estimator and the arguments of `fit`; cases of the same shapes share a compiled function
 CASES = {
     "defaults": (transformer(), X),
-    **{kind: (noisy(kind), GAPS) for kind in ("gaussian", "masking", "swap", "missing")},
-    "imputer": (imputer(), GAPS),
-    "labels, swap": (noisy("swap", target_weight=0.3), GAPS, PARTLY),
+    **{kind: (noisy(kind), INCOMPLETE) for kind in ("gaussian", "masking", "swap", "missing")},
+    "imputer": (imputer(), INCOMPLETE),
+    "labels, swap": (noisy("swap", target_weight=0.3), INCOMPLETE, PARTLY),
     "numbers": (transformer(target_weight=0.3), X, NUMBERS),
-    "variational": (variational(noise_variance="feature", beta=0.5), GAPS),
+    "variational": (variational(noise_variance="feature", beta=0.5), INCOMPLETE),
     "bernoulli": (variational(likelihood="bernoulli"), BINARY),
-    "trimmed": (variational(contamination=0.3), GAPS),
-    "trimmed, equal rows": (variational(contamination=0.3), np.repeat(GAPS[::10], 10, axis=0)),
+    "trimmed": (variational(contamination=0.3), INCOMPLETE),
+    "trimmed, equal rows": (
+        variational(contamination=0.3),
+        np.repeat(INCOMPLETE[::10], 10, axis=0),
+    ),
 }
-# in processes that read rows of their own, which an imputer cannot be given
+# cases in which each process reads its own rows; an imputer does not accept shards
 SHARDED = ("swap", "labels, swap", "trimmed")
 ACROSS_PROCESSES = (*SHARDED, "imputer", "missing")
 
 
 def trained(name, part=lambda rows: rows, wrap=lambda rows: rows):
-    """Fit the estimator of a case to a part of the rows; return what training came to."""
+    """Fit the estimator of a case to a part of the rows; return losses, errors and network."""
     estimator, X, *y = CASES[name]
     estimator = clone(estimator).fit(wrap(part(X)), *map(part, y))
     model = getattr(estimator, "autoencoder_", estimator)
@@ -77,17 +80,17 @@ n = int(sys.argv[1])
 devices = [tf.config.LogicalDeviceConfiguration()] * n
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
 from tests.properties.test_replicas import CASES, trained
-alone = {name: trained(name) for name in CASES}
+single = {name: trained(name) for name in CASES}
 with tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(n)]).scope():
-    together = {name: trained(name) for name in CASES}
+    parallel = {name: trained(name) for name in CASES}
 with open(sys.argv[2], "wb") as file:
-    pickle.dump((alone, together), file)
+    pickle.dump((single, parallel), file)
 """
 
 
 @pytest.fixture(scope="module")
 def mirrored(tmp_path_factory):
-    """What one replica, and two in one process, came to."""
+    """Return the results of one replica, and of two replicas in one process."""
     path = tmp_path_factory.mktemp("mirrored") / "results"
     paths = os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])
     result = subprocess.run(
@@ -103,8 +106,8 @@ def mirrored(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_replicas_of_one_process_train_as_one(mirrored, name):
-    alone, together = mirrored
-    check_same(together[name], alone[name])
+    single, parallel = mirrored
+    check_same(parallel[name], single[name])
 
 
 WORKERS = """
@@ -119,7 +122,7 @@ for name in ACROSS_PROCESSES:
 
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory):
-    """What each of two worker processes came to."""
+    """Return the results of two worker processes."""
     _, results = run_workers(WORKERS, tmp_path_factory.mktemp("workers"), timeout=600)
     return results
 
@@ -134,8 +137,8 @@ def test_workers_train_as_one_process(mirrored, workers, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHARDED)
 def test_shards_train_as_one_table(mirrored, workers, name):
-    alone, chief = mirrored[0][name], workers[0]["shards", name]
+    single, chief = mirrored[0][name], workers[0]["shards", name]
     np.testing.assert_array_equal(chief[0], workers[1]["shards", name][0])
-    # each worker shuffles, so that the rows of a batch are others
-    np.testing.assert_allclose(chief[1][0], alone[1][0], rtol=2e-4)  # before the first step
-    np.testing.assert_allclose(chief[0].mean(), alone[0].mean(), rtol=0.25)
+    # each worker shuffles its own rows, so that batches have other rows
+    np.testing.assert_allclose(chief[1][0], single[1][0], rtol=2e-4)  # before the first step
+    np.testing.assert_allclose(chief[0].mean(), single[0].mean(), rtol=0.25)

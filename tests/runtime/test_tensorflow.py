@@ -1,4 +1,4 @@
-"""TensorFlow as a guest of the process."""
+"""Lazy import of TensorFlow, its settings and its output."""
 
 import ast
 import os
@@ -13,9 +13,9 @@ import skae
 
 
 def run(program, **environment):
-    """Run a program in a process of its own; variables that are None are unset.
+    """Run a program in a new process; variables that are None are unset.
 
-    OMP_NUM_THREADS alone says how many threads it has.
+    Only OMP_NUM_THREADS limits the number of its threads.
     """
     environment = {"TF_NUM_INTRAOP_THREADS": None} | environment
     environment = {k: v for k, v in (os.environ | environment).items() if v is not None}
@@ -31,7 +31,7 @@ from skae._runtime.tensorflow import import_tensorflow
 assert "tensorflow" not in sys.modules
 tf = import_tensorflow()
 tf.function(lambda x: x @ x, jit_compile=True)(tf.eye(3))
-# what TensorFlow and Keras set for themselves stays
+# variables that TensorFlow and Keras set are not changed
 assert dict(os.environ) | before == dict(os.environ)
 assert "TF_NUM_INTRAOP_THREADS" not in os.environ
 print(os.environ["TF_CPP_MIN_LOG_LEVEL"])
@@ -40,7 +40,7 @@ print(os.environ["TF_CPP_MIN_LOG_LEVEL"])
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("level", "expected"), [(None, "3"), ("1", "1")])
-def test_the_log_level_is_set_where_it_is_unset_and_nothing_else(level, expected):
+def test_only_an_unset_log_level_is_set(level, expected):
     result = run(ENVIRONMENT, TF_CPP_MIN_LOG_LEVEL=level, OMP_NUM_THREADS="1")
     assert result.returncode == 0, result.stderr
     assert result.stdout == f"{expected}\n"
@@ -61,7 +61,7 @@ import_tensorflow()
 
 
 @pytest.mark.slow
-def test_file_descriptors_are_left_alone():
+def test_file_descriptors_are_unchanged():
     assert run(STDERR).stdout == "the same stderr\n"
 
 
@@ -80,7 +80,7 @@ from skae import AutoencoderTransformer
 AutoencoderTransformer(2, max_steps=1).fit(np.random.default_rng(0).normal(size=(50, 3)))
 names = []
 for path in glob.glob("/proc/self/task/*/comm"):
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that just ended
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
         names.append(open(path).read())
 print(sum("XLAEigen" in name for name in names))
 """
@@ -93,13 +93,13 @@ print(sum("XLAEigen" in name for name in names))
     reason="before TensorFlow 2.21 the threads have no names of their own",
 )
 @pytest.mark.parametrize("n_threads", [1, 3])
-def test_training_uses_the_threads_that_the_process_is_given(n_threads):
+def test_training_uses_the_number_of_threads_of_the_process(n_threads):
     result = run(THREADS, OMP_NUM_THREADS=str(n_threads))
     assert result.stdout == f"{n_threads}\n", result.stderr
 
 
 def imported(path):
-    """Names of the modules that a file imports, at any place in it."""
+    """Return the names of all modules that a file imports."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and not node.level:
             yield node.module
@@ -112,13 +112,13 @@ def imported(path):
 def test_one_function_imports_tensorflow():
     files = Path(skae.__file__).parent.rglob("*.py")
     pairs = [(path.name, name.partition(".")[0]) for path in files for name in imported(path)]
-    # Keras comes with TensorFlow, and is imported after it
-    guests = [pair for pair in pairs if pair[1] in ("tensorflow", "keras")]
-    assert sorted(guests) == [("_keras.py", "keras"), ("tensorflow.py", "tensorflow")]
+    # Keras is installed with TensorFlow, and imported after it
+    imports = [pair for pair in pairs if pair[1] in ("tensorflow", "keras")]
+    assert sorted(imports) == [("_keras.py", "keras"), ("tensorflow.py", "tensorflow")]
 
 
-# Each of these is the first thing that a process does. The import of TensorFlow is stopped where it
-# begins, so that the next one is a first one too.
+# Each case is the first fit of the process: an exception stops the import of TensorFlow, so that
+# the next case imports it again.
 FIRST_FITS = """
 import itertools, os, sys, traceback
 import numpy as np
@@ -134,16 +134,16 @@ class Watched:
 
 sys.meta_path.insert(0, Watched())
 X = np.random.default_rng(0).normal(size=(50, 3)) * [3, 1, 0.5]
-gaps = np.where(np.random.default_rng(1).random(X.shape) < 0.1, np.nan, X)
+incomplete = np.where(np.random.default_rng(1).random(X.shape) < 0.1, np.nan, X)
 labels = np.arange(50) % 2
 methods = [
     lambda estimator: estimator.fit(X),
-    lambda estimator: estimator.fit(gaps),
+    lambda estimator: estimator.fit(incomplete),
     lambda estimator: estimator.partial_fit(X),
 ]
-taught = [
+with_labels = [
     lambda estimator: estimator.fit(X, labels),
-    lambda estimator: estimator.fit(gaps, labels.astype(float)),
+    lambda estimator: estimator.fit(incomplete, labels.astype(float)),
 ]
 cases = [
     *itertools.product([OutlierDetector(1), AutoencoderImputer(1)], methods[:2]),
@@ -158,7 +158,7 @@ options = [
 for option in options:
     cases += itertools.product([AutoencoderTransformer(**{"n_components": 1, **option})], methods)
     option = {"n_components": 1, "target_weight": 0.1, **option}
-    cases += itertools.product([AutoencoderTransformer(**option)], taught)
+    cases += itertools.product([AutoencoderTransformer(**option)], with_labels)
 for estimator, method in cases:
     os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)
     try:
@@ -181,7 +181,7 @@ def test_the_first_fit_of_any_kind_imports_tensorflow_through_that_function():
     assert int(result.stdout) > 60
 
 
-TAUGHT = """
+WITH_LABELS = """
 import numpy as np
 from skae import AutoencoderTransformer
 X = np.random.default_rng(0).normal(size=(50, 3))
@@ -193,9 +193,9 @@ print(tf.config.threading.get_intra_op_parallelism_threads())
 
 @pytest.mark.slow
 def test_a_first_fit_with_labels_uses_the_threads_of_the_process_and_logs_nothing():
-    result = run(TAUGHT, OMP_NUM_THREADS="1", TF_CPP_MIN_LOG_LEVEL=None)
+    result = run(WITH_LABELS, OMP_NUM_THREADS="1", TF_CPP_MIN_LOG_LEVEL=None)
     assert result.stdout == "1\n", result.stderr
-    assert "This TensorFlow binary is optimized" not in result.stderr  # its first line of the log
+    assert "This TensorFlow binary is optimized" not in result.stderr  # the first line of its log
 
 
 RUNNING = """
@@ -210,6 +210,6 @@ assert tf.config.threading.get_intra_op_parallelism_threads() == before
 
 
 @pytest.mark.slow
-def test_a_running_runtime_is_left_as_it_is():
+def test_a_running_runtime_is_not_changed():
     result = run(RUNNING, OMP_NUM_THREADS="1")
     assert result.returncode == 0, result.stderr

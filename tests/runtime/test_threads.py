@@ -1,4 +1,4 @@
-"""The number of threads of BLAS is as before after fits that run at the same time."""
+"""The number of BLAS threads is restored after fits that run at the same time."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ def enter(i):
 
 before = blas_threads()
 with one_blas_thread():
-    alone = blas_threads()
+    limited = blas_threads()
 entered, leave = ([threading.Event(), threading.Event()] for _ in range(2))
 threads = [threading.Thread(target=enter, args=(i,)) for i in range(2)]
 for thread, event in zip(threads, entered):
@@ -32,7 +32,7 @@ first = int(sys.argv[1])
 for i in (first, 1 - first):
     leave[i].set()
     threads[i].join(60)
-print(before, alone, blas_threads(), sep="|")
+print(before, limited, blas_threads(), sep="|")
 """
 
 
@@ -46,8 +46,8 @@ def test_contexts_that_overlap_restore_the_number_of_threads(first_to_leave):
         capture_output=True,
         text=True,
     )
-    before, alone, after = map(eval, output.stdout.split("|"))
+    before, limited, after = map(eval, output.stdout.split("|"))
     if not before or set(before) == {1}:
         pytest.skip("BLAS has one thread here")
-    assert set(alone) == {1}
+    assert set(limited) == {1}
     assert after == before

@@ -16,14 +16,15 @@ from sklearn.datasets import load_digits
 from skae import AutoencoderTransformer
 from skae._data.corruption import Corruption
 from skae._data.table import Table
-from skae._initialization.initial_network import Architecture, first_network
-from skae._runtime.workers import ALONE, WorkerLostError, Workers, current_workers
+from skae._initialization.architecture import Architecture
+from skae._initialization.initial_network import first_network
+from skae._runtime.workers import SINGLE_PROCESS, WorkerLostError, Workers, current_workers
 from skae._training import loop
 from skae._training.losses import Reconstruction
 from skae._training.optimizers import Adam
 
 X, y = (part[:1000] for part in load_digits(return_X_y=True))
-TAUGHT = {"corruption": "swap", "noise": 0.3, "target_weight": 0.1, "max_steps": 60}
+SUPERVISED = {"corruption": "swap", "noise": 0.3, "target_weight": 0.1, "max_steps": 60}
 SETTINGS = {
     "defaults": {},
     "odd batches": {"batch_size": 101, "noise": 0.1, "max_steps": 60},
@@ -33,7 +34,7 @@ PREAMBLE = """
 import os, pickle, signal, sys, time
 import numpy as np
 import tensorflow as tf
-from tests.runtime.test_workers import SETTINGS, TAUGHT, X, autoencoder, first_step, y
+from tests.runtime.test_workers import SETTINGS, SUPERVISED, X, autoencoder, first_step, y
 from skae._data import table as _table
 from skae._runtime import workers as _workers
 from skae._training import losses as _losses
@@ -60,10 +61,16 @@ def autoencoder(**params):
     return AutoencoderTransformer(**{"n_components": 8, "random_state": 0, **params})
 
 
-def first_step(workers=ALONE):
-    """Loss of the first step from a random start, and Adam's first moments: the gradients."""
+def first_step(workers=SINGLE_PROCESS):
+    """Return loss and gradients (Adam's first moments) of the first step from random weights."""
     activations = ("silu", "identity", "identity")
-    architecture = Architecture(8, (128,), activations, "glorot", None)
+    architecture = Architecture(
+        n_components=8,
+        hidden_layer_sizes=(128,),
+        activations=activations,
+        init="glorot",
+        bounds=None,
+    )
     network = first_network(Table(X), architecture, seed=0)
     params = network.with_params_in(np.float32).params
     objective, rng = Reconstruction(activations), np.random.default_rng(0)
@@ -125,8 +132,8 @@ for name, params in SETTINGS.items():
     results[name] = autoencoder(**params).fit(X)
     results[name, "state"] = pickle.dumps(vars(results[name]))
 results["stream"] = pickle.dumps(vars(autoencoder().partial_fit(X[:500]).partial_fit(X[500:])))
-results["taught"] = pickle.dumps(vars(autoencoder(**TAUGHT).fit(X, y)))
-results["y"] = error_of(autoencoder(**TAUGHT).fit, X, np.roll(y, index))
+results["supervised"] = pickle.dumps(vars(autoencoder(**SUPERVISED).fit(X, y)))
+results["y"] = error_of(autoencoder(**SUPERVISED).fit, X, np.roll(y, index))
 results["no seed"] = pickle.dumps(vars(autoencoder(random_state=None, max_steps=5).fit(X)))
 results["parameters"] = error_of(autoencoder(noise=index / 10).fit, X)
 results["columns"] = error_of(autoencoder().fit, X[:, index:])
@@ -139,7 +146,7 @@ results["network"] = error_of(other.fit, X)
 def shard(rows, *cuts):
     return _table.Shard(np.split(rows, cuts)[index])
 
-for name, params in {**SETTINGS, "taught": TAUGHT}.items():
+for name, params in {**SETTINGS, "supervised": SUPERVISED}.items():
     ours = autoencoder(**params).fit(shard(X, 650), np.split(y, [650])[index])
     results["shards", name] = ours
     results["shards", name, "state"] = pickle.dumps(vars(ours))
@@ -147,7 +154,7 @@ few = autoencoder(max_steps=40).fit(shard(X[:200], 120))  # several splits
 results["shards", "few"], results["shards", "few", "state"] = few, pickle.dumps(vars(few))
 ours = autoencoder().partial_fit(shard(X[:500], 200)).partial_fit(shard(X[500:], 500))
 results["shards", "stream"], results["shards", "stream", "state"] = ours, pickle.dumps(vars(ours))
-infinite = np.where(X + index > 16, np.inf, X)  # in the second one
+infinite = np.where(X + index > 16, np.inf, X)  # in the second shard
 results["shards", "refused"] = error_of(autoencoder().fit, shard(infinite, 650))
 results["shards", "columns"] = error_of(autoencoder().fit, shard(X[:, index:], 650))
 results["shards", "one"] = error_of(autoencoder().fit, shard(X, 650) if index else X)
@@ -158,11 +165,11 @@ with_groups = lambda rows: autoencoder().fit(rows, groups=y if index else None)
 results["given"] = error_of(with_groups, X)
 
 workers = _workers.current_workers()
-_workers._MOST_BYTES = 1000
+_workers._MAX_BYTES = 1000
 results["message"] = error_of(workers.all_gather_object, bytes(2000 * index))
-_workers._MOST_BYTES = 2**31 - 1
+_workers._MAX_BYTES = 2**31 - 1
 
-# The second worker is killed while it evaluates its held-out rows, early in training.
+# The second worker is killed while it evaluates its validation rows, early in training.
 row_errors, evaluations = _losses.Reconstruction.row_errors, []
 
 def deadly(*arguments):
@@ -186,7 +193,7 @@ results["survivor"] = survivor
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """What two workers found."""
+    """Return the results of two workers."""
     folder = tmp_path_factory.mktemp("workers")
     codes, (chief, _) = run_workers(TRAIN, folder)
     assert codes == [0, -9]
@@ -194,7 +201,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def alone():
+def single():
     return {name: autoencoder(**params).fit(X) for name, params in SETTINGS.items()}
 
 
@@ -215,8 +222,8 @@ def test_gradients_of_the_first_step_are_those_of_one_process(trained):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
-def test_training_follows_that_of_one_process(trained, alone, name):
-    theirs, ours = trained[0][name], alone[name]
+def test_training_follows_that_of_one_process(trained, single, name):
+    theirs, ours = trained[0][name], single[name]
     np.testing.assert_allclose(theirs.loss_curve_[:200], ours.loss_curve_[:200], rtol=0.01)
     assert mean_squared_error(theirs) == pytest.approx(mean_squared_error(ours), rel=0.02)
     np.testing.assert_array_equal(theirs.mean_, ours.mean_)
@@ -224,7 +231,7 @@ def test_training_follows_that_of_one_process(trained, alone, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [*((name, "state") for name in SETTINGS), "stream", "taught", "no seed"]
+    "name", [*((name, "state") for name in SETTINGS), "stream", "supervised", "no seed"]
 )
 def test_all_workers_end_with_the_same_bits(trained, name):
     chief, other = trained
@@ -243,23 +250,23 @@ def test_all_workers_end_with_the_same_bits(trained, name):
         ("given", "what fit is given is X on worker 0 and X, groups on worker 1"),
     ],
 )
-def test_workers_that_differ_are_told_so_before_training(trained, name, match):
+def test_different_workers_are_an_error_before_training(trained, name, match):
     for results in trained:
         assert results[name].startswith("ValueError: All workers must be given the same")
         assert match in results[name]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*SETTINGS, "taught", "few", "stream"])
-def test_shards_train_as_one_table(trained, alone, name):
+@pytest.mark.parametrize("name", [*SETTINGS, "supervised", "few", "stream"])
+def test_shards_train_as_one_table(trained, single, name):
     chief, other = trained
     assert chief["shards", name, "state"] == other["shards", name, "state"]
     theirs = chief["shards", name]
     if name in SETTINGS:
         assert theirs.n_samples_seen_ == len(X)
-        ours = alone[name]
-    elif name == "taught":
-        ours = autoencoder(**TAUGHT).fit(X, y)
+        ours = single[name]
+    elif name == "supervised":
+        ours = autoencoder(**SUPERVISED).fit(X, y)
     elif name == "few":
         ours = autoencoder(max_steps=40).fit(X[:200])
     else:
@@ -280,46 +287,46 @@ def test_shards_train_as_one_table(trained, alone, name):
         ("groups", "groups is for a table in one process, and X is a Shard"),
     ],
 )
-def test_a_shard_that_is_refused_is_refused_by_all_workers(trained, name, match):
+def test_an_invalid_shard_is_an_error_in_all_workers(trained, name, match):
     for results in trained:
         assert results["shards", name].startswith("ValueError")
         assert match in results["shards", name]
 
 
 @pytest.mark.slow
-def test_messages_that_are_too_large_are_refused_by_all_workers(trained):
+def test_messages_that_are_too_large_are_an_error_in_all_workers(trained):
     for results in trained:
         assert results["message"].startswith(
-            "ValueError: Workers can tell each other 1.0e+03 bytes"
+            "ValueError: Workers can exchange at most 1.0e+03 bytes"
         )
         assert "Set a smaller hidden_layer_sizes" in results["message"]
 
 
 @pytest.mark.parametrize("name", ["InternalError", "FailedPreconditionError"])
-def test_a_local_failure_is_not_taken_for_the_loss_of_another_worker(name):
+def test_a_local_error_is_not_reported_as_the_loss_of_a_worker(name):
     workers = Workers(None, range(1), 2)
 
     def fail():
         raise getattr(tf.errors, name)(None, None, "XLA failed here")
 
     with pytest.raises(getattr(tf.errors, name), match="XLA failed here"):
-        workers.together(fail)
+        workers.run_collective(fail)
 
 
 @pytest.mark.parametrize(
     "name", ["AbortedError", "CancelledError", "DeadlineExceededError", "UnavailableError"]
 )
-def test_a_lost_peer_is_named_as_such(name):
+def test_the_loss_of_a_worker_is_recognised(name):
     workers = Workers(None, range(1), 2)
 
     def fail():
         raise getattr(tf.errors, name)(None, None, "Connection reset by peer\nand details")
 
     with pytest.raises(WorkerLostError, match="Worker 0 of 2 has lost another one: Connection"):
-        workers.together(fail)
+        workers.run_collective(fail)
 
 
-def test_an_internal_error_of_the_coordination_service_is_a_lost_peer():
+def test_an_internal_error_of_the_coordination_service_is_the_loss_of_a_worker():
     workers = Workers(None, range(1), 2)
     error = tf.errors.InternalError(None, None, "a heartbeat is missing")
     error._experimental_payloads = {b"type.googleapis.com/tensorflow.CoordinationServiceError": b""}
@@ -328,11 +335,11 @@ def test_an_internal_error_of_the_coordination_service_is_a_lost_peer():
         raise error
 
     with pytest.raises(WorkerLostError, match="a heartbeat is missing"):
-        workers.together(fail)
+        workers.run_collective(fail)
 
 
 @pytest.mark.slow
-def test_a_killed_worker_ends_training_and_what_was_learnt_is_kept(trained):
+def test_the_loss_of_a_worker_stops_training_and_keeps_the_network(trained):
     chief, _ = trained
     assert chief["loss"].startswith("WorkerLostError: Worker 0 of 2 has lost another one")
     assert chief["seconds"] < 60
@@ -357,7 +364,7 @@ else:
 
 
 @pytest.mark.slow
-def test_a_worker_that_does_something_else_is_not_waited_for_for_ever(tmp_path):
+def test_a_worker_that_does_not_call_a_collective_is_lost_after_the_timeout(tmp_path):
     _, (chief, _) = run_workers(ABSENT + POSTAMBLE + "os._exit(0)\n", tmp_path)
     assert "nothing heard for 5 seconds" in chief["loss"]
     assert chief["seconds"] < 20
@@ -389,7 +396,7 @@ def test_two_devices_of_one_machine_train_as_one():
     assert result.returncode == 0, result.stderr
 
 
-def test_a_strategy_of_one_device_changes_no_bit():
+def test_a_strategy_with_one_device_gives_the_same_bits():
     ours = autoencoder(max_steps=40).fit(X)
     with tf.distribute.OneDeviceStrategy("CPU:0").scope():
         theirs = autoencoder(max_steps=40).fit(X)
@@ -397,7 +404,7 @@ def test_a_strategy_of_one_device_changes_no_bit():
     np.testing.assert_array_equal(theirs.transform(X), ours.transform(X))
 
 
-def test_strategies_that_do_not_work_in_step_are_refused(monkeypatch):
+def test_asynchronous_strategies_are_an_error(monkeypatch):
     strategy = object.__new__(tf.distribute.ParameterServerStrategy)
     monkeypatch.setattr(tf.distribute, "has_strategy", lambda: True)
     monkeypatch.setattr(tf.distribute, "get_strategy", lambda: strategy)
@@ -418,5 +425,5 @@ def test_shares_cover_all_rows_once():
 
 def test_without_a_strategy_there_is_one_worker():
     workers = current_workers()
-    assert workers is ALONE
+    assert workers is SINGLE_PROCESS
     assert workers.all_gather_object("x") == ["x"]

@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks see our epochs."""
+"""Calls of scikit-learn's callbacks, and progress output."""
 
 import re
 import time
@@ -23,7 +23,7 @@ X, y = X[:1100], y[:1100]
 
 
 class Recorder:
-    """Writes down what it is called with, and does `act` at the end of each epoch."""
+    """Callback that records its calls, and calls `act` at the end of each epoch."""
 
     def __init__(self, act=lambda *_: None):
         self.act = act
@@ -62,12 +62,12 @@ def test_each_epoch_is_a_task():
 def test_several_splits_are_one_row_of_tasks():
     recorder = Recorder()
     ae = autoencoder(recorder, init="pca").fit(X[:300])
-    # three splits at once, the fourth and, unless PCA is kept, a run on all rows
+    # three splits in parallel, the fourth and, unless PCA is kept, a run on all rows
     epochs = [i for name, i in recorder.ended if name == "epoch"]
     assert epochs == list(range(2 * 4 + ae.best_step_ // (ae.n_steps_ // 4)))
 
 
-def test_the_fitted_estimator_is_what_fit_would_give_now():
+def test_the_reconstructed_estimator_is_the_current_best_one():
     seen = []
     recorder = Recorder(lambda _, fitted: seen.append(fitted))
     ae = autoencoder(recorder).fit(X)
@@ -98,7 +98,7 @@ def test_each_task_that_begins_ends(rows, params):
 
 
 @pytest.mark.parametrize("target", [None, y])
-def test_callbacks_get_the_y_that_fit_was_given(target):
+def test_callbacks_get_the_y_of_fit(target):
     seen = []
 
     class Listener(Recorder):
@@ -110,7 +110,7 @@ def test_callbacks_get_the_y_that_fit_was_given(target):
     assert all(y is target for y in seen)
 
 
-def test_callbacks_change_nothing():
+def test_callbacks_do_not_change_the_result():
     ours = autoencoder(Recorder()).fit(X)
     np.testing.assert_array_equal(ours.transform(X), autoencoder().fit(X).transform(X))
 
@@ -121,7 +121,7 @@ def test_a_callback_that_returns_true_stops_training():
     assert ae.score(X) > PCA(8).fit(X).explained_variance_ratio_.sum()
 
 
-def test_an_error_in_a_callback_leaves_nothing_half_fitted():
+def test_an_error_in_a_callback_keeps_the_estimator_unchanged():
     def fail(n, _):
         raise RuntimeError("the disk is full")
 
@@ -140,7 +140,7 @@ def test_an_error_in_a_callback_leaves_nothing_half_fitted():
     np.testing.assert_array_equal(ae.transform(X), codes)
 
 
-def test_progress_bars_show_our_epochs(capsys):
+def test_progress_bars_show_the_tasks(capsys):
     autoencoder(callback.ProgressBar()).fit(X)
     assert "AutoencoderTransformer - fit" in capsys.readouterr().out
     pipe = Pipeline([("ae", autoencoder()), ("clf", LogisticRegression())])
@@ -158,7 +158,7 @@ def test_progress_bars_pass_through_a_grid_search(capsys):
 
 
 def test_scoring_monitor_records_each_epoch():
-    # it scores where there is a y, and scoring=None fails in scikit-learn 1.9 with any estimator
+    # it computes scores if there is a y; scoring=None is an error in scikit-learn 1.9
     monitor = callback.ScoringMonitor(scoring={"score": lambda ae, X, y: ae.score(X)})
     ae = autoencoder(monitor).fit(X, y)
     log = monitor.get_logs()
@@ -175,16 +175,16 @@ def test_a_clone_keeps_the_callbacks():
 
 
 @pytest.mark.parametrize("verbose", [0, 1, 2])
-def test_verbose_says_more_and_more(verbose, capsys):
+def test_higher_verbose_prints_more(verbose, capsys):
     autoencoder(verbose=verbose).fit(X)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == [0, 5, 6][verbose]
-    for word in ("training MSE", "held-out MSE", "R²", "s left")[: 4 * verbose]:
+    for word in ("training MSE", "validation MSE", "R²", "s left")[: 4 * verbose]:
         assert word in lines[verbose]
 
 
 def test_the_time_left_does_not_count_compilation(capsys, compilations, monkeypatch):
-    # a clock that stands still, but for compilations
+    # a clock that advances only during compilation
     monkeypatch.setattr(time, "monotonic", lambda: 1000.0 * len(compilations))
     autoencoder(verbose=1, hidden_layer_sizes=(9,)).fit(X)
     lines = capsys.readouterr().out.splitlines()
@@ -200,14 +200,14 @@ def test_the_time_left_does_not_count_compilation(capsys, compilations, monkeypa
             {"learning_rate_init": 1e-30, "bounds": None},
             "kept PCA: the network was not better on validation rows",
         ),
-        ({"n_components": 64}, "kept PCA: it leaves no error"),
+        ({"n_components": 64}, "kept PCA: its error is zero"),
         pytest.param({"init": "glorot"}, "kept step ", marks=pytest.mark.slow),
         ({}, "kept step "),
     ],
 )
-def test_the_last_line_says_what_was_kept(params, expected, capsys):
+def test_the_last_line_names_the_kept_network(params, expected, capsys):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of as many components as columns
+        warnings.simplefilter("ignore", UserWarning)  # with as many components as columns
         ae = autoencoder(verbose=1, **params).fit(X)
     last = capsys.readouterr().out.splitlines()[-1]
     assert expected in last

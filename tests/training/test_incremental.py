@@ -1,4 +1,4 @@
-"""Streams: what partial_fit keeps of the rows before, and where training starts."""
+"""State of partial_fit: statistics of earlier rows, stored rows, initial network."""
 
 import pickle
 
@@ -20,7 +20,7 @@ def quick(kind=AutoencoderTransformer, n_components=3, **params):
 
 
 def curved_rows(n_samples, seed=0):
-    """Rows around a curved surface of three dimensions, all of the same distribution."""
+    """Return rows around a curved surface of three dimensions, from one distribution."""
     rng, shape = np.random.default_rng(seed), np.random.default_rng(99).normal(size=(2, 3, 8))
     where = rng.normal(size=(n_samples, 3))
     rows = where @ shape[0] + np.sin(2 * where) @ shape[1]
@@ -28,14 +28,14 @@ def curved_rows(n_samples, seed=0):
 
 
 def streamed(estimator, X, sizes):
-    """Give an estimator the rows of X in batches of these sizes."""
+    """Call partial_fit with the rows of X in batches of these sizes."""
     for batch in np.split(X, np.cumsum(sizes)[:-1]):
         estimator.partial_fit(batch)
     return estimator
 
 
 def assert_same_stream(ours, theirs):
-    """Compare all attributes to the bit, but for the number of calls and the order of sums."""
+    """Compare all attributes to the bit, except the number of calls and the order of sums."""
     np.testing.assert_allclose(ours.mean_, theirs.mean_, rtol=1e-12)
     theirs.n_iter_, theirs.mean_ = ours.n_iter_, ours.mean_
     check_same(ours, theirs)
@@ -50,7 +50,7 @@ def test_a_stream_of_few_rows_starts_from_all_of_them(kind, sizes):
     assert_same_stream(parts, one)
 
 
-def test_the_rows_of_all_calls_count_once_the_start_is_determined():
+def test_stored_rows_are_used_until_the_initial_network_is_determined():
     X = curved_rows(60)
     one, parts = (streamed(quick(), X, cut) for cut in ([40, 20], [1, 9, 15, 15, 20]))
     for estimator in (one, parts):
@@ -72,14 +72,14 @@ def test_a_stream_of_few_rows_is_fitted_and_pickled_after_each_call():
     assert_same_stream(estimator, quick().partial_fit(X))
 
 
-def test_rows_are_kept_until_they_determine_the_start():
+def test_rows_are_stored_until_they_determine_the_initial_network():
     X = curved_rows(256)
     kept = [quick().partial_fit(X[:n])._kept_rows_ for n in (1, 31, 32, 64)]
     assert [None if rows is None else len(rows) for rows in kept] == [1, 31, None, None]
     X[:40, 2] = 5  # a constant column that varies later
     assert len(quick().partial_fit(X[:40])._kept_rows_) == 40
     assert quick().partial_fit(X[:60])._kept_rows_ is None
-    # of a table with few distinct rows, a batch is enough; of one or two kinds of rows none is
+    # with few distinct rows, one batch is enough; with one or two distinct rows, no number is
     X = (X > 3)[:, :3].astype(np.float64)
     assert quick(n_components=1).partial_fit(X)._kept_rows_ is None
     estimator = quick(n_components=1).partial_fit(np.ones((256, 3)))
@@ -97,11 +97,11 @@ def test_the_type_of_the_rows_may_change(containers):
     parts = quick()
     for rows, container, dtype in zip((X[:10], X[10:]), containers, types, strict=True):
         parts.partial_fit(container(rows.astype(dtype)))
-    assert parts.offset_.dtype == np.float64
+    assert parts.center_.dtype == np.float64
     np.testing.assert_allclose(parts.transform(X), expected.transform(X), atol=1e-3)
 
 
-def test_other_names_are_refused_and_nothing_changes():
+def test_other_feature_names_are_an_error_and_change_nothing():
     X = pd.DataFrame(curved_rows(10), columns=list("abcdefgh"))
     estimator = quick().partial_fit(X)
     before = pickle.dumps(estimator)
@@ -112,7 +112,7 @@ def test_other_names_are_refused_and_nothing_changes():
     assert pickle.dumps(estimator) == before
 
 
-def test_a_share_of_the_variance_is_that_of_all_kept_rows():
+def test_a_fraction_of_the_variance_is_that_of_all_stored_rows():
     X = curved_rows(60)
     sizes = [streamed(quick(n_components=0.9), X, cut).n_components_ for cut in ([1, 59], [60])]
     assert sizes[0] == sizes[1] > 1
@@ -152,7 +152,7 @@ def test_the_mean_of_a_stream_is_that_of_the_observed_values(start):
 
 
 def recovery(kind, unit, head, n_batches=30):
-    """Return the score on new rows of a stream that begins with some rows."""
+    """Return the score on new rows of a stream that begins with these rows."""
     X, X_test = unit * curved_rows(256 * n_batches), unit * curved_rows(1000, seed=1)
     estimator = quick(kind).partial_fit(unit * head)
     return streamed(estimator, X, [256] * n_batches).score(X_test)

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from skae import AutoencoderTransformer
 from skae._data.batches import Batch
-from skae._initialization.initial_network import start_at_pca, start_at_random
+from skae._initialization.initial_network import init_from_pca, init_random
 from skae._networks.network import Autoencoder
 from skae._training import loop
 from skae._training.loop import TrainState
@@ -24,21 +24,27 @@ from skae._training.optimizers import Adam
 
 
 def problem(hidden=(6,), init="pca", n_steps=5, batch_size=8, n_features=5, bounds=None, seed=0):
-    """A network, chunks of one batch each, and learning rates."""
+    """Return a network, chunks of one batch each, and learning rates."""
     rng = np.random.default_rng(seed)
     if init == "pca":
         components = np.linalg.qr(rng.normal(size=(n_features, 2)))[0].T.astype(np.float32)
-        params = start_at_pca(components, np.array([2.0, 1.0]), [n_features, *hidden, 2], rng)
+        params = init_from_pca(components, np.array([2.0, 1.0]), [n_features, *hidden, 2], rng)
     else:
-        params = start_at_random("glorot", [n_features, *hidden, 2], rng)
-    # Away from the start: at PCA gradients vanish, and Adam would make steps of rounding errors.
+        params = init_random("glorot", [n_features, *hidden, 2], rng)
+    # Weights far from PCA: at PCA gradients vanish, and Adam would amplify rounding errors.
     params = optree.tree_map(
         lambda a: a + np.float32(0.1) * rng.standard_normal(a.shape, "f"), params
     )
     bounds = np.float32((-np.inf, np.inf) if bounds is None else bounds)
     bounds = np.repeat(bounds[:, None], n_features, axis=1)
     activations = ("tanh", "identity", "identity")
-    network = Autoencoder(params, np.zeros(n_features), 1.0, bounds, activations)
+    network = Autoencoder(
+        params=params,
+        offset=np.zeros(n_features),
+        scale=1.0,
+        bounds=bounds,
+        activations=activations,
+    )
     network = network.astype(np.float32)
     batches = rng.normal(size=(n_steps, batch_size, n_features)).astype(np.float32)
     return network, batches, np.linspace(0.01, 0.02, n_steps)
@@ -49,7 +55,7 @@ def equal_weights(n_steps, batch_size=8):
 
 
 def one_by_one(batches, targets=None):
-    """One batch in a chunk of one step."""
+    """Return a chunk of one step."""
     targets = batches if targets is None else targets
     return (
         (Batch(b[None], t[None], equal_weights(1)), 1)
@@ -58,7 +64,7 @@ def one_by_one(batches, targets=None):
 
 
 def train(network, chunks, rates, alpha=0.0, state=None):
-    """Train a network; return what is handed over last, in arrays, and all losses."""
+    """Train a network; return the last state, as arrays, and all losses."""
     objective, optimizer = Reconstruction(network.activations), Adam()
     if state is None:
         l2 = optree.tree_map_with_path(lambda path, _: alpha * ("coefs" in path), network.params)
@@ -79,7 +85,7 @@ def assert_same_nest(one, other, **tolerance):
 
 
 def keras_reference(network, batches, rates, alpha=0.0):
-    """The same steps by hand, eagerly, with the optimiser that Keras ships."""
+    """Make the same steps eagerly with the optimiser of Keras."""
     params = tf.nest.map_structure(tf.Variable, network.params)
     halves = (params["encoder"], params["decoder"])
     optimizer = tf.keras.optimizers.Adam(epsilon=1e-8)
@@ -112,14 +118,14 @@ def test_steps_are_those_of_adam(init, hidden, alpha):
     expected, expected_losses = keras_reference(network, batches, rates, alpha)
     assert end.step == 5
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
-    # Adam normalises gradients, so rounding shows in those near zero; a weight moves by about 0.08
+    # Adam normalises gradients, which amplifies rounding near zero; weights change by about 0.08
     assert_same_nest(end.params, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_chunks_change_nothing():
     network, batches, rates = problem(hidden=())
     by_one, losses = train(network, one_by_one(batches), rates)
-    # three steps, then two in a chunk padded to three, with rows of rubbish behind the end
+    # three steps, then two in a chunk padded to three, with invalid rows in the padding
     weights = equal_weights(3)
     second = np.concatenate([batches[3:], np.full((1, 8, 5), 1e6, dtype=np.float32)])
     chunks = iter(
@@ -131,7 +137,7 @@ def test_chunks_change_nothing():
     assert_same_nest(by_one.params, by_three.params, rtol=1e-5, atol=1e-7)
 
 
-def test_rows_without_weight_count_nothing():
+def test_rows_of_weight_zero_change_nothing():
     network, batches, rates = problem(hidden=())
     padded = np.concatenate([batches, np.full((5, 3, 5), 7, dtype=np.float32)], axis=1)
     weights = np.pad(equal_weights(1), ((0, 0), (0, 3)))
@@ -142,7 +148,7 @@ def test_rows_without_weight_count_nothing():
     assert_same_nest(ours.params, expected.params, rtol=1e-4, atol=1e-6)
 
 
-def test_training_in_two_goes_is_training_in_one():
+def test_training_in_two_calls_equals_training_in_one():
     network, batches, rates = problem(hidden=())
     whole, _ = train(network, one_by_one(batches), rates)
     half, _ = train(network, one_by_one(batches[:2]), rates[:2])
@@ -151,7 +157,7 @@ def test_training_in_two_goes_is_training_in_one():
     assert_same_nest(whole[:2], rest[:2], rtol=0)
 
 
-def test_training_repeats_to_the_bit_and_leaves_its_start_alone():
+def test_training_is_reproducible_and_keeps_its_initial_state():
     network, batches, rates = problem(hidden=())
     before = optree.tree_map(np.copy, network.params)
     ends = [train(network, one_by_one(batches), rates)[0] for _ in range(2)]
@@ -165,13 +171,13 @@ def test_the_clip_is_in_the_loss_and_lets_the_gradient_through():
     _, losses = train(network, one_by_one(batches, targets), np.full(5, 1e-3))
     rows = network.decode(network.encode(batches[0]))
     assert losses[0] == pytest.approx(((rows - targets[0]) ** 2).mean(), rel=1e-4)
-    # a unit that starts above its bound learns to come down
+    # an output that starts above its bound is trained to decrease
     network.params["decoder"]["intercepts"][-1][:] = 3
     end, _ = train(network, one_by_one(batches, targets), np.full(5, 1e-3))
     assert (end.params["decoder"]["intercepts"][-1] < 3).all()
 
 
-def test_one_compilation_serves_other_rates_alpha_and_lengths(compilations):
+def test_other_rates_alpha_and_lengths_share_a_compiled_function(compilations):
     for seed, alpha in enumerate((0.0, 0.5, 1.0)):
         network, batches, rates = problem(hidden=(), seed=seed, n_steps=3 + seed)
         train(network, one_by_one(batches), rates * (1 + seed), alpha)
@@ -181,7 +187,7 @@ def test_one_compilation_serves_other_rates_alpha_and_lengths(compilations):
     assert len(compilations) == 2
 
 
-def test_a_state_is_handed_over_as_tensors_that_are_copied_on_request():
+def test_a_state_has_tensors_that_to_numpy_copies():
     network, batches, rates = problem(hidden=())
     state = TrainState(network.params, Adam().init(network.params))
     objective = Reconstruction(network.activations)
@@ -204,14 +210,14 @@ def test_a_state_is_handed_over_as_tensors_that_are_copied_on_request():
         assert_same_nest(after[:2], copied[:2], rtol=0)
 
 
-# Errors of the first call and of later ones.
+# ---- errors of the first call and of later calls
 
 
 @pytest.fixture
 def loop_that_fails(monkeypatch):
-    """Let calls of the compiled loop fail: the n-th one with the n-th error, None for none.
+    """Let calls of the compiled loop raise errors: the n-th call the n-th error, if not None.
 
-    Returns a function that sets the errors, and a list of what was traced.
+    Returns a function that sets the errors, and a list of the traced functions.
     """
     function, traced, errors = tf.function, [], []
 
@@ -237,7 +243,7 @@ def loop_that_fails(monkeypatch):
     loop._Compiled.cache_clear()
 
 
-# As XLA says it: of an operation without a kernel, and of one whose shape it must know.
+# Messages of XLA: an operation without a kernel, and an operation of unknown shape.
 CANNOT_COMPILE = [
     tf.errors.UnimplementedError(None, None, "no XLA here"),
     tf.errors.NotFoundError(None, None, "no XLA here: could not find a device"),
@@ -254,7 +260,7 @@ OTHER_ERRORS = [
 
 
 def errors_of(kinds, *quick):
-    """Parametrize with errors, of which the named ones are tested each time."""
+    """Parametrize with errors; only the named ones are quick tests."""
     names = [type(error).__name__ for error in kinds]
     return pytest.mark.parametrize(
         "error",
@@ -277,7 +283,7 @@ def test_without_xla_the_same_loop_runs_with_one_warning(error, loop_that_fails)
         end, losses = train(network, one_by_one(batches), rates)
     assert len(caught) == 1
     assert caught[0].filename == __file__
-    # and later fits, which do not warn, use what was traced then
+    # later fits use the same function without a warning
     again, _ = train(network, one_by_one(batches), rates)
     assert traced == ["compiled", "uncompiled"]
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
@@ -292,20 +298,20 @@ def test_an_error_that_does_not_come_from_compiling_is_raised_and_the_loop_stays
     network, batches, rates = problem(hidden=())
     fail_with, traced = loop_that_fails
     ends = []
-    for errors in ([error], [None, error]):  # at the first call, and at the second after it
+    for errors in ([error], [None, error]):  # at the first call, and at the second call after it
         fail_with(errors)
         with pytest.raises(type(error)) as raised:
             train(network, one_by_one(batches), rates)
         assert raised.value is error
         ends.append(train(network, one_by_one(batches), rates)[0])
-    assert traced == ["compiled", "compiled"]  # the first call's, and what came after it
+    assert traced == ["compiled", "compiled"]  # in the first call, and after the error
     expected, _ = keras_reference(network, batches, rates)
     for end in ends:
         assert_same_nest(end.params, expected, rtol=1e-3, atol=1e-5)
 
 
 @errors_of(CANNOT_COMPILE, "InvalidArgumentError")
-def test_a_loop_that_has_run_can_be_compiled_whatever_an_error_says(error, loop_that_fails):
+def test_later_errors_do_not_change_a_compiled_loop(error, loop_that_fails):
     network, batches, rates = problem(hidden=())
     fail_with, traced = loop_that_fails
     fail_with([None, error])
@@ -316,7 +322,7 @@ def test_a_loop_that_has_run_can_be_compiled_whatever_an_error_says(error, loop_
     assert traced == ["compiled"]
 
 
-def test_memory_that_runs_out_is_a_memory_error(loop_that_fails):
+def test_exhausted_memory_is_a_memory_error(loop_that_fails):
     network, batches, rates = problem(hidden=())
     fail_with, traced = loop_that_fails
     fail_with([tf.errors.ResourceExhaustedError(None, None, "needs 1e99 bytes")])
@@ -362,14 +368,14 @@ def test_threads_without_xla_warn_once_and_are_right(monkeypatch):
 
 
 def through_text(params, batch, constants):
-    """An objective with operations that XLA does not have, and one that checks numbers."""
+    """Objective with operations that XLA does not have, and a check of numbers."""
     distance = tf.reduce_mean((params["w"] - batch["x"]) ** 2)
     copy = tf.strings.to_number(tf.strings.as_string(distance, precision=9, scientific=True))
     return distance + tf.debugging.check_numerics(copy / constants, "a bad number")
 
 
 class Descent:
-    """The plainest optimiser; it has no state."""
+    """Gradient descent, an optimiser without state."""
 
     def update(self, gradients, state, params, step, rate):
         return tf.nest.map_structure(lambda p, g: p - rate * g, params, gradients), state
@@ -406,7 +412,7 @@ def test_an_objective_that_xla_cannot_compile_trains_and_its_own_errors_are_rais
     np.testing.assert_array_equal(losses, same_losses)
 
 
-# The caller's TensorFlow.
+# ---- settings of TensorFlow by the caller
 
 
 CHECK_NUMERICS = """
@@ -417,7 +423,7 @@ import skae
 
 # one chunk of steps: TensorFlow writes all inputs of a call into a message for each of its outputs
 X = np.random.default_rng(0).normal(size=(6000, 4))
-# small steps: Adam's first ones follow the sign of each gradient, be it rounding
+# small steps: Adam's first steps depend on the sign of each gradient, also of rounding errors
 params = {"max_steps": 20, "learning_rate_init": 1e-4, "random_state": 0}
 expected = skae.AutoencoderTransformer(2, **params).fit(X)
 tf.debugging.enable_check_numerics()
@@ -443,20 +449,20 @@ def test_fit_works_while_tensorflow_checks_all_numbers():
         text=True,
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    assert result.stdout in ("0\n", "1\n")  # a warning where XLA cannot compile the checks
+    assert result.stdout in ("0\n", "1\n")  # a warning if XLA cannot compile the checks
 
 
-def test_in_a_graph_fit_says_that_it_needs_eager_mode():
+def test_fit_in_a_graph_is_an_error_that_names_eager_mode():
     X = np.random.default_rng(0).normal(size=(60, 4))
     ae = AutoencoderTransformer(2, max_steps=20, validation_fraction=0, random_state=0)
     for method in (ae.fit, ae.partial_fit):
         with tf.Graph().as_default(), pytest.raises(RuntimeError, match="eager"):
             method(X)
         assert not hasattr(ae, "encoder_")
-    ae.fit(X)  # outside of it, the same estimator fits
+    ae.fit(X)  # outside of the graph, the same estimator can be fitted
 
 
-# Reading ahead.
+# ---- prefetch
 
 
 def test_the_next_item_is_computed_while_one_is_used():
@@ -509,11 +515,11 @@ def test_prefetch_keeps_the_order_and_stays_one_ahead():
     assert seen == list(range(10))
 
 
-def test_prefetch_of_nothing_is_nothing():
+def test_prefetch_of_an_empty_iterator_is_empty():
     assert list(loop.prefetch(iter([]))) == []
 
 
-def test_prefetch_passes_errors_on():
+def test_prefetch_raises_errors_of_the_iterator():
     def broken():
         yield 1
         raise OSError("cannot read rows 256 to 511")

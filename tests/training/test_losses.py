@@ -1,4 +1,4 @@
-"""What training minimises, and the errors that judge it."""
+"""Loss functions and validation errors."""
 
 import numpy as np
 import pytest
@@ -8,16 +8,27 @@ from hypothesis import strategies as st
 
 from skae._data.batches import Batch
 from skae._data.table import Table
-from skae._initialization.initial_network import Architecture, first_network
+from skae._initialization.architecture import Architecture
+from skae._initialization.initial_network import first_network
 from skae._networks.network import reconstruct
-from skae._training.losses import Reconstruction, Resident
+from skae._training.losses import OnDeviceLoss, Reconstruction
 
 ACTIVATIONS = ("tanh", "identity", "identity")
 
 
 def network(bounds=None, init="glorot", seed=0):
     X = 5 + 3 * np.random.default_rng(seed).normal(size=(50, 6))
-    return first_network(Table(X), Architecture(2, (4,), ACTIVATIONS, init, bounds), seed), X
+    return first_network(
+        Table(X),
+        Architecture(
+            n_components=2,
+            hidden_layer_sizes=(4,),
+            activations=ACTIVATIONS,
+            init=init,
+            bounds=bounds,
+        ),
+        seed,
+    ), X
 
 
 def batch_of(network, X, weights):
@@ -47,7 +58,7 @@ def test_the_gradient_passes_through_the_clip():
         tape.watch(params)
         loss = objective(params, batch, (low, high))
     gradient = tape.gradient(loss, params)["decoder"]["intercepts"][-1]
-    # that of the residual of the clipped rows, as if nothing had been clipped
+    # the gradient of the clipped residual, with a derivative of one for the clip
     rows = reconstruct(start.params, batch.inputs, (low, high), ACTIVATIONS)
     expected = 2 * (rows - batch.targets).mean(axis=0) / rows.shape[1]
     np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6)
@@ -74,13 +85,13 @@ def test_objectives_of_the_same_activations_are_one():
     assert len({Reconstruction(ACTIVATIONS), Reconstruction(ACTIVATIONS)}) == 1
 
 
-def test_a_resident_table_gives_what_its_rows_give():
+def test_the_loss_of_a_table_on_the_device_is_that_of_its_rows():
     start, X = network(bounds=(3, 6))
     objective, rows = Reconstruction(ACTIVATIONS), np.array([3, 1, 3, 40])
     constants = objective.constants(start)
     params, weights = start.with_params_in(np.float32).params, np.full(4, 0.25, dtype=np.float32)
-    table = Table(X).standardised(start.offset, start.scale).resident(64)
-    resident = Resident(objective)(params, Batch(rows, rows, weights), ((table,), constants))
+    table = Table(X).standardised(start.offset, start.scale).rows_on_device(64)
+    resident = OnDeviceLoss(objective)(params, Batch(rows, rows, weights), ((table,), constants))
     loss = objective(params, batch_of(start, X[rows], weights), constants)
     assert resident.numpy() == pytest.approx(loss.numpy(), rel=1e-6)
-    assert Resident(objective) == Resident(Reconstruction(ACTIVATIONS))
+    assert OnDeviceLoss(objective) == OnDeviceLoss(Reconstruction(ACTIVATIONS))

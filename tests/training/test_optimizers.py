@@ -35,7 +35,7 @@ def test_adams_steps_are_those_of_keras(l2):
         np.testing.assert_allclose(params["b"][0], variables[1], rtol=1e-4, atol=1e-6)
 
 
-def test_the_penalty_is_zero_unless_asked_for():
+def test_the_penalty_is_zero_by_default():
     params = {"w": np.ones((2, 2), "f")}
     state = Adam().init(params)
     assert state["l2"] == {"w": 0}
@@ -45,7 +45,7 @@ def test_the_penalty_is_zero_unless_asked_for():
 
 @pytest.mark.parametrize("schedule", [linear, cosine])
 @given(n_steps=st.integers(1, 5000))
-def test_schedules_climb_in_a_twentieth_and_fall_to_zero(schedule, n_steps):
+def test_schedules_increase_for_a_twentieth_and_decrease_to_zero(schedule, n_steps):
     rates = schedule(n_steps)
     top = max(1, round(n_steps / 20))
     assert rates[top - 1] == 1
@@ -59,7 +59,7 @@ def test_the_constant_schedule_stays_at_one():
 
 
 @given(st.integers(1, 300), st.integers(0, 300))
-def test_the_warm_up_of_a_stream_goes_on_where_it_was(n_steps, step):
+def test_the_warm_up_of_a_stream_continues(n_steps, step):
     whole = warm_up(n_steps + step, step=0)
     np.testing.assert_array_equal(warm_up(n_steps, step=step), whole[step:])
     assert warm_up(1, step=99) == 1
@@ -67,7 +67,7 @@ def test_the_warm_up_of_a_stream_goes_on_where_it_was(n_steps, step):
 
 @pytest.mark.parametrize("schedule", [*SCHEDULES.values(), partial(warm_up, step=37)])
 @given(st.integers(1, 3000), st.lists(st.integers(0, 3000)))
-def test_parts_of_a_schedule_have_the_bits_of_the_whole(schedule, n_steps, cuts):
+def test_slices_of_a_schedule_have_the_same_bits(schedule, n_steps, cuts):
     rates = Rates(schedule, n_steps, 7e-3)
     ends = [0, *sorted(min(cut, n_steps) for cut in cuts), n_steps]
     parts = [rates[first:end] for first, end in pairwise(ends)]
@@ -76,7 +76,7 @@ def test_parts_of_a_schedule_have_the_bits_of_the_whole(schedule, n_steps, cuts)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES.values())
-def test_a_schedule_of_many_steps_is_not_built_whole(schedule):
+def test_a_schedule_of_many_steps_is_computed_in_slices(schedule):
     tracemalloc.start()
     rates = Rates(schedule, 10**9, 7e-3)
     assert [len(rates[first : first + 128]) for first in (0, 10**8, 10**9 - 5)] == [128, 128, 5]

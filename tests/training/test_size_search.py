@@ -1,13 +1,14 @@
-"""The size of the code that keeps a share of the variance."""
+"""Search for the number of components that retains a fraction of the variance."""
 
 import numpy as np
 import pytest
 
 from skae import AutoencoderTransformer
 from skae._data.table import Table
-from skae._initialization.initial_network import Architecture, first_network
+from skae._initialization.architecture import Architecture
+from skae._initialization.initial_network import first_network
 from skae._networks.network import reconstruct
-from skae._training.size_search import first_components
+from skae._training.size_search import mask_components
 
 ACTIVATIONS = ("silu", "identity", "identity")
 
@@ -19,7 +20,7 @@ def rows(rank, n_rows=400, n_columns=12, noise=0.01):
 
 
 def fitted(X, share, **parameters):
-    # one split, and so one shape of loops
+    # one split, so that all loops have one shape
     settings = {"max_steps": 60, "validation_fraction": 0.3, "random_state": 0} | parameters
     return AutoencoderTransformer(share, **settings).fit(X)
 
@@ -30,7 +31,7 @@ def test_the_rank_of_the_rows_is_found(rank):
 
 
 @pytest.mark.slow
-def test_a_curve_needs_fewer_numbers_than_pca():
+def test_a_curve_needs_fewer_components_than_pca():
     angle = np.random.default_rng(0).uniform(0, 3, size=600)
     X = np.column_stack([np.cos(i * angle) for i in range(1, 6)])
     ae = fitted(X, 0.95, max_steps=600)
@@ -79,10 +80,10 @@ def test_rows_that_do_not_vary_need_no_search():
     assert ae.components_curve_.shape == (0, 2)
 
 
-def test_each_size_is_told(capsys):
+def test_each_size_is_logged(capsys):
     ae = fitted(rows(3), 0.9, hidden_layer_sizes=(), verbose=1)
-    told = [line for line in capsys.readouterr().out.splitlines() if "components keep" in line]
-    assert len(told) == len(ae.components_curve_)
+    logged = [line for line in capsys.readouterr().out.splitlines() if "components keep" in line]
+    assert len(logged) == len(ae.components_curve_)
 
 
 @pytest.mark.slow
@@ -93,14 +94,34 @@ def test_a_size_is_found_with_missing_values_and_in_wide_tables():
     assert fitted(rows(3, 60, 200), 0.95).n_components_ <= 3
 
 
-def test_the_first_components_do_what_they_did_and_the_others_nothing():
+def test_masked_components_are_zero_and_the_others_unchanged():
     X = rows(6)
     table = Table(X)
-    network = first_network(table, Architecture(6, (8,), ACTIVATIONS, "pca", None), 0)
-    fewer = first_components(network, 2)
+    network = first_network(
+        table,
+        Architecture(
+            n_components=6,
+            hidden_layer_sizes=(8,),
+            activations=ACTIVATIONS,
+            init="pca",
+            bounds=None,
+        ),
+        0,
+    )
+    fewer = mask_components(network, 2)
     codes = fewer.encode(X)
     assert (codes[:, 2:] == 0).all()
-    pca = first_network(table, Architecture(2, (8,), ACTIVATIONS, "pca", None), 0)
+    pca = first_network(
+        table,
+        Architecture(
+            n_components=2,
+            hidden_layer_sizes=(8,),
+            activations=ACTIVATIONS,
+            init="pca",
+            bounds=None,
+        ),
+        0,
+    )
     np.testing.assert_allclose(fewer.decode(codes), pca.decode(pca.encode(X)), atol=1e-6)
     bounds = fewer.standardised_bounds(np.float64)
     standardised = fewer.standardise(X)

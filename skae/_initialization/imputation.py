@@ -1,20 +1,33 @@
 """Initial imputation model: column means, PCA, or probabilistic PCA fitted by EM."""
 
-import numpy as np
+from typing import Any
 
-from .._networks.ppca import Filling, choose_effort, fit_filling, probabilistic_pca
+import numpy as np
+from numpy.typing import NDArray
+
+from .._data.table import Table
+from .._networks.ppca import (
+    PPCAParams,
+    ProbabilisticPCA,
+    fit_ppca,
+    probabilistic_pca,
+    select_ppca_params,
+)
 from .statistics import location_and_scale
 
 # Maximum number of components of the imputation model if the training rows are complete.
-_MAX_FILLING_COMPONENTS = 64
+_MAX_IMPUTATION_COMPONENTS = 64
 
 
-def mean_filling(table):
+def mean_imputer(table: Table) -> ProbabilisticPCA:
     """Return the imputation model that imputes the mean of each column."""
-    return Filling(table.mean(), 1.0, np.zeros((table.n_features, 0)), 1.0)
+    loadings = np.zeros((table.n_features, 0))
+    return ProbabilisticPCA(mean=table.mean(), scale=1.0, loadings=loadings, noise_variance=1.0)
 
 
-def pca_filling(table, components, std, offset, scale):
+def pca_imputer(
+    table: Table, components: NDArray[Any], std: NDArray[Any], offset: NDArray[Any], scale: float
+) -> ProbabilisticPCA:
     """Return the probabilistic PCA of complete rows, given their first principal axes.
 
     It has at most half as many components as there are rows. With few rows, the variances along the
@@ -34,35 +47,44 @@ def pca_filling(table, components, std, offset, scale):
     scale : float
         Scale of all columns.
     """
-    size = min(_MAX_FILLING_COMPONENTS, (table.n_rows - 1) // 2)
+    size = min(_MAX_IMPUTATION_COMPONENTS, (table.n_rows - 1) // 2)
     variance = np.square(std[:size].astype(np.float64))
     noise_variance, lengths = probabilistic_pca(
-        variance, table.n_rows, table.n_features, table.n_averaged
+        variance, table.n_rows, table.n_features, table.n_features_in_loss
     )
-    return Filling(offset, scale, components[: len(lengths)].T * lengths, noise_variance)
+    return ProbabilisticPCA(
+        mean=offset,
+        scale=scale,
+        loadings=components[: len(lengths)].T * lengths,
+        noise_variance=noise_variance,
+    )
 
 
-def first_filling(table, effort, seed):
-    """Return the imputation model fitted by EM, in the units of X; None if `effort` is None."""
-    if effort is None:
+def initial_imputer(
+    table: Table, ppca_params: PPCAParams | None, seed: int
+) -> ProbabilisticPCA | None:
+    """Return the imputation model fitted by EM, in the units of X; None without `ppca_params`."""
+    if ppca_params is None:
         return None
-    offset, scale, standardised = _standardised_as_they_are(table)
-    filling = fit_filling(standardised, effort, seed)
-    return filling.standardised(-offset / scale, 1 / scale)
+    offset, scale, standardised = _standardised_not_imputed(table)
+    imputer = fit_ppca(standardised, ppca_params, seed)
+    return imputer.standardised(-offset / scale, 1 / scale)
 
 
-def filling_effort(table, n_components, seed):
+def select_imputation_params(table: Table, n_components: int, seed: int) -> PPCAParams:
     """Select the size and the EM steps of the imputation model for a table of unscaled rows."""
-    return choose_effort(_standardised_as_they_are(table)[-1], n_components, seed)
+    return select_ppca_params(_standardised_not_imputed(table)[-1], n_components, seed)
 
 
-def _standardised_as_they_are(table):
+def _standardised_not_imputed(table: Table) -> tuple[NDArray[Any], float, Table]:
     """Return the mean and the scale of a table, and its standardised rows, without imputation."""
-    location = location_and_scale(table.filled(mean_filling(table)))
-    return *location, table.standardised(*location)
+    offset, scale = location_and_scale(table.imputed(mean_imputer(table)))
+    return offset, scale, table.standardised(offset, scale)
 
 
-def filling_paths(components, filling):
+def imputation_paths(
+    components: NDArray[Any], imputer: ProbabilisticPCA
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return linear paths of encoder and decoder that reconstruct missing values as imputed.
 
     The first components of the code are the posterior mean of the latent variables of the
@@ -73,7 +95,7 @@ def filling_paths(components, filling):
     ----------
     components : ndarray of shape (n_components, n_features)
         Axes of PCA.
-    filling : Filling
+    imputer : ProbabilisticPCA
         The imputation model.
 
     Returns
@@ -83,9 +105,9 @@ def filling_paths(components, filling):
     to_rows : ndarray of shape (n_components, n_features)
         Linear path of the decoder.
     """
-    axes, std, _ = np.linalg.svd(filling.loadings, full_matrices=False)
+    axes, std, _ = np.linalg.svd(imputer.loadings, full_matrices=False)
     size = len(std)
     to_code, to_rows = components.T.astype(np.float64), np.zeros(components.shape)
-    to_code[:, :size] = axes * (std**2 / (std**2 + filling.noise_variance))
+    to_code[:, :size] = axes * (std**2 / (std**2 + imputer.noise_variance))
     to_rows[:size] = axes.T
     return to_code, to_rows

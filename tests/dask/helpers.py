@@ -1,0 +1,26 @@
+"""Estimators and functions that several modules of tests use."""
+
+import time
+
+import numpy as np
+
+from skae import AutoencoderTransformer
+
+# Long enough that training does not end before a test stops it.
+LONG = {"max_steps": 200_000, "validation_fraction": 0.2, "verbose": 1}
+LONG_ENOUGH = LONG | {"max_steps": 20_000}
+
+
+def autoencoder(**params):
+    return AutoencoderTransformer(**{"n_components": 8, "random_state": 0} | params)
+
+
+def reconstruction_error(estimator, X):
+    return np.square(estimator.reconstruct(X) - X).mean()
+
+
+def until(condition, seconds):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
