@@ -1,12 +1,12 @@
-"""Open the built pages in Chromium and report what a reader would stumble over.
+"""Open the built pages in Chromium and report errors.
 
 ``python docs/check_browser.py docs/_build/html`` or ``make -C docs browser``. Needs the extras
 ``docs`` and ``browser``, and Chromium (``apt install chromium``). Each page is opened as on a
 desktop, on a phone 390 pixels wide, and in dark mode. The exit status is 77 if there is no browser,
 and 1 if there is a finding:
 
-- an error on the console, an answer that is not found, a request that leaves the machine;
-- a link to a page or an anchor of the site that is not there;
+- an error on the console, a missing file, a request to another machine;
+- a link to a page or an anchor that the site does not have;
 - axe-core's rules: alternative texts, contrast, names of links and buttons;
 - a page that is wider than the phone;
 - a search for ``inverse_transform`` that does not find it.
@@ -25,13 +25,13 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import TimeoutError as NothingFound
 from playwright.sync_api import sync_playwright
 
-NO_BROWSER = 77  # what automake takes for a test that was skipped
+NO_BROWSER = 77  # the status of a skipped test in automake
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SWITCHES = [
-    "--no-sandbox",  # root has none
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # nothing leaves the machine
+    "--no-sandbox",  # the sandbox does not work for root
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # no request leaves the machine
 ]
-# What new_context of playwright is told of each reader.
+# Options of playwright's new_context for each reader.
 READERS = {
     "desktop": {"viewport": {"width": 1280, "height": 800}, "color_scheme": "light"},
     "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
@@ -44,17 +44,17 @@ ANCHORS = "[...document.querySelectorAll('[id], a[name]')].map(a => a.id || a.na
 RULES = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"],
     "resultTypes": ["violations"],
-    "preload": False,  # it would ask for style sheets by wrong addresses
+    "preload": False,  # it would request style sheets from wrong addresses
 }
 NOT_OURS = [[".citation-list"], [".sk-global summary"]]  # docutils' and scikit-learn's markup
-# How far the article, whose container may scroll, reaches beyond its place.
+# Number of pixels by which the article, whose container may scroll, exceeds its container.
 EXCESS = """[document.documentElement, ...document.querySelectorAll('main, main div')]
     .filter(e => e.matches('html, [class^="bd-"]')).map(e => e.scrollWidth - e.clientWidth)"""
 
 
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *args):
-        """Print nothing for each request."""
+        """Do not log requests."""
 
 
 def _serve(folder):
@@ -66,7 +66,7 @@ def _serve(folder):
 
 @contextmanager
 def _opened(context, site, address, found):
-    """Open a page and give it, with a list; what goes wrong, and what is put there, is found."""
+    """Open a page; yield it and a list, to which errors of the page are added."""
     page, problems = context.new_page(), []
 
     def on_request(request):
@@ -95,7 +95,7 @@ def _accessibility(page):
 
 
 def _look(page, problems):
-    """Look for what is not accessible, and for what does not fit."""
+    """Find accessibility errors, and elements that are too wide."""
     problems += _accessibility(page)
     excess = max(page.evaluate(EXCESS))
     if excess > 0:
@@ -103,7 +103,7 @@ def _look(page, problems):
 
 
 def _search(page, problems):
-    """Look for the method among what a search shows."""
+    """Check that a search for the method finds it."""
     results = page.locator("#search-results .search li")
     try:
         results.filter(has_text=FOUND).first.wait_for(timeout=10_000)
@@ -112,7 +112,7 @@ def _search(page, problems):
 
 
 def _visit(context, site, pages, links, anchors):
-    """Return what a reader finds who opens all pages and searches; note links and anchors."""
+    """Open all pages as a reader and search; return the findings, and record links and anchors."""
     found = []
     for name in pages:
         with _opened(context, site, name, found) as (page, problems):
@@ -138,7 +138,7 @@ def _broken_links(folder, site, links, anchors):
 
 
 def findings(folder, executable):
-    """Return a line for each thing that is wrong, having opened all pages as each reader."""
+    """Open all pages as each reader, and return a line for each finding."""
     paths = (path.relative_to(folder) for path in folder.rglob("*.html"))
     pages = sorted(str(path) for path in paths if path.parts[0] != "_static")
     found, links, anchors = [], {}, {}

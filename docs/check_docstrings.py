@@ -1,7 +1,7 @@
 """Validate the docstrings of all public names with numpydoc.
 
 ``python docs/check_docstrings.py`` or ``make -C docs docstrings``. The exit status is 1 if numpydoc
-finds anything but what is ignored below.
+finds an error that is not ignored below.
 """
 
 import importlib
@@ -11,9 +11,9 @@ import sys
 from numpydoc.validate import validate
 
 MODULES = ("skae", "skae.plotting")
-# What this project's docstrings do otherwise, on purpose.
+# Checks that the docstrings of this project do not pass, on purpose.
 IGNORED = {
-    "ES01",  # no extended summary, where one sentence says it
+    "ES01",  # no extended summary, if one sentence is enough
     "RT02",  # results have names, as scikit-learn writes them
 }
 IGNORED_OF_METHODS = {
@@ -23,7 +23,7 @@ IGNORED_OF_METHODS = {
 
 
 def public_names():
-    """Yield the dotted name of each public class, and of each public method of its own."""
+    """Yield the dotted name of each public class, and of each public method that it defines."""
     for module in MODULES:
         loaded = importlib.import_module(module)
         for name in loaded.__all__:
@@ -36,7 +36,7 @@ def public_names():
 
 
 def main():
-    """Print what numpydoc finds, and return whether there is any."""
+    """Print the findings of numpydoc, and return whether there are any."""
     n_names, findings = 0, []
     for name, is_class in public_names():
         n_names += 1

@@ -1,7 +1,7 @@
 """Check that no built page loads anything from another machine.
 
 ``python docs/check_offline.py docs/_build/html`` or ``make -C docs offline``. Links that a reader
-may click are allowed; what a browser loads by itself is not.
+may click are allowed; files that a browser loads by itself are not.
 """
 
 import re
@@ -9,7 +9,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
-# Attributes that browsers load; of link, href as well, but for these relations.
+# Attributes whose files browsers load; also href of link, except for these relations.
 LOADED = {"src", "srcset", "poster", "data", "background"}
 NOT_LOADED_RELATIONS = {"canonical", "author", "license", "next", "prev", "index", "search"}
 REMOTE = re.compile(r"^\s*(?:https?:)?//", re.IGNORECASE)
@@ -46,7 +46,7 @@ class _Page(HTMLParser):
 
 
 def findings(folder):
-    """Yield a line for each thing that a page would load from elsewhere."""
+    """Yield a line for each file that a page would load from another machine."""
     for path in sorted(folder.rglob("*")):
         if path.suffix not in (".html", ".css", ".js"):
             continue

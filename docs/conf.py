@@ -1,10 +1,15 @@
-"""How Sphinx builds the documentation. Nothing here asks the network for anything."""
+"""Configuration of Sphinx. The build uses no network."""
 
+import ast
 import os
+import pkgutil
 import re
+import tomllib
 from pathlib import Path
 
 from docutils import nodes
+from sphinx.util.docutils import SphinxDirective, SphinxRole
+from sphinx.util.logging import getLogger
 
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -14,7 +19,7 @@ from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 import skae.plotting
 from skae._sklearn_compat import EstimatorMixin
 
-# enable_iterative_imputer: an example that is not run still has its names looked up.
+# enable_iterative_imputer: Sphinx-Gallery looks up the names also if examples are not run.
 
 HERE = Path(__file__).parent
 
@@ -24,7 +29,7 @@ project_copyright = author
 version = release = skae.__version__
 
 extensions = [
-    "myst_parser",  # the changelog and the benchmarks are the repository's own files
+    "myst_parser",  # the changelog and the benchmarks are files of the repository
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "numpydoc",
@@ -35,33 +40,33 @@ extensions = [
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "drawings", "examples"]
 nitpicky = True
-# Types in numpydoc's fields that are words, and names that are explained in the text alone.
+# Types in numpydoc's fields that are words, and names that are only explained in the text.
 nitpick_ignore_regex = [("py:.*", r"(?!skae\.).*")]
 
 # ---- the reference
 
-default_role = "py:obj"  # a name in single backticks is a link where there is such a name
+default_role = "py:obj"  # a name in single backticks is a link if the name exists
 toc_object_entries_show_parents = "hide"
-autodoc_typehints = "none"  # numpydoc's fields say the types in words
+autodoc_typehints = "none"  # numpydoc's fields have types in words
 autosummary_generate = True
 numpydoc_show_class_members = False  # the template lists them
 numpydoc_xref_param_type = False
 
 # ---- the gallery
 
-# The HTML diagrams of the examples link to the reference beside them, wherever the site is.
+# The HTML diagrams of the examples link to the reference of the same site, by relative paths.
 EstimatorMixin._doc_link_template = "../generated/skae.{estimator_name}.html"
 
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": "plot_",
-    # SKAE_NO_GALLERY=1 shows the scripts without running them, which is quicker
+    # SKAE_NO_GALLERY=1 shows the scripts without running them, which is faster
     "plot_gallery": os.environ.get("SKAE_NO_GALLERY", "0") in ("", "0"),
     "abort_on_example_error": True,
     "within_subsection_order": "FileNameSortKey",
     "reset_modules": ("matplotlib",),
-    "download_all_examples": False,  # each page offers its script and its notebook
+    "download_all_examples": False,  # each page has links to its script and its notebook
     "show_memory": False,
     "write_computation_times": False,  # their page would load scripts from another machine
     "show_signature": False,
@@ -82,7 +87,7 @@ html_context = {"default_mode": "auto"}
 html_theme_options = {
     "navbar_align": "left",
     "navbar_end": ["theme-switcher"],
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 7,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
@@ -90,10 +95,10 @@ html_theme_options = {
     "show_prev_next": True,
     "search_bar_text": "Search",
 }
-html_sidebars = {page: [] for page in ("index", "install", "benchmarks", "changelog")}
-copybutton_exclude = ".linenos, .gp, .go"  # copies what is typed, not what is printed
+html_sidebars = {page: [] for page in ("index", "install", "benchmarks", "developers", "changelog")}
+copybutton_exclude = ".linenos, .gp, .go"  # copy the input, not the output
 
-# ---- what docstrings need
+# ---- docstrings
 
 
 def _escaped(text):
@@ -118,7 +123,7 @@ def _skip_routing(app, what, name, obj, skip, options):
 
 
 def _link_scikit_learn(app, env, node, contnode):
-    """Point at scikit-learn's own page of one of its classes; the page is not read for that."""
+    """Link to scikit-learn's page of one of its classes, without reading the page."""
     target = node.get("reftarget", "")
     if not re.fullmatch(r"sklearn\.[a-z_.]+\.[A-Z]\w+", target):
         return None
@@ -129,17 +134,17 @@ def _link_scikit_learn(app, env, node, contnode):
 
 
 def _describe_thumbnails(app, doctree):
-    """Give the thumbnails of the gallery the titles of their examples as alternative text."""
+    """Set the titles of the examples as alternative texts of the thumbnails."""
     for image in doctree.findall(nodes.image):
         name = re.search(r"sphx_glr_(plot_\w+)_thumb", image.get("uri", ""))
         if name and not image.get("alt"):
             script = (HERE / "examples" / f"{name[1]}.py").read_text(encoding="utf-8")
             title = script.lstrip('r"\n').splitlines()[0]
-            image["alt"] = f"Picture of the example “{title}”"
+            image["alt"] = f"Figure of the example “{title}”"
 
 
 def _link_bare_names(app, env, node, contnode):
-    """Point at a public name that is given without its module, as in the text of examples."""
+    """Link to a public name that is given without its module, as in the text of examples."""
     name = node.get("reftarget", "").partition(".")[0]
     for module in (skae, skae.plotting):
         if node.get("refdomain") == "py" and name in module.__all__:
@@ -149,8 +154,55 @@ def _link_bare_names(app, env, node, contnode):
     return None
 
 
+# ---- the page for developers
+
+
+def _first_line_of_docstring(name):
+    path = HERE.parent / "skae" / name
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))).splitlines()[0]
+
+
+class _Layers(SphinxDirective):
+    """Table of the layers of the package, which import-linter checks; the highest is the first."""
+
+    def run(self):
+        file = HERE.parent / "pyproject.toml"
+        self.env.note_dependency(str(file))
+        settings = tomllib.loads(file.read_text(encoding="utf-8"))["tool"]["importlinter"]
+        layers = settings["contracts"][0]["layers"]
+        rows = [("Layer", "Module", "Content")]
+        for number, layer in zip(range(len(layers), 0, -1), layers, strict=True):
+            for name in layer.split(" | "):
+                rows.append((f"Layer {number}", f"``{name}``", _first_line_of_docstring(name)))
+        options = [":header-rows: 1", ":class: words", ":widths: 12 27 61"]
+        table = [".. list-table::", *(f"   {option}" for option in options), ""]
+        for first, *others in rows:
+            table += [f"   * - {first}", *(f"     - {cell}" for cell in others)]
+        return self.parse_text_to_nodes("\n".join(table))
+
+
+class _Internal(SphinxRole):
+    """Internal object, as "module:name" without "skae."; a warning if there is no such object."""
+
+    def run(self):
+        try:
+            pkgutil.resolve_name(f"skae.{self.text}")
+        except (ImportError, AttributeError) as error:
+            getLogger(__name__).warning("%s", error, location=self.get_location())
+        module, _, name = map(nodes.Text, self.text.partition(":"))
+        return [
+            nodes.literal("", "", name),
+            nodes.Text(" ("),
+            nodes.literal("", "", module),
+            nodes.Text(")"),
+        ], []
+
+
 def setup(app):
-    """Connect to Sphinx what is above."""
+    """Connect the functions and classes above to Sphinx."""
+    app.add_directive("layers", _Layers)
+    app.add_role("internal", _Internal())
     app.connect("autodoc-process-docstring", _mend_docstring, priority=900)  # after numpydoc
     app.connect("autodoc-skip-member", _skip_routing)
     app.connect("doctree-read", _describe_thumbnails)

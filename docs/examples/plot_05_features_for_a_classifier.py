@@ -49,7 +49,7 @@ without_labels = {
 }
 for estimator in without_labels.values():
     estimator.fit(X_train)
-taught = AutoencoderTransformer(8, target_weight=0.1, noise=0.5, random_state=0)
+supervised = AutoencoderTransformer(8, target_weight=0.1, noise=0.5, random_state=0)
 
 # %%
 # Accuracy by the number of labels
@@ -85,7 +85,7 @@ for share in shares:
             scores[name].append(accuracy(code, rows))
         known = np.full(len(y_train), -1)
         known[rows] = y_train[rows]
-        scores["with labels"].append(accuracy(taught.fit(X_train, known), rows))
+        scores["with labels"].append(accuracy(supervised.fit(X_train, known), rows))
     for name in names:
         curves[name].append(np.mean(scores[name]))
 

@@ -37,9 +37,9 @@ rng = np.random.default_rng(0)
 train, test = train_test_split(load_breast_cancer().data, random_state=0)
 scaler = StandardScaler().fit(train)
 train, test = scaler.transform(train), scaler.transform(test)
-train_gaps = np.where(rng.random(train.shape) < 0.2, np.nan, train)
+train_missing = np.where(rng.random(train.shape) < 0.2, np.nan, train)
 hidden = rng.random(test.shape) < 0.2
-test_gaps = np.where(hidden, np.nan, test)
+test_missing = np.where(hidden, np.nan, test)
 
 imputers = {
     "mean": SimpleImputer(),
@@ -50,9 +50,9 @@ imputers = {
 errors = {}
 for name, imputer in imputers.items():
     start = time.perf_counter()
-    imputer.fit(train_gaps)
+    imputer.fit(train_missing)
     fitted = time.perf_counter()
-    filled = imputer.transform(test_gaps)
+    filled = imputer.transform(test_missing)
     done = time.perf_counter()
     errors[name] = root_mean_squared_error(test[hidden], filled[hidden])
     print(
@@ -77,14 +77,14 @@ plt.show()
 # pixels are orange). A KNNImputer is shown for comparison. It has to store the training rows.
 X, y = load_digits(return_X_y=True)
 X_train, X_test = train_test_split(X, random_state=0, stratify=y)
-X_train_gaps = np.where(rng.random(X_train.shape) < 1 / 3, np.nan, X_train)
-X_test_gaps = np.where(rng.random(X_test.shape) < 1 / 3, np.nan, X_test)
-imputer = AutoencoderImputer(max_iter=40, random_state=0).fit(X_train_gaps)
-neighbours = KNNImputer().fit(X_train_gaps)
+X_train_missing = np.where(rng.random(X_train.shape) < 1 / 3, np.nan, X_train)
+X_test_missing = np.where(rng.random(X_test.shape) < 1 / 3, np.nan, X_test)
+imputer = AutoencoderImputer(max_iter=40, random_state=0).fit(X_train_missing)
+neighbours = KNNImputer().fit(X_train_missing)
 
 fig, ax = plt.subplots(figsize=(6.2, 4), layout="constrained")
 ImputationDisplay.from_estimator(
-    imputer, X_test_gaps, truth=X_test, other=neighbours, n_samples=7, image_shape=(8, 8), ax=ax
+    imputer, X_test_missing, truth=X_test, other=neighbours, n_samples=7, image_shape=(8, 8), ax=ax
 )
 fig.suptitle("Digits with a third of the pixels hidden")
 plt.show()
@@ -92,8 +92,8 @@ plt.show()
 # %%
 # The errors in the figure are for the rows in the figure. The errors for all test rows are:
 for name, estimator in {"AutoencoderImputer": imputer, "KNNImputer": neighbours}.items():
-    missing = np.isnan(X_test_gaps)
-    error = root_mean_squared_error(X_test[missing], estimator.transform(X_test_gaps)[missing])
+    missing = np.isnan(X_test_missing)
+    error = root_mean_squared_error(X_test[missing], estimator.transform(X_test_missing)[missing])
     print(f"{name:19} error {error:.2f}")
 
 # %%

@@ -79,7 +79,7 @@ if __name__ == "__main__":
     print(json.dumps(sorted({"sklearn", "skae", "tensorflow"} & set(sys.modules))))
 """
 encoder = ae.encoder_
-arrays = {"offset": ae.offset_, "linear": encoder["linear"]}
+arrays = {"offset": ae.center_, "linear": encoder["linear"]}
 arrays |= {f"coef{i}": coef for i, coef in enumerate(encoder["coefs"])}
 arrays |= {f"intercept{i}": vector for i, vector in enumerate(encoder["intercepts"])}
 

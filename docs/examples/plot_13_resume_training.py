@@ -27,7 +27,7 @@ from skae import AutoencoderTransformer, Checkpoint
 
 
 class TenEvaluations:
-    """Stops training after ten evaluations."""
+    """Callback that stops training after ten evaluations."""
 
     def setup(self, estimator, context):
         """Before the fit."""
@@ -37,7 +37,7 @@ class TenEvaluations:
         """Before each task."""
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator):
-        """After each task: fitted_estimator is what fit would return now."""
+        """After each task: fitted_estimator is the estimator that fit would return now."""
         if fitted_estimator is not None:
             self.errors.append(fitted_estimator.reconstruction_err_)
         return len(self.errors) == 10
@@ -51,8 +51,8 @@ X_train, X_test = train_test_split(X, random_state=0, stratify=y)
 
 folder = tempfile.TemporaryDirectory()
 path = Path(folder.name, "digits.joblib")
-ender = TenEvaluations()
-ae = AutoencoderTransformer(8, random_state=0).set_callbacks(ender, Checkpoint(path))
+stopper = TenEvaluations()
+ae = AutoencoderTransformer(8, random_state=0).set_callbacks(stopper, Checkpoint(path))
 ae.fit(X_train)
 print(
     f"stopped after {ae.n_steps_} steps; explained variance ratio on test rows "
@@ -65,10 +65,10 @@ print(
 # This could also run in another process. The saved estimator is the one that `fit` returned.
 saved = joblib.load(path)
 print("saved:        ", f"{saved.score(X_test):.3f}")
-went_on = joblib.load(path).set_params(warm_start=True).fit(X_train)
-in_one_go = AutoencoderTransformer(8, random_state=0).fit(X_train)
-print(f"resumed:       {went_on.score(X_test):.3f}")
-print(f"uninterrupted: {in_one_go.score(X_test):.3f}")
+resumed = joblib.load(path).set_params(warm_start=True).fit(X_train)
+uninterrupted = AutoencoderTransformer(8, random_state=0).fit(X_train)
+print(f"resumed:       {resumed.score(X_test):.3f}")
+print(f"uninterrupted: {uninterrupted.score(X_test):.3f}")
 folder.cleanup()
 
 # %%
@@ -76,8 +76,8 @@ folder.cleanup()
 # -----------------
 # The validation rows are the same in all three fits, because the `random_state` is the same.
 fig, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
-first, second, whole = (fit.validation_curve_.T for fit in (saved, went_on, in_one_go))
-ax.plot(*whole, color="0.6", label="uninterrupted")
+first, second, full = (fit.validation_curve_.T for fit in (saved, resumed, uninterrupted))
+ax.plot(*full, color="0.6", label="uninterrupted")
 ax.plot(*first, color="C0", marker="o", markersize=4, label="stopped by the callback")
 ax.plot(
     saved.n_steps_ + second[0],
