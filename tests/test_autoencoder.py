@@ -851,6 +851,17 @@ def test_a_second_interruption_is_raised():
     assert pickle.dumps(ae) == before
 
 
+def test_an_interruption_after_an_interrupted_training_is_raised():
+    ae = quick(max_steps=400)
+    with (
+        raising(TRAINING_LOOP, KeyboardInterrupt(), after=2, times=1),
+        raising(WHITENING, KeyboardInterrupt(), times=1),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        ae.fit(curved_rows(400))
+    assert not hasattr(ae, "encoder_")
+
+
 # ---- output, reproducibility and imports
 
 
