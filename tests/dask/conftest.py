@@ -1,12 +1,14 @@
 """A cluster of Dask workers on this machine, for each module of tests."""
 
-import threading
+import time
 
 import dask.array as da
 import numpy as np
 import psutil
 import pytest
 from distributed import Client, LocalCluster
+
+from skae._dask.job import TOPIC
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +55,19 @@ def table(digits):
     return X, X_test, da.from_array(X, chunks=((200, 300, 47, 500, 300), (32, 32)))
 
 
+class FirstLine:
+    """The first line that a training process prints after this object is created."""
+
+    def __init__(self, client):
+        self._client, self._n_before = client, len(client.get_events(TOPIC))
+
+    def wait(self):
+        """Wait until the line is printed, which is after an evaluation."""
+        while len(self._client.get_events(TOPIC)) == self._n_before:
+            time.sleep(0.05)
+
+
 @pytest.fixture
-def evaluated(monkeypatch):
-    """An event that is set when a training process has told of its first evaluation."""
-    event = threading.Event()
-    monkeypatch.setattr("skae._dask.client._Training._print", lambda training, line: event.set())
-    return event
+def evaluated(client):
+    """An object with which a test waits for an evaluation of a training process."""
+    return FirstLine(client)
