@@ -401,8 +401,8 @@ import numpy as np
 from skae import AutoencoderTransformer
 X = np.random.default_rng(0).normal(size=(200, 40)) ** 3
 
-def rows_on_device():
-    gc.gather()
+def resident_memory():
+    gc.collect()
     return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 for i in range(1000):
@@ -410,8 +410,8 @@ for i in range(1000):
         2 + i % 3, hidden_layer_sizes=(8,), max_steps=4, validation_fraction=0, random_state=i
     ).fit(X)
     if i == 499:
-        before = resident()
-print(resident() / before)
+        before = resident_memory()
+print(resident_memory() / before)
 """
 
 
