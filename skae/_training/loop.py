@@ -1,7 +1,7 @@
 """The compiled training loop, which makes a chunk of gradient steps per call.
 
 The loop is independent of the network, the objective and the optimiser. The compiled function has
-no state, so that all fits of a process with arrays of the same shapes share one compiled function.
+no state, so that all fits of a process with arrays of the same shapes share it.
 """
 
 import threading
@@ -125,12 +125,11 @@ def train(
     losses : ndarray of shape (n_steps,) or (n_steps, n_stacked)
         Value of the objective before each step.
     """
-    tf = import_tensorflow()
-    nests = (state.params, state.optimizer_state, constants)
+    tf, nests = import_tensorflow(), (state.params, state.optimizer_state, constants)
     nests = _in_thread(tf.nest.map_structure, tf.convert_to_tensor, nests)
     classes, shapes = _classes((objective, optimizer)), _shapes(tf, nests)
     *params_and_state, constants = nests
-    del nests  # it would hold the initial tensors until training ends
+    del nests  # frees the initial tensors during training
     params_and_state = workers.per_replica([tuple(params_and_state)] * len(workers.replicas))
     step, n_done = state.step, 0
 

@@ -19,11 +19,10 @@ from .._networks.network import Autoencoder
 from .._networks.variational import Variational, negative_log_likelihoods, posterior
 from .._runtime.tensorflow import import_tensorflow
 
-# The validation error of an imputer is the error of hidden entries. The observed entries are
-# divided at random into _N_PARTS parts, and one part is hidden at a time. Each hidden part needs a
-# pass over the table; the passes are limited to _MAX_HIDDEN_ENTRIES entries in total, but there is
-# at least one. _VALIDATION_SEED is the seed of the random parts and of the draws of
-# `Elbo.row_errors`.
+# The validation error of an imputer is the error of hidden entries: the observed entries are
+# divided at random into _N_PARTS parts, and one part is hidden at a time. Each part needs a pass
+# over the table. There are at most _MAX_HIDDEN_ENTRIES entries in all passes, but at least one
+# pass. _VALIDATION_SEED is the seed of the parts and of the draws of `Elbo.row_errors`.
 _N_PARTS, _MAX_HIDDEN_ENTRIES, _VALIDATION_SEED = 5, 2**18, 17
 # Number of rows for which random numbers are drawn at a time to skip the rows of other workers.
 _MAX_DRAWN = 2**12
