@@ -361,6 +361,7 @@ def test_early_stopping_stops_and_keeps_the_best(digits):
 
 
 @pytest.mark.parametrize("early_stopping", [pytest.param(True, marks=pytest.mark.slow), False])
+@pytest.mark.slow
 def test_the_reported_error_of_several_splits_is_that_of_the_kept_network(early_stopping):
     X = curved_rows(150)
     ae = quick(early_stopping=early_stopping, n_iter_no_change=3, tol=0, max_steps=200).fit(X)

@@ -144,6 +144,7 @@ def test_an_exported_part_is_served_by_tensorflow_alone(rows, fitted, tmp_path, 
     np.testing.assert_allclose(served.serve(inputs), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_model_goes_on_training_with_all_its_weights(rows, fitted):
     model = to_keras(fitted._network)
     assert model.count_params() == sum(w.numpy().size for w in model.trainable_weights)

@@ -20,6 +20,7 @@ SHORT = {
 }
 
 
+@pytest.mark.slow
 def test_a_constant_column_near_the_largest_float_changes_nothing():
     X = np.insert(NORMAL, 2, 1e308, axis=1)
     ae = AutoencoderTransformer(2, **SHORT).fit(X)

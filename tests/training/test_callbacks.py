@@ -59,6 +59,7 @@ def test_each_epoch_is_a_task():
     assert recorder.calls == ["setup", "teardown"]
 
 
+@pytest.mark.slow
 def test_several_splits_are_one_row_of_tasks():
     recorder = Recorder()
     ae = autoencoder(recorder, init="pca").fit(X[:300])

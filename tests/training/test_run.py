@@ -208,6 +208,7 @@ def fitted(n_samples=60, callback=None, **params):
     return Selection(stated, plan).train(callback or FitCallback())
 
 
+@pytest.mark.slow
 def test_the_last_run_of_several_splits_trains_on_all_rows_up_to_the_selected_step():
     outcome = fitted()
     assert outcome.stop_reason == StopReason.COMPLETED
@@ -247,6 +248,7 @@ def rngs(n_runs):
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.1])
+@pytest.mark.slow
 def test_parallel_runs_equal_single_runs(noise):
     parallel, single = runs_over_splits(3, noise=noise), runs_over_splits(3, noise=noise)
     train(parallel, rngs(3))
