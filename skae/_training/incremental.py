@@ -19,6 +19,17 @@ from .run import Run, StopReason, train
 # the mean: the first number if all columns vary, the second one if there are at least `batch_size`
 # rows.
 _ROWS_PER_DIMENSION, _ROWS_OF_A_BATCH_PER_DIMENSION = 8, 2
+# Attribute of an estimator that stores each field of its `Stream`; `_stream_` stores the others.
+_ATTRIBUTES = {
+    "n_samples": "n_samples_seen_",
+    "n_steps": "n_steps_",
+    "n_batches": "n_iter_",
+    "mean": "mean_",
+    "losses": "loss_curve_",
+    "curve": "validation_curve_",
+    "n_observed": "_n_observed_",
+    "kept": "_kept_rows_",
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,33 +89,14 @@ class Stream:
             cross = (n_rows - 1) * np.diag(norms**-2)
             code = np.diag(norms), np.diag(1 / norms)
             state = {"code_sums": (n_rows, 0.0, cross), "code": code}
-        return cls(
-            n_samples=estimator.n_samples_seen_,
-            n_steps=estimator.n_steps_,
-            n_batches=estimator.n_iter_,
-            mean=estimator.mean_,
-            losses=estimator.loss_curve_,
-            curve=estimator.validation_curve_,
-            n_observed=estimator._n_observed_,
-            kept=estimator._kept_rows_,
-            **state,
-        )
+        stored = {field: getattr(estimator, name) for field, name in _ATTRIBUTES.items()}
+        return cls(**stored, **state)
 
     def attributes(self) -> dict[str, Any]:
         """Return the attributes of an estimator that store this stream."""
-        training = ("step", "params", "moments", "code_sums", "code")
-        return {
-            "n_samples_seen_": self.n_samples,
-            "n_steps_": self.n_steps,
-            "n_iter_": self.n_batches,
-            "mean_": self.mean,
-            "loss_curve_": self.losses,
-            "validation_curve_": self.curve,
-            "_n_observed_": self.n_observed,
-            "_kept_rows_": self.kept,
-            "best_step_": self.n_steps,
-            "_stream_": {name: getattr(self, name) for name in training},
-        }
+        values = dict(vars(self))
+        stored = {name: values.pop(field) for field, name in _ATTRIBUTES.items()}
+        return {**stored, "best_step_": self.n_steps, "_stream_": values}
 
     @property
     def starts(self) -> bool:

@@ -122,10 +122,8 @@ class Run:
         """
         training, validation_rows = split.tables(table)
         objective, network = plan.objective, plan.kept_initial_network(initial_network)
-        loss_scale, first = (
-            objective.loss_scale(initial_network, table),
-            network.with_params_in(np.float32),
-        )
+        loss_scale = objective.loss_scale(initial_network, table)
+        first = network.with_params_in(np.float32)
         errors = objective.row_errors(first, validation_rows)
         sample = training.select(slice(None, None, max(1, training.n_rows // _EXACT_SAMPLE)))
         excess = objective.row_errors(first, sample).mean() - objective.least
