@@ -2,7 +2,7 @@
 
 Entries of complete tables are hidden and imputed. Error: root mean square over the hidden entries,
 divided by that of imputation with the mean of the observed values of each column. Columns are first
-standardised by the observed values of the training rows, for all methods; those of MNIST are
+standardised by the observed values of the training rows, for all methods; the rows of MNIST are
 pixels / 255, which have one unit. Columns without variation are dropped, and each row keeps at
 least one entry.
 
@@ -150,7 +150,7 @@ class SoftImpute:
         return self
 
     def transform(self, X):
-        """Return imputed rows; new rows are appended to those of `fit`."""
+        """Return imputed rows; new rows are appended to the rows of `fit`."""
         return self.filled if X is self.X else self._fill(np.vstack([self.X, X]))[-len(X) :]
 
     def _fill(self, X):

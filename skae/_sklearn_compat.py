@@ -132,7 +132,7 @@ def output_container(method: str, estimator: BaseEstimator) -> str:
 def feature_names(estimator: BaseEstimator, X: Any, *, reset: bool) -> dict[str, NDArray[Any]]:
     """Return the feature names of X as a dict with the fitted attribute, or an empty dict.
 
-    Unless `reset` is True, the names are checked against those of the fitted estimator.
+    Unless `reset` is True, the names are checked against the names in the fitted estimator.
     """
     checked = copy(estimator)
     _check_feature_names(checked, X, reset=reset)

@@ -58,7 +58,7 @@ def read_table(
     """Validate the rows of X, which may be a `Shard`, in all workers.
 
     Return their table, and the fitted attributes that describe its columns. Unless `reset` is True,
-    the columns are checked against those of the fitted estimator.
+    the columns are checked against the columns of the fitted estimator.
     """
     workers, is_shard = current_workers(), isinstance(X, Shard)
     workers.check_agreement({"X": "a Shard" if is_shard else "all rows"})

@@ -6,7 +6,7 @@ code, given the row, is normal too, and its components are independent along the
 encoder can therefore represent this posterior exactly, and the lower bound of Kingma & Welling
 (ICLR 2014) is then equal to the likelihood (Lucas et al., NeurIPS 2019).
 
-The params are those of the module `forward`, with these differences::
+The params have the form of the module `forward`, with these differences::
 
     encoder             outputs the means and then the log variances of the code
     log_noise_variance  (1,) or (n_features,), logarithm of the noise variance in the units of

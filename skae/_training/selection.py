@@ -36,7 +36,7 @@ def select_step(runs: Sequence[Run], pca_is_baseline: bool) -> tuple[int, NDArra
         Runs over different splits, with evaluations at the same steps.
     pca_is_baseline : bool
         Whether the initial network is PCA. If True, the step with the lowest mean error is selected
-        only if its errors are significantly lower than those of step 0 in a one-sided paired
+        only if its errors are significantly lower than the errors at step 0 in a one-sided paired
         t-test, at the 5 % level, or at the 1 % level with groups. Otherwise step 0 is selected. If
         False, the step with the lowest mean error is selected without a test.
 

@@ -68,7 +68,7 @@ class AxesDisplay(ABC):
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Axes to draw in; by default those of a new figure.
+            Axes to draw in; by default the axes of a new figure.
 
         Returns
         -------
@@ -102,7 +102,7 @@ class RowsDisplay(ABC):
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Axes whose area is divided into panels; by default those of a new figure.
+            Axes whose area is divided into panels; by default the axes of a new figure.
 
         Returns
         -------

@@ -91,7 +91,7 @@ class CodeDisplay(AxesDisplay):
         components : tuple of two int, default=(0, 1)
             See the class.
         ax : matplotlib Axes, optional
-            Axes to draw in; by default those of a new figure.
+            Axes to draw in; by default the axes of a new figure.
 
         Returns
         -------
@@ -237,7 +237,7 @@ class ComponentsDisplay(AxesDisplay):
         n_components : sequence of int, default=(2, 4, 8, 16)
             Numbers of components.
         ax : matplotlib Axes, optional
-            Axes to draw in; by default those of a new figure.
+            Axes to draw in; by default the axes of a new figure.
 
         Returns
         -------

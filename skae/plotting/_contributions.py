@@ -132,7 +132,7 @@ class ContributionDisplay(RowsDisplay):
         image_shape : tuple of int, optional
             See the class.
         ax : matplotlib Axes, optional
-            Axes whose area is divided into panels; by default those of a new figure.
+            Axes whose area is divided into panels; by default the axes of a new figure.
 
         Returns
         -------

@@ -85,7 +85,7 @@ class LossCurveDisplay(AxesDisplay):
         estimator : AutoencoderTransformer or VariationalAutoencoder
             The fitted estimator.
         ax : matplotlib Axes, optional
-            Axes to draw in; by default those of a new figure.
+            Axes to draw in; by default the axes of a new figure.
 
         Returns
         -------

@@ -104,7 +104,7 @@ class ReconstructionDisplay(RowsDisplay):
         image_shape : tuple of int, optional
             See the class.
         ax : matplotlib Axes, optional
-            Axes whose area is divided into panels; by default those of a new figure.
+            Axes whose area is divided into panels; by default the axes of a new figure.
 
         Returns
         -------
@@ -231,7 +231,7 @@ class ImputationDisplay(RowsDisplay):
         image_shape : tuple of int, optional
             See the class.
         ax : matplotlib Axes, optional
-            Axes whose area is divided into panels; by default those of a new figure.
+            Axes whose area is divided into panels; by default the axes of a new figure.
 
         Returns
         -------

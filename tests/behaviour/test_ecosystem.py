@@ -289,6 +289,6 @@ def test_codes_in_another_order_are_an_error(fitted, kind):
     for order in (names[::-1], [*names[1:], names[0]], [names[1], names[0], *names[2:]]):
         with pytest.raises(ValueError, match=r"feature names should match .* in the same order"):
             fitted.inverse_transform(codes[order])
-    # other names, such as those of a ColumnTransformer, do not determine the order
+    # other names, such as the output names of a ColumnTransformer, do not determine the order
     renamed = FRAMES_OF[kind](fitted.transform(X), [f"code{i}" for i in range(4)])
     np.testing.assert_array_equal(fitted.inverse_transform(renamed), expected)

@@ -28,7 +28,7 @@ def client(local_directory):
 
 @pytest.fixture(scope="module")
 def training_processes(local_directory):
-    """A function that returns the training processes of the cluster, not those of others."""
+    """A function that returns the training processes of the cluster, but not of other clusters."""
 
     def training_processes():
         commands = ((each, each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"]))

@@ -37,7 +37,7 @@ ESTIMATORS = {
     "imputer": AutoencoderImputer(2, **SHORT),
     "detector": OutlierDetector(2, **SHORT),
 }
-# Fits to complete rows take seconds to compile: only those of one estimator are quick tests.
+# Fits to complete rows take seconds to compile: only the fits of one estimator are quick tests.
 KINDS = ["transformer", *(pytest.param(k, marks=pytest.mark.slow) for k in [*ESTIMATORS][1:])]
 CASES = [
     *((kind, "incomplete") for kind in ESTIMATORS),

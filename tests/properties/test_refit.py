@@ -1,4 +1,4 @@
-"""A fit keeps nothing of an earlier fit: the attributes are those of a new estimator."""
+"""A fit keeps nothing of an earlier fit: a new estimator has the same attributes."""
 
 import pickle
 from functools import cache
