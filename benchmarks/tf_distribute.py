@@ -70,10 +70,8 @@ def seconds_per_step(ae, X, batch_size):
         loop.TrainState(network.params, Adam().init(network.params)),
         table.batches([shape[0]] * n_chunks, shape, Corruption(), np.random.default_rng(0)),
         np.full(shape[0] * n_chunks, 1e-4),
-        objective=objective,
-        constants=objective.constants(network),
-        optimizer=Adam(),
-        workers=workers,
+        loop.GradientStep(objective, objective.constants(network), Adam()),
+        workers,
     )
     ends = [time.perf_counter() for _ in steps]
     return median(np.diff(ends)[1:]) / shape[0]

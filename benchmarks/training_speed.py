@@ -71,11 +71,7 @@ class Ours:
         )
         self.start = start.astype(np.float32)
         architecture = Architecture(
-            n_components=K,
-            hidden_layer_sizes=(sizes[1],),
-            activations=activations,
-            init=init,
-            bounds=None,
+            n_components=K, hidden_layer_sizes=(sizes[1],), activations=activations, init=init
         )
         self.table = Table(X).standardised(self.start.offset, 1.0)
         self.shape = plan.chunk_shape(self.table, architecture, batch_size, is_on_device=True)
@@ -94,9 +90,7 @@ class Ours:
             loop.TrainState(self.start.params, optimizer.init(self.start.params)),
             self.table.batches(lengths, self.shape, Corruption(), rng, is_on_device=True),
             np.full(sum(lengths), 1e-3),
-            objective=self.objective,
-            constants=self.constants,
-            optimizer=optimizer,
+            loop.GradientStep(self.objective, self.constants, optimizer),
         )
         for _ in steps:
             pass

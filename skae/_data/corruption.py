@@ -16,6 +16,22 @@ _UNCORRUPTED_WEIGHT = 0.3
 
 
 @dataclass(frozen=True)
+class WorkerShare:
+    """The part of a chunk that a worker has.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of the chunk over all workers: steps, rows of a batch, features.
+    rows : slice
+        Rows of each batch that the worker has.
+    """
+
+    shape: tuple[int, int, int]
+    rows: slice
+
+
+@dataclass(frozen=True)
 class Corruption:
     """Corruption of rows.
 
@@ -48,8 +64,7 @@ class Corruption:
         self,
         rows: NDArray[np.float32],
         weights: NDArray[np.float32],
-        shape: tuple[int, int, int],
-        share: slice,
+        share: WorkerShare,
         rng: np.random.Generator,
         imputer: ImputationModel | None,
         observed_share: float,
@@ -63,10 +78,9 @@ class Corruption:
             batch, or the whole batch if `mixes_rows`. Padding comes after the rows.
         weights : ndarray of shape (n_steps, n_rows), float32
             Weight of each row; zero for padding.
-        shape : tuple of int
-            Shape of the chunk over all workers. Random numbers are drawn in this shape.
-        share : slice
-            Rows of each batch that this worker has.
+        share : WorkerShare
+            The part of the chunk that these rows are. Random numbers are drawn in the shape of the
+            whole chunk.
         rng : numpy.random.Generator
             Random numbers.
         imputer : ImputationModel or None
@@ -84,20 +98,20 @@ class Corruption:
         inputs = targets = rows
         if imputer is None and not self.noise:
             return inputs, targets, weights
-        chosen = self._corrupted_mask(shape, rng)[:, share]
+        chosen = self._corrupted_mask(share.shape, rng)[:, share.rows]
         seen: NDArray[np.bool_] | np.bool_ = np.True_
         if imputer is not None:
             seen = ~np.isnan(rows)
             hidden = chosen & seen if self.kind == "missing" else np.False_
             inputs = np.where(hidden, np.float32(np.nan), rows)
-            inputs = imputer(inputs.reshape(-1, shape[2])).reshape(rows.shape)
+            inputs = imputer(inputs.reshape(-1, rows.shape[2])).reshape(rows.shape)
             targets = np.where(seen, rows, np.float32(0))
         if self.kind == "masking":
             inputs = np.where(chosen, np.float32(0), inputs)
         elif self.kind == "swap":
             inputs = np.where(chosen, _other_rows(inputs, weights, rng), inputs)
         elif self.kind == "gaussian" and self.noise:
-            noise = rng.standard_normal(shape, dtype=np.float32)[:, share]
+            noise = rng.standard_normal(share.shape, dtype=np.float32)[:, share.rows]
             noise *= np.float32(min(self.noise, 1e30))  # larger values would overflow too
             inputs = noise + inputs
         if self.kind == "gaussian" and imputer is None:  # all entries are corrupted

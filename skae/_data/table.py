@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .batches import Batch, chunks, shuffled_batches
-from .corruption import Corruption
+from .corruption import Corruption, WorkerShare
 from .rows import Rows
 
 
@@ -235,8 +235,9 @@ class Table(Rows):
             else:
                 rows = np.zeros((*weights.shape, self.n_features), dtype=np.float32)
                 not_imputed._read_into(read[:n_steps].ravel(), rows.reshape(-1, self.n_features))
-                options = (shape, part, rng, imputer, observed_share)
-                inputs, targets, weights = corruption(rows, weights, *options)
+                inputs, targets, weights = corruption(
+                    rows, weights, WorkerShare(shape, part), rng, imputer, observed_share
+                )
                 if corruption.mixes_rows:
                     inputs, targets, weights = (a[:, share] for a in (inputs, targets, weights))
                     read = read[:, share]

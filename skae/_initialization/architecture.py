@@ -39,8 +39,8 @@ class ArchitectureSpec:
     n_components: float | Literal["auto"]
     hidden_layer_sizes: tuple[int, ...]
     activations: tuple[str, str, str]
-    init: str
-    bounds: Any
+    init: str = "pca"
+    bounds: Any = None
     is_imputer: bool = False
     likelihood: str | None = None
 

@@ -7,7 +7,7 @@ no state, so that all fits of a process with arrays of the same shapes share it.
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache, partial
 from numbers import Number
 from typing import Any, NamedTuple, Protocol, TypeGuard, TypeVar
@@ -84,16 +84,35 @@ class TrainState(NamedTuple):
         return TrainState(params, optimizer_state, self.step)
 
 
+@dataclass(frozen=True, eq=False)
+class GradientStep:
+    """What a step computes.
+
+    Attributes
+    ----------
+    objective : Loss
+        Loss function. With several replicas it must be a sum over the rows of a batch. If the
+        weight of a row depends on the losses of the other rows, it must be a `TrimmedLoss`.
+    constants : nest of ndarray
+        Constants of the objective.
+    optimizer : Optimizer
+        Optimiser, of which only `update` is called.
+    n_stacked : int, optional
+        Number of stacked networks.
+    """
+
+    objective: Loss
+    constants: Any
+    optimizer: Optimizer
+    n_stacked: int | None = None
+
+
 def train(
     state: TrainState,
     chunks: Iterator[tuple[Any, int]],
     rates: Any,
-    *,
-    objective: Loss,
-    constants: Any,
-    optimizer: Optimizer,
+    gradient_step: GradientStep,
     workers: Workers = SINGLE_PROCESS,
-    n_stacked: int | None = None,
 ) -> Iterator[tuple[TrainState, NDArray[np.float32]]]:
     """Make gradient steps, and yield the state after each chunk of steps.
 
@@ -106,17 +125,10 @@ def train(
         number of batches that are not padding. One chunk is read ahead.
     rates : sequence of float
         Learning rate of each step. Slices of it are read.
-    objective : Loss
-        Loss function. With several replicas it must be a sum over the rows of a batch. If the
-        weight of a row depends on the losses of the other rows, it must be a `TrimmedLoss`.
-    constants : nest of ndarray
-        Constants of the objective.
-    optimizer : Optimizer
-        Optimiser, of which only `update` is called.
+    gradient_step : GradientStep
+        What a step computes.
     workers : Workers
         The workers that train together.
-    n_stacked : int, optional
-        Number of stacked networks.
 
     Yields
     ------
@@ -125,11 +137,13 @@ def train(
     losses : ndarray of shape (n_steps,) or (n_steps, n_stacked)
         Value of the objective before each step.
     """
-    tf, nests = import_tensorflow(), (state.params, state.optimizer_state, constants)
+    tf, objective, optimizer = import_tensorflow(), gradient_step.objective, gradient_step.optimizer
+    n_stacked = gradient_step.n_stacked
+    nests = state.params, state.optimizer_state, gradient_step.constants
     nests = _in_thread(tf.nest.map_structure, tf.convert_to_tensor, nests)
     classes, shapes = _classes((objective, optimizer)), _shapes(tf, nests)
     *params_and_state, constants = nests
-    del nests  # frees the initial tensors during training
+    del nests, gradient_step  # frees the initial tensors and the constants during training
     params_and_state = workers.per_replica([tuple(params_and_state)] * len(workers.replicas))
     step, n_done = state.step, 0
 

@@ -22,7 +22,7 @@ from .._runtime.threads import one_blas_thread
 from .._runtime.workers import WorkerLostError
 from . import loop
 from .callbacks import FitCallback
-from .loop import TrainState
+from .loop import GradientStep, TrainState
 from .losses import OnDeviceLoss
 from .plan import Plan
 
@@ -294,11 +294,8 @@ def _chunks_of_steps(
         plan.initial_state(params) if state is None else state,
         _stacked_batches(tables, plan, rngs),
         plan.learning_rates,
-        objective=objective,
-        constants=constants,
-        optimizer=plan.optimizer,
-        workers=runs[0].training.workers,
-        n_stacked=len(runs) if len(runs) > 1 else None,
+        GradientStep(objective, constants, plan.optimizer, len(runs) if len(runs) > 1 else None),
+        runs[0].training.workers,
     )
 
 

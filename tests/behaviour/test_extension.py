@@ -139,13 +139,7 @@ def fitted(X):
 def problem_of(X):
     """Return the problem of a fit with one split."""
     table = Table(X)
-    architecture = Architecture(
-        n_components=2,
-        hidden_layer_sizes=(16,),
-        activations=TANH,
-        init="pca",
-        bounds=None,
-    )
+    architecture = Architecture(n_components=2, hidden_layer_sizes=(16,), activations=TANH)
     return Problem(
         table=table,
         splits=random_splits(table.n_rows, 0.2, 1, np.random.default_rng(0)),
@@ -225,9 +219,7 @@ def train(params, table, objective, constants, optimizer, rates):
         loop.TrainState(params, optimizer.init(params)),
         batches(table, len(rates)),
         rates,
-        objective=objective,
-        constants=constants,
-        optimizer=optimizer,
+        loop.GradientStep(objective, constants, optimizer),
     )
     return state.to_numpy()
 

@@ -48,9 +48,7 @@ def unsupervised():
 def started():
     table = Table(X[:900])
     activations = ("silu", "identity", "identity")
-    architecture = Architecture(
-        n_components=4, hidden_layer_sizes=(8,), activations=activations, init="pca", bounds=None
-    )
+    architecture = Architecture(n_components=4, hidden_layer_sizes=(8,), activations=activations)
     return table, first_network(table, architecture, 0)
 
 
@@ -331,11 +329,7 @@ def test_memory_is_not_quadratic_in_the_number_of_classes():
     rows, labels = rng.normal(size=(n_rows, 2)), np.arange(n_rows, dtype=np.int32)
     table = Table(rows, y=labels)
     architecture = Architecture(
-        n_components=2,
-        hidden_layer_sizes=(4,),
-        activations=("tanh", "identity", "identity"),
-        init="pca",
-        bounds=None,
+        n_components=2, hidden_layer_sizes=(4,), activations=("tanh", "identity", "identity")
     )
     start = first_network(table, architecture, 0)
     objective = Supervised(Reconstruction(architecture.activations), 0.1)

@@ -391,7 +391,6 @@ def architecture(**changes):
         n_components=3,
         hidden_layer_sizes=(5,),
         activations=("silu", "identity", "identity"),
-        init="pca",
         bounds="auto",
     )
     return replace(architecture, **changes)

@@ -29,11 +29,7 @@ def correlated(n_rows=300, n_features=7, seed=0):
 def start(X, size, output="identity", hidden=(16,), per_feature=False):
     table = Table(X)
     architecture = Architecture(
-        n_components=size,
-        hidden_layer_sizes=hidden,
-        activations=ACTIVATIONS,
-        init="pca",
-        bounds=None,
+        n_components=size, hidden_layer_sizes=hidden, activations=ACTIVATIONS
     )
     network = first_network(table, architecture, 0)
     return at_probabilistic_pca(network, table, output, per_feature=per_feature)

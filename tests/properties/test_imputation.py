@@ -61,13 +61,7 @@ def initial_imputer(X, size):
     activations = ("silu", "identity", "identity")
     return first_network(
         Table(X),
-        Architecture(
-            n_components=size,
-            hidden_layer_sizes=(4,),
-            activations=activations,
-            init="pca",
-            bounds=None,
-        ),
+        Architecture(n_components=size, hidden_layer_sizes=(4,), activations=activations),
         0,
     ).imputer
 

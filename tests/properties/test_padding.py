@@ -44,9 +44,7 @@ KINDS = ("gaussian", "masking", "swap", "missing")
 
 def network(name, seed=0):
     """Return a network away from its initial weights."""
-    architecture = Architecture(
-        n_components=SIZE, hidden_layer_sizes=(5,), activations=ACTIVATIONS, init="pca", bounds=None
-    )
+    architecture = Architecture(n_components=SIZE, hidden_layer_sizes=(5,), activations=ACTIVATIONS)
     start = first_network(Table(X), architecture, seed)
     if isinstance(OBJECTIVES[name], Elbo):
         output = OBJECTIVES[name].activations[-1]

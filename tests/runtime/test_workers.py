@@ -65,11 +65,7 @@ def first_step(workers=SINGLE_PROCESS):
     """Return loss and gradients (Adam's first moments) of the first step from random weights."""
     activations = ("silu", "identity", "identity")
     architecture = Architecture(
-        n_components=8,
-        hidden_layer_sizes=(128,),
-        activations=activations,
-        init="glorot",
-        bounds=None,
+        n_components=8, hidden_layer_sizes=(128,), activations=activations, init="glorot"
     )
     network = first_network(Table(X), architecture, seed=0)
     params = network.with_params_in(np.float32).params
@@ -79,9 +75,7 @@ def first_step(workers=SINGLE_PROCESS):
         loop.TrainState(params, Adam().init(params)),
         table.batches([1], (1, 256, X.shape[1]), Corruption(), rng),
         [1e-3],
-        objective=objective,
-        constants=objective.constants(network),
-        optimizer=Adam(),
+        loop.GradientStep(objective, objective.constants(network), Adam()),
         workers=workers,
     )
     return losses, tf.nest.flatten(state.to_numpy().optimizer_state["m"])

@@ -23,11 +23,7 @@ from skae._training.run import StopReason
 from ..faults import raising
 
 ARCHITECTURE = Architecture(
-    n_components=2,
-    hidden_layer_sizes=(8,),
-    activations=("silu", "identity", "identity"),
-    init="pca",
-    bounds=None,
+    n_components=2, hidden_layer_sizes=(8,), activations=("silu", "identity", "identity")
 )
 
 

@@ -72,7 +72,10 @@ def train(network, chunks, rates, alpha=0.0, state=None):
     constants = objective.constants(network)
     steps = list(
         loop.train(
-            state, chunks, rates, objective=objective, constants=constants, optimizer=optimizer
+            state,
+            chunks,
+            rates,
+            loop.GradientStep(objective, constants, optimizer),
         )
     )
     return steps[-1][0].to_numpy(), np.concatenate([losses for _, losses in steps])
@@ -196,9 +199,7 @@ def test_a_state_has_tensors_that_to_numpy_copies():
         state,
         one_by_one(batches),
         rates,
-        objective=objective,
-        constants=constants,
-        optimizer=Adam(),
+        loop.GradientStep(objective, constants, Adam()),
     )
     seen = [(after, after.to_numpy(), len(losses)) for after, losses in steps]
     assert [after.step for after, _, _ in seen] == [1, 2, 3, 4, 5]
@@ -391,9 +392,7 @@ def test_an_objective_that_xla_cannot_compile_trains_and_its_own_errors_are_rais
                 TrainState({"w": np.zeros(3, np.float32)}, ()),
                 iter([({"x": x}, 4)]),
                 np.full(4, 0.5),
-                objective=through_text,
-                constants=np.float32(divisor),
-                optimizer=optimizer,
+                loop.GradientStep(through_text, np.float32(divisor), optimizer),
             )
         )
 
@@ -490,9 +489,7 @@ def test_an_error_of_the_chunks_is_raised_after_the_steps_before_it():
         state,
         chunks(),
         rates,
-        objective=objective,
-        constants=objective.constants(network),
-        optimizer=Adam(),
+        loop.GradientStep(objective, objective.constants(network), Adam()),
     )
     steps = []
     with pytest.raises(OSError, match="the disk is gone"):

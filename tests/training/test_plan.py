@@ -23,7 +23,6 @@ ARCHITECTURE = Architecture(
     n_components=2,
     hidden_layer_sizes=(4,),
     activations=("silu", "identity", "identity"),
-    init="pca",
     bounds="auto",
 )
 OBJECTIVE = Reconstruction(ARCHITECTURE.activations)

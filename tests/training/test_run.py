@@ -22,9 +22,7 @@ from skae._training.selection import Selection, is_significantly_lower, select_s
 from ..faults import TRAINING_LOOP, raising
 
 ACTIVATIONS = ("silu", "identity", "identity")
-ARCHITECTURE = Architecture(
-    n_components=2, hidden_layer_sizes=(8,), activations=ACTIVATIONS, init="pca", bounds=None
-)
+ARCHITECTURE = Architecture(n_components=2, hidden_layer_sizes=(8,), activations=ACTIVATIONS)
 
 
 def curved_rows(n_samples=200, seed=0):

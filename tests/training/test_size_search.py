@@ -99,13 +99,7 @@ def test_masked_components_are_zero_and_the_others_unchanged():
     table = Table(X)
     network = first_network(
         table,
-        Architecture(
-            n_components=6,
-            hidden_layer_sizes=(8,),
-            activations=ACTIVATIONS,
-            init="pca",
-            bounds=None,
-        ),
+        Architecture(n_components=6, hidden_layer_sizes=(8,), activations=ACTIVATIONS),
         0,
     )
     fewer = mask_components(network, 2)
@@ -113,13 +107,7 @@ def test_masked_components_are_zero_and_the_others_unchanged():
     assert (codes[:, 2:] == 0).all()
     pca = first_network(
         table,
-        Architecture(
-            n_components=2,
-            hidden_layer_sizes=(8,),
-            activations=ACTIVATIONS,
-            init="pca",
-            bounds=None,
-        ),
+        Architecture(n_components=2, hidden_layer_sizes=(8,), activations=ACTIVATIONS),
         0,
     )
     np.testing.assert_allclose(fewer.decode(codes), pca.decode(pca.encode(X)), atol=1e-6)
