@@ -18,12 +18,12 @@ from .helpers import autoencoder, reconstruction_error
 @pytest.mark.slow
 def test_a_fit_in_the_cluster_is_that_of_one_process(client, table, is_training):
     X, X_test, parts = table
-    alone = reconstruction_error(autoencoder().fit(X), X_test)
-    ours = autoencoder().fit(parts)
+    alone = reconstruction_error(autoencoder(max_steps=200).fit(X), X_test)
+    ours = autoencoder(max_steps=200).fit(parts)
     assert reconstruction_error(ours, X_test) == pytest.approx(alone, rel=0.02)
     assert ours.n_samples_seen_ == len(X)
     assert not is_training()
-    again = autoencoder().fit(parts)
+    again = autoencoder(max_steps=200).fit(parts)
     assert pickle.dumps(vars(ours)) == pickle.dumps(vars(again))
     assert reconstruction_error(pickle.loads(pickle.dumps(ours)), X_test) == reconstruction_error(
         ours, X_test

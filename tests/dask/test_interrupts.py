@@ -10,7 +10,7 @@ import pytest
 from distributed import wait
 from sklearn.exceptions import ConvergenceWarning
 
-from .helpers import LONG, LONG_ENOUGH, autoencoder, reconstruction_error
+from .helpers import LONG, autoencoder, reconstruction_error
 
 
 @pytest.mark.slow
@@ -56,7 +56,7 @@ def hold_the_interpreter(seconds):
 @pytest.mark.slow
 @pytest.mark.usefixtures("interruptible")
 def test_a_worker_that_is_busy_for_long_is_not_lost(client, table, evaluated):
-    ours, busy = autoencoder(**LONG_ENOUGH), []
+    ours, busy = autoencoder(**LONG), []
 
     def occupy():
         evaluated.wait()

@@ -18,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skae._dask.worker import reserved
 
-from .helpers import LONG_ENOUGH, autoencoder, until
+from .helpers import LONG, autoencoder, until
 
 
 @pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="ports cannot be shared here")
@@ -60,7 +60,7 @@ def test_training_processes_are_reached_at_the_address_of_the_cluster_alone(
 
     threading.Thread(target=connect, daemon=True).start()
     with pytest.warns(ConvergenceWarning, match="interrupted"):
-        autoencoder(**LONG_ENOUGH).fit(table[2])
+        autoencoder(**LONG).fit(table[2])
     assert [bool(answer) for answer in answers.pop("127.0.0.1")] == [True, True]
     assert answers
     assert not any(map(any, answers.values())), answers
