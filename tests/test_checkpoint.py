@@ -167,7 +167,7 @@ import sys
 from sklearn.datasets import load_digits
 from skae import AutoencoderTransformer, Checkpoint
 X = load_digits().data
-ae = AutoencoderTransformer(8, max_iter=100_000, random_state=0)
+ae = AutoencoderTransformer(8, max_iter=1000, random_state=0)
 ae.set_callbacks(Checkpoint(sys.argv[1])).fit(X)
 """
 

@@ -85,8 +85,16 @@ def test_the_result_is_probabilistic_pca_if_it_is_better():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("load", [load_digits, load_breast_cancer, load_wine, load_iris])
-@pytest.mark.parametrize("noise_variance", ["scalar", "feature"])
+@pytest.mark.parametrize(
+    ("load", "noise_variance"),
+    [
+        (load_digits, "scalar"),
+        (load_digits, "feature"),
+        (load_breast_cancer, "feature"),
+        (load_wine, "scalar"),
+        (load_iris, "feature"),
+    ],
+)
 def test_is_never_less_likely_than_probabilistic_pca(load, noise_variance):
     X, gains = load().data, []
     X = X + np.random.default_rng(0).uniform(size=X.shape) * (load is load_digits)

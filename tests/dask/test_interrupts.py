@@ -16,8 +16,8 @@ from .helpers import LONG, autoencoder, reconstruction_error
 @pytest.mark.slow
 @pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_training_and_keeps_the_best(client, table, evaluated, is_training):
-    _, X_test, parts = table
-    pca = reconstruction_error(autoencoder(max_steps=1).fit(parts), X_test)
+    X, X_test, parts = table
+    pca = reconstruction_error(autoencoder(max_steps=1).fit(X), X_test)
     ours = autoencoder(**LONG)
 
     def interrupt():
