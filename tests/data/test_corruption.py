@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skae._data.corruption import Corruption
+from skae._data.corruption import Corruption, WorkerShare
 from skae._data.table import Table
 from skae._networks.ppca import ProbabilisticPCA
 
@@ -97,7 +97,8 @@ def test_several_workers_hide_the_same_entries_as_one_worker(incomplete):
 
     def corrupted(share):
         rng, corruption = np.random.default_rng(1), Corruption("missing", 0.6)
-        return corruption(rows[:, share], weights[:, share], shape, share, rng, MEANS, 0.8)
+        part = WorkerShare(shape, share)
+        return corruption(rows[:, share], weights[:, share], part, rng, MEANS, 0.8)
 
     single = corrupted(slice(0, 8))
     for share in (slice(0, 3), slice(3, 8)):

@@ -83,8 +83,8 @@ def step(objective, optimizer=Descent(), state=(), is_on_device=False):  # noqa:
     if is_on_device:
         objective, constants = OnDeviceLoss(objective), ((table.rows_on_device(8),), ())
     chunks = table.batches([1], (1, 8, 3), Corruption(), rng, is_on_device=is_on_device)
-    options = {"objective": objective, "constants": constants, "optimizer": optimizer}
-    ((after, losses),) = loop.train(loop.TrainState(PARAMS, state), chunks, [0.1], **options)
+    gradient_step = loop.GradientStep(objective, constants, optimizer)
+    ((after, losses),) = loop.train(loop.TrainState(PARAMS, state), chunks, [0.1], gradient_step)
     return losses.item(), after.to_numpy().params["shift"]
 
 
@@ -137,7 +137,7 @@ def test_batches_of_equal_shapes_with_other_fields_or_types_share_no_function():
         table = Table(X, y=y).standardised(np.zeros(3), 1.0)
         rng = np.random.default_rng(0)
         chunks = table.batches([1], (1, 8, 3), Corruption(), rng, n_draws=n_draws)
-        options = {"objective": SumOf(), "constants": (), "optimizer": Descent()}
-        ((_, loss),) = loop.train(loop.TrainState(PARAMS, ()), chunks, [0.1], **options)
+        gradient_step = loop.GradientStep(SumOf(), (), Descent())
+        ((_, loss),) = loop.train(loop.TrainState(PARAMS, ()), chunks, [0.1], gradient_step)
         losses.append(loss.item())
     assert losses == [1000, 0, 1000]
