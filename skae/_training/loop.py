@@ -20,6 +20,8 @@ from .._runtime.workers import SINGLE_PROCESS, Workers
 from .._sklearn_compat import warn
 
 _Item = TypeVar("_Item")
+# Beginning of the messages of a session's errors.
+_SESSION_ERROR = "Graph execution error:\n\n"
 _SLOWER = "XLA cannot compile the training loop here, so it runs uncompiled, which is slower: "
 
 
@@ -61,7 +63,7 @@ class TrimmedLoss(Loss, Protocol):
 
 # A NamedTuple, because TensorFlow maps functions over its arrays.
 class TrainState(NamedTuple):
-    """State of training, as nests of arrays or, between chunks, of tensors.
+    """State of training, as nests of arrays or tensors.
 
     Attributes
     ----------
@@ -80,7 +82,7 @@ class TrainState(NamedTuple):
     def to_numpy(self) -> "TrainState":
         """Return a copy with NumPy arrays."""
         nest, nests = import_tensorflow().nest, (self.params, self.optimizer_state)
-        params, optimizer_state = nest.map_structure(lambda t: t.numpy(), nests)
+        params, optimizer_state = nest.map_structure(np.array, nests)
         return TrainState(params, optimizer_state, self.step)
 
 
@@ -133,14 +135,16 @@ def train(
     Yields
     ------
     state : TrainState
-        State after the chunk, in tensors.
+        State after the chunk; in tensors on a GPU or with a strategy, otherwise in arrays.
     losses : ndarray of shape (n_steps,) or (n_steps, n_stacked)
         Value of the objective before each step.
     """
     tf, objective, optimizer = import_tensorflow(), gradient_step.objective, gradient_step.optimizer
     n_stacked = gradient_step.n_stacked
     nests = state.params, state.optimizer_state, gradient_step.constants
-    nests = _in_thread(tf.nest.map_structure, tf.convert_to_tensor, nests)
+    is_in_session = _is_in_session(tf, workers.strategy)
+    as_input = np.asarray if is_in_session else tf.convert_to_tensor
+    nests = _in_thread(tf.nest.map_structure, as_input, nests)
     classes, shapes = _classes((objective, optimizer)), _shapes(tf, nests)
     *params_and_state, constants = nests
     del nests, gradient_step  # frees the initial tensors and the constants during training
@@ -151,7 +155,8 @@ def train(
         for batches, n_steps in chunks:
             size = tf.nest.flatten(batches)[0].shape[:2]
             key = (classes, shapes, _shapes(tf, batches))
-            yield workers.per_replica(_split(tf, batches, workers)), size, key, n_steps
+            parts = [batches] if is_in_session else _split(tf, batches, workers)
+            yield workers.per_replica(parts), size, key, n_steps
 
     ends = None
     for batches, (n_most, n_rows), key, n_steps in prefetch(tensor_chunks()):
@@ -161,13 +166,21 @@ def train(
         padded = np.zeros(n_most, dtype=np.float32)
         padded[:n_steps] = rates[n_done : n_done + n_steps]
         losses = np.zeros(padded.shape if n_stacked is None else (len(padded), n_stacked), "f")
-        counts = map(tf.constant, (step, padded, n_steps, losses))
+        counts = map(as_input, (np.int32(step), padded, np.int32(n_steps), losses))
         *params_and_state, losses = workers.run_collective(
             run, *params_and_state, batches, constants, *counts
         )
         step, n_done = step + n_steps, n_done + n_steps
         params, optimizer_state = tf.nest.map_structure(workers.of_first_replica, params_and_state)
-        yield TrainState(params, optimizer_state, step), losses.numpy()[:n_steps]
+        yield TrainState(params, optimizer_state, step), np.asarray(losses)[:n_steps]
+
+
+def _is_in_session(tf: Any, strategy: Any) -> bool:
+    """Whether the compiled function runs in a session, and its inputs are NumPy arrays.
+
+    On a GPU, the inputs would be copied to the device for each chunk of steps.
+    """
+    return strategy is None and not tf.config.list_logical_devices("GPU")
 
 
 def _classes(value: Any) -> tuple[Any, ...]:
@@ -219,6 +232,34 @@ def _in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
         return pool.submit(function, *arguments).result()
 
 
+class _InSession:
+    """Function that runs in a session of its own, with NumPy arrays as inputs and outputs.
+
+    TensorFlow frees the code that XLA compiles for a session together with the session. It never
+    frees the code of a function that is called eagerly, and each takes about 150 of the 65530
+    memory maps that Linux allows a process.
+    """
+
+    def __init__(self, tf: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        placeholder, threading_config = tf.compat.v1.placeholder, tf.config.threading
+        with tf.Graph().as_default() as graph:
+            inputs = tf.nest.map_structure(lambda a: placeholder(a.dtype, a.shape), arguments)
+            self._outputs = function(*inputs)
+        self._nest, self._inputs = tf.nest, tf.nest.flatten(inputs)
+        config = tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=threading_config.get_intra_op_parallelism_threads(),
+            inter_op_parallelism_threads=threading_config.get_inter_op_parallelism_threads(),
+        )
+        # XLA optimises the graph
+        config.graph_options.rewrite_options.disable_meta_optimizer = True
+        self._session = tf.compat.v1.Session(graph=graph, config=config)
+
+    def __call__(self, *arguments: Any) -> Any:
+        feed = dict(zip(self._inputs, self._nest.flatten(arguments), strict=True))
+        results = self._session.run(self._nest.flatten(self._outputs), feed)
+        return self._nest.pack_sequence_as(self._outputs, results)
+
+
 @lru_cache(maxsize=32)
 class _Compiled:
     """Compiled function for one objective, optimiser and set of shapes.
@@ -238,6 +279,7 @@ class _Compiled:
     ) -> None:
         self.function = _make_steps(import_tensorflow(), objective, optimizer, strategy, ends)
         self.strategy = strategy
+        self.is_in_session = _is_in_session(import_tensorflow(), strategy)
         self.lock = threading.Lock()
         self.traced: Callable[..., Any] | None = None
 
@@ -251,7 +293,7 @@ class _Compiled:
                     self.traced = self._trace(tf, arguments, jit_compile=None)
             return self.traced(*arguments)
         except tf.errors.ResourceExhaustedError as error:
-            raise MemoryError(error.message) from error
+            raise MemoryError(_message(error)) from error
 
     def _first_call(self, tf: Any, arguments: tuple[Any, ...]) -> Any:
         try:
@@ -260,7 +302,7 @@ class _Compiled:
         except tf.errors.OpError as error:
             if not _cannot_compile(tf, error):
                 raise
-            warn(_SLOWER + error.message, RuntimeWarning)
+            warn(_SLOWER + _message(error), RuntimeWarning)
             traced = self._trace(tf, arguments, jit_compile=None)
             results = traced(*arguments)
         self.traced = traced
@@ -271,13 +313,22 @@ class _Compiled:
     ) -> Callable[..., Any]:
         # Trace explicitly: calling the tf.function would warn about retracing for other shapes.
         function = tf.function(self.function, jit_compile=jit_compile, autograph=False)
-        traced: Callable[..., Any] = _in_thread(function.get_concrete_function, *arguments)
+        traced: Callable[..., Any]
+        if self.is_in_session:
+            traced = _in_thread(_InSession, tf, function, arguments)
+        else:
+            traced = _in_thread(function.get_concrete_function, *arguments)
         return traced
+
+
+def _message(error: Any) -> str:
+    """Return the message of an error of TensorFlow."""
+    return str(error.message).removeprefix(_SESSION_ERROR)
 
 
 def _cannot_compile(tf: Any, error: Any) -> bool:
     """Whether the reason of an error is that XLA is missing or cannot compile an operation."""
-    reason = error.message.partition("\n")[0]  # the other lines are file paths
+    reason = _message(error).partition("\n")[0]  # the other lines are file paths
     if isinstance(error, tf.errors.UnimplementedError | tf.errors.NotFoundError):
         return True
     return isinstance(error, tf.errors.InvalidArgumentError) and "compil" in reason

@@ -198,7 +198,7 @@ class Run:
         """Return the network of a state of training."""
 
         def to_numpy(part: Any) -> NDArray[np.float32]:
-            array: NDArray[np.float32] = part.numpy()
+            array: NDArray[np.float32] = np.asarray(part)
             return array if self._index is None else array[self._index]
 
         params: Any = optree.tree_map(to_numpy, state.params)

@@ -426,6 +426,26 @@ def test_memory_does_not_grow_over_many_fits():
     assert float(result.stdout) < 1.05
 
 
+MAPS = """
+import numpy as np
+from skae import AutoencoderTransformer
+maps = []
+for width in range(3, 43):  # more than the number of compiled functions that are kept
+    ae = AutoencoderTransformer(2, hidden_layer_sizes=(4,), max_steps=1, validation_fraction=0)
+    ae.fit(np.random.default_rng(0).normal(size=(30, width)))
+    maps.append(len(open("/proc/self/maps").readlines()))
+print((maps[-1] - maps[-5]) / (maps[5] - maps[1]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="memory is read in /proc")
+def test_compiled_code_is_freed():
+    command = [sys.executable, "-c", MAPS]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(result.stdout) < 0.2
+
+
 MANY_SHAPES = """
 import os
 import numpy as np

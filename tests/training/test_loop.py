@@ -6,7 +6,6 @@ import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import numpy as np
 import optree
@@ -190,7 +189,7 @@ def test_other_rates_alpha_and_lengths_share_a_compiled_function(compilations):
     assert len(compilations) == 2
 
 
-def test_a_state_has_tensors_that_to_numpy_copies():
+def test_to_numpy_copies_a_state():
     network, batches, rates = problem(hidden=())
     state = TrainState(network.params, Adam().init(network.params))
     objective = Reconstruction(network.activations)
@@ -205,8 +204,9 @@ def test_a_state_has_tensors_that_to_numpy_copies():
     assert [after.step for after, _, _ in seen] == [1, 2, 3, 4, 5]
     assert [n_losses for _, _, n_losses in seen] == [1] * 5
     for after, copied, _ in seen:
-        assert all(tf.is_tensor(part) for part in tf.nest.flatten(after[:2]))
-        assert all(type(part) is np.ndarray for part in tf.nest.flatten(copied.params))
+        for part, copy in zip(tf.nest.flatten(after[:2]), tf.nest.flatten(copied[:2]), strict=True):
+            assert type(copy) is np.ndarray
+            assert not np.shares_memory(part, copy)
         assert copied.step == after.step
         assert_same_nest(after[:2], copied[:2], rtol=0)
 
@@ -222,23 +222,23 @@ def loop_that_fails(monkeypatch):
     """
     function, traced, errors = tf.function, [], []
 
-    def failing(f, jit_compile=None, **options):
-        def get_concrete_function(*arguments):
-            traced.append("compiled" if jit_compile else "uncompiled")
-            concrete = function(f, jit_compile=jit_compile, **options)
-            concrete = concrete.get_concrete_function(*arguments)
+    def recording(f, jit_compile=None, **options):
+        traced.append("compiled" if jit_compile else "uncompiled")
+        return function(f, jit_compile=jit_compile, **options)
 
-            def call(*arguments):
-                error = errors.pop(0) if jit_compile and errors else None
-                if error is not None:
-                    raise error
-                return concrete(*arguments)
+    class FailingSession(tf.compat.v1.Session):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.is_compiled = traced[-1] == "compiled"
 
-            return call
+        def run(self, *arguments):
+            error = errors.pop(0) if self.is_compiled and errors else None
+            if error is not None:
+                raise error
+            return super().run(*arguments)
 
-        return SimpleNamespace(get_concrete_function=get_concrete_function)
-
-    monkeypatch.setattr(tf, "function", failing)
+    monkeypatch.setattr(tf, "function", recording)
+    monkeypatch.setattr(tf.compat.v1, "Session", FailingSession)
     loop._Compiled.cache_clear()
     yield errors.extend, traced
     loop._Compiled.cache_clear()
@@ -338,19 +338,24 @@ def test_threads_without_xla_warn_once_and_are_right(monkeypatch):
     function, traced = tf.function, []
     has_traced, both_train = threading.Event(), threading.Event()
 
-    def without_xla(f, jit_compile=None, **options):
+    def recording(f, jit_compile=None, **options):
         traced.append(jit_compile)
-        if not jit_compile:
-            return function(f, jit_compile=jit_compile, **options)
+        return function(f, jit_compile=jit_compile, **options)
 
-        def refuse(*arguments):
+    class WithoutXla(tf.compat.v1.Session):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.is_compiled = traced[-1]
+            has_traced.set()
+
+        def run(self, *arguments):
+            if not self.is_compiled:
+                return super().run(*arguments)
             assert both_train.wait(60)
             raise tf.errors.UnimplementedError(None, None, "no XLA here")
 
-        has_traced.set()
-        return SimpleNamespace(get_concrete_function=lambda *arguments: refuse)
-
-    monkeypatch.setattr(tf, "function", without_xla)
+    monkeypatch.setattr(tf, "function", recording)
+    monkeypatch.setattr(tf.compat.v1, "Session", WithoutXla)
     loop._Compiled.cache_clear()
     with warnings.catch_warnings(record=True) as caught, ThreadPoolExecutor(2) as pool:
         warnings.simplefilter("always")
