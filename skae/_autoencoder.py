@@ -39,6 +39,9 @@ def _ignores_y(estimator: "AutoencoderTransformer") -> bool:
     min_steps="600",
     tol_unit="as a share of the variance of X, the unit of `score`",
     random_part="the noise",
+    initial_model="PCA",
+    units_of_weights="The input of the encoder is the rows minus `center_`; the output of the "
+    "decoder is rows.",
     components='Only with ``init="pca"``.',
     offset="the mean of the training rows, or zeros with an `output_activation`",
 )
@@ -148,10 +151,7 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     %(tol)s
 
-    warm_start : bool, default=False
-        Whether `fit` starts from the fitted network, if there is one. The trained network is then
-        compared with that network on the validation rows, and not with PCA. Parameters of training
-        may change between two fits. Automatic bounds are widened to include the new rows.
+    %(warm_start)s
 
     %(random_state)s
 
@@ -160,10 +160,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     Attributes
     ----------
     %(components_)s
-    encoder_, decoder_ : dict
-        Weights: "coefs" and "intercepts" are lists with one array for each layer, and "linear" is
-        the linear path. The input of the encoder is the rows minus `center_`; the output of the
-        decoder is rows.
+    %(encoder_)s
     %(mean_)s
     %(center_)s
     %(scale_)s
@@ -198,26 +195,6 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     Notes
     -----
-    **Threads.** Training uses all cores that TensorFlow finds, or as many threads as
-    OMP_NUM_THREADS says when the first `fit` of a process imports TensorFlow. joblib and Dask set
-    this variable in their workers.
-
-    **Missing values** are NaN, None, pandas.NA, null of polars or masked entries, and every method
-    accepts them. Probabilistic PCA imputes them before a row is encoded. If the training rows have
-    missing values, it is fitted by EM [4]_, with the number of components and of EM steps that best
-    restores entries which are hidden from it. Otherwise it is the PCA that training starts from, of
-    at most 64 components and at most half as many components as training rows, with the
-    `noise_variance_` of PCA. Losses and scores are computed over the observed values and scaled to
-    all columns; `reconstruct` returns complete rows. A column without any value is imputed with
-    zeros, and a row without any value with the mean. Use :class:`AutoencoderImputer` to impute.
-
-    **Several machines.** The workers of the current `distributed.Client` fit a Dask array or frame,
-    each on the partitions that it holds. In the scope of a `tf.distribute` strategy, `fit` and
-    `partial_fit` train data-parallel: every worker is called with the same parameters, and either
-    with all rows, of which it reads its part of each minibatch, or with a :class:`Shard` of its own
-    rows. All workers end with the same bits. A ConnectionError says that a worker was lost; the
-    best network until then is kept.
-
     **PCA or the trained network?** With few validation rows, a lower error may be due to chance.
     With ``init="pca"``, the trained network is therefore kept only if a one-sided paired t-test on
     the validation rows finds its errors lower than those of PCA at the 5 % level. The test uses at
@@ -226,23 +203,16 @@ class AutoencoderTransformer(BaseAutoencoder):
     last run trains on all rows up to that step. If PCA is kept, the result is PCA of all rows,
     clipped if a pair of bounds was given.
 
-    **Dependent rows.** If each row is much closer to the next row than to rows a few places
-    further, as in windows of a time series, whole blocks of rows become validation rows, and the
-    rows beside them are not trained on, as far as the dependence reaches. Pass `groups` to `fit` if
-    rows belong together for another reason. The t-test then compares blocks or groups, at the 1 %
-    level. There are at least five of them in validation, if the table has as many.
+    **Missing values** are NaN, None, pandas.NA, null of polars or masked entries, and every method
+    accepts them. Probabilistic PCA imputes them before a row is encoded; it is fitted by EM [4]_ if
+    the training rows have missing values. Losses and scores are computed over the observed values
+    and scaled to all columns. A column without any value is imputed with zeros, and a row without
+    any value with the mean.
 
-    **Memory.** Rows are read in blocks, and X is not copied. Training on 32768 rows or more keeps
-    them in the TensorFlow runtime as float32, which is faster, if they fit into the
-    `working_memory` of scikit-learn (1024 MiB) and there is no noise. Otherwise, or with
-    ``sklearn.set_config(working_memory=0)``, they are read from X in chunks of 16 MB.
-
-    **Wide tables.** With ``init="pca"``, no noise, at most 2000 rows, and fewer rows than
-    columns, the network is trained in the row space, at a cost that does not depend on the number
-    of columns. With bounds, only the encoder is trained in the row space, if the rows fit into
-    `working_memory`; this saves about a third of the time. With X_val and without bounds, training
-    uses the columns of X. The weights are transformed to the columns of X after training. With as
-    many components as training rows, PCA is exact on these rows and is kept.
+    **More** in the user guide: windows of a time series and other rows that depend on each other
+    (:doc:`/guide/dependent`), tables larger than memory, Dask and `tf.distribute`
+    (:doc:`/guide/large`), tables with more columns than rows (:doc:`/guide/how_it_works`), threads
+    (:doc:`/guide/troubleshooting`).
 
     References
     ----------
@@ -393,19 +363,14 @@ class AutoencoderTransformer(BaseAutoencoder):
     def partial_fit(self, X: MatrixLike, y: object = None) -> Self:
         """Continue training with one pass over X, the next batch of a stream.
 
-        The first call on a new estimator starts at PCA of its batch. After `fit`, the stream
-        continues from the fitted network. Few rows do not determine the initial network: the
-        estimator stores them, and the next call starts again at PCA of all stored rows, as if they
-        came in one batch. This ends with ``8 * (n_components_ + 1)`` distinct rows if all columns
-        vary, or, from `batch_size` rows on, with ``2 * (n_components_ + 1)`` distinct rows. Rows
-        with missing values count in part. From `batch_size` rows on, only distinct rows are stored,
-        at most `batch_size` of them.
-
-        No rows are held out for validation: the error on each batch is computed before the network
-        is trained on it, and `validation_curve_` records it. The code is whitened over all rows
-        seen, each encoded by the network at its call; later calls rotate the code as little as
-        possible. `alpha` is divided by the number of rows seen. Automatic bounds are widened to
-        include new rows. A batch on which training diverges is ignored, with a warning.
+        The first call on a new estimator starts at PCA of its batch; after `fit`, the stream
+        continues from the fitted network. If few rows do not determine the initial network, the
+        estimator stores them, and the next call starts again with all of them
+        (:doc:`/guide/large` says when). No rows are held out for validation: `validation_curve_`
+        records the error on each batch before the network is trained on it. The code is whitened
+        over all rows seen, each encoded by the network at its call; later calls rotate the code as
+        little as possible. `alpha` is divided by the number of rows seen. Automatic bounds are
+        widened to include new rows. A batch on which training diverges is ignored, with a warning.
 
         Parameters
         ----------

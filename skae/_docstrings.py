@@ -114,6 +114,13 @@ _PARAGRAPHS = {
         "tol : float, default=1e-4",
         "Smallest decrease of the validation error that `early_stopping` counts, %(tol_unit)s.",
     ),
+    "warm_start": (
+        "warm_start : bool, default=False",
+        """Whether `fit` starts from the fitted network, if there is one. The trained network is
+        then compared with that network on the validation rows, and not with %(initial_model)s.
+        Parameters of training may change between two fits. Automatic bounds are widened to include
+        the new rows.""",
+    ),
     "random_state": (
         "random_state : int, RandomState instance or None, default=None",
         """Determines the initial hidden layers, the validation rows, the order of the rows in
@@ -139,6 +146,11 @@ _PARAGRAPHS = {
         combined with X_val.""",
     ),
     # fitted attributes
+    "encoder_": (
+        "encoder_, decoder_ : dict",
+        """Weights: "coefs" and "intercepts" are lists with one array for each layer, and "linear"
+        is the linear path. %(units_of_weights)s""",
+    ),
     "components_": (
         "components_ : ndarray of shape (n_components_, n_features_in_)",
         """Linear path of the encoder, which adds ``(X - center_) @ components_.T`` to the code.

@@ -33,7 +33,10 @@ _MIN_SCALE = 1e-150
     min_steps="1200",
     tol_unit="in nats per feature",
     random_part="the draws of the code",
+    initial_model="probabilistic PCA",
     components="",
+    units_of_weights="The output of the encoder is the means of the code, and then the logarithms "
+    "of its variances.",
     offset="the mean of the training rows, or zeros with a Bernoulli likelihood",
 )
 class VariationalAutoencoder(FittedDensity, BaseAutoencoder):
@@ -96,11 +99,7 @@ class VariationalAutoencoder(FittedDensity, BaseAutoencoder):
 
     %(tol)s
 
-    warm_start : bool, default=False
-        Whether `fit` starts from the fitted network, if there is one. The trained network is then
-        compared with that network on the validation rows, and not with probabilistic PCA.
-        Parameters of training may change between two fits. Automatic bounds are widened to include
-        the new rows.
+    %(warm_start)s
 
     %(random_state)s
 
@@ -108,10 +107,7 @@ class VariationalAutoencoder(FittedDensity, BaseAutoencoder):
 
     Attributes
     ----------
-    encoder_, decoder_ : dict
-        Weights: "coefs" and "intercepts" are lists with one array for each layer, and "linear" is
-        the linear path. The output of the encoder is the means of the code, and then the logarithms
-        of its variances.
+    %(encoder_)s
     noise_variance_ : float or ndarray of shape (n_features_in_,)
         Variance of the Gaussian noise, in the squared units of X.
     lower_bound_ : float
