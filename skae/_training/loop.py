@@ -260,7 +260,7 @@ class _InSession:
         return self._nest.pack_sequence_as(self._outputs, results)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=16)  # XLA keeps ten idle threads for each session
 class _Compiled:
     """Compiled function for one objective, optimiser and set of shapes.
 
