@@ -4,12 +4,15 @@ The loop is independent of the network, the objective and the optimiser. The com
 no state, so that all fits of a process with arrays of the same shapes share it.
 """
 
+import re
 import threading
+from _thread import start_new_thread
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache, partial
 from numbers import Number
+from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol, TypeGuard, TypeVar
 
 import numpy as np
@@ -21,7 +24,9 @@ from .._sklearn_compat import warn
 
 _Item = TypeVar("_Item")
 # Beginning of the messages of a session's errors.
-_SESSION_ERROR = "Graph execution error:\n\n"
+_SESSION_ERROR = re.compile(
+    r"Graph execution error:\n\n(Detected at .*\nNode: '.*?'\n)?", re.DOTALL
+)
 _SLOWER = "XLA cannot compile the training loop here, so it runs uncompiled, which is slower: "
 
 
@@ -142,8 +147,8 @@ def train(
     tf, objective, optimizer = import_tensorflow(), gradient_step.objective, gradient_step.optimizer
     n_stacked = gradient_step.n_stacked
     nests = state.params, state.optimizer_state, gradient_step.constants
-    is_in_session = _is_in_session(tf, workers.strategy)
-    as_input = np.asarray if is_in_session else tf.convert_to_tensor
+    is_in_session = _in_thread(_is_in_session, tf, workers.strategy)
+    as_input = _aligned if is_in_session else tf.convert_to_tensor
     nests = _in_thread(tf.nest.map_structure, as_input, nests)
     classes, shapes = _classes((objective, optimizer)), _shapes(tf, nests)
     *params_and_state, constants = nests
@@ -155,7 +160,7 @@ def train(
         for batches, n_steps in chunks:
             size = tf.nest.flatten(batches)[0].shape[:2]
             key = (classes, shapes, _shapes(tf, batches))
-            parts = [batches] if is_in_session else _split(tf, batches, workers)
+            parts = _split(tf.nest, batches, workers, as_input)
             yield workers.per_replica(parts), size, key, n_steps
 
     ends = None
@@ -202,14 +207,27 @@ def _shapes(tf: Any, nest: Any) -> str:
     return repr(tf.nest.map_structure(lambda part: f"{part.dtype}{part.shape}", nest))
 
 
-def _split(tf: Any, batches: Any, workers: Workers) -> list[Any]:
-    """Split batches along their rows into tensors, one nest for each replica of this worker."""
-    arrays = tf.nest.flatten(batches)
+def _aligned(array: Any) -> NDArray[Any]:
+    """Return an array that a session reads without a copy, which is aligned to 64 bytes."""
+    found: NDArray[Any] = np.asarray(array)
+    if found.ctypes.data % 64 == 0 and found.flags.c_contiguous:
+        return found
+    memory = np.empty(found.nbytes + 64, dtype=np.uint8)
+    first = -memory.ctypes.data % 64
+    aligned: NDArray[Any] = memory[first : first + found.nbytes].view(found.dtype)
+    aligned = aligned.reshape(found.shape)
+    aligned[...] = found
+    return aligned
+
+
+def _split(nest: Any, batches: Any, workers: Workers, as_input: Callable[[Any], Any]) -> list[Any]:
+    """Split batches along their rows into inputs, one nest for each replica of this worker."""
+    arrays = nest.flatten(batches)
     once = {id(array): array for array in arrays}  # copy repeated arrays only once
     parts = []
     for rows in workers.split(arrays[0].shape[1]):
-        tensors = {key: tf.convert_to_tensor(array[:, rows]) for key, array in once.items()}
-        parts.append(tf.nest.pack_sequence_as(batches, [tensors[id(a)] for a in arrays]))
+        inputs = {key: as_input(array[:, rows]) for key, array in once.items()}
+        parts.append(nest.pack_sequence_as(batches, [inputs[id(a)] for a in arrays]))
     return parts
 
 
@@ -225,11 +243,23 @@ def prefetch(iterator: Iterator[_Item]) -> Iterator[_Item]:
 def _in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function in a thread, so that KeyboardInterrupt is not raised within TensorFlow code.
 
-    TensorFlow would lose the interrupt or raise another error. Python raises KeyboardInterrupt in
-    the main thread only.
+    TensorFlow would lose the interrupt, raise another error or crash. Python raises
+    KeyboardInterrupt in the main thread only. Executors and `Thread` hold locks in Python code, and
+    an interrupt there could leave a lock held.
     """
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="skae-tensorflow") as pool:
-        return pool.submit(function, *arguments).result()
+    outcome: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+
+    def call() -> None:
+        try:
+            outcome.put((function(*arguments), None))
+        except BaseException as error:
+            outcome.put((None, error))
+
+    start_new_thread(call, ())
+    result, error = outcome.get()
+    if error is not None:
+        raise error
+    return result
 
 
 class _InSession:
@@ -240,13 +270,14 @@ class _InSession:
     memory maps that Linux allows a process.
     """
 
-    def __init__(self, tf: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    def __init__(self, tf: Any, function: Any, arguments: tuple[Any, ...]) -> None:
         placeholder, threading_config = tf.compat.v1.placeholder, tf.config.threading
         with tf.Graph().as_default() as graph:
             inputs = tf.nest.map_structure(lambda a: placeholder(a.dtype, a.shape), arguments)
-            self._outputs = function(*inputs)
+            self._outputs = function.get_concrete_function(*inputs)(*inputs)
         self._nest, self._inputs = tf.nest, tf.nest.flatten(inputs)
         config = tf.compat.v1.ConfigProto(
+            device_count={"GPU": 0},
             intra_op_parallelism_threads=threading_config.get_intra_op_parallelism_threads(),
             inter_op_parallelism_threads=threading_config.get_inter_op_parallelism_threads(),
         )
@@ -256,7 +287,7 @@ class _InSession:
 
     def __call__(self, *arguments: Any) -> Any:
         feed = dict(zip(self._inputs, self._nest.flatten(arguments), strict=True))
-        results = self._session.run(self._nest.flatten(self._outputs), feed)
+        results = _in_thread(self._session.run, self._nest.flatten(self._outputs), feed)
         return self._nest.pack_sequence_as(self._outputs, results)
 
 
@@ -323,7 +354,8 @@ class _Compiled:
 
 def _message(error: Any) -> str:
     """Return the message of an error of TensorFlow."""
-    return str(error.message).removeprefix(_SESSION_ERROR)
+    prefix = _SESSION_ERROR.match(error.message)
+    return str(error.message[prefix.end() if prefix else 0 :])
 
 
 def _cannot_compile(tf: Any, error: Any) -> bool:
