@@ -6,13 +6,13 @@ no state, so that all fits of a process with arrays of the same shapes share it.
 
 import re
 import threading
-from _thread import start_new_thread
+import time
+from _thread import allocate_lock, start_new_thread
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache, partial
 from numbers import Number
-from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol, TypeGuard, TypeVar
 
 import numpy as np
@@ -247,16 +247,25 @@ def _in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     KeyboardInterrupt in the main thread only. Executors and `Thread` hold locks in Python code, and
     an interrupt there could leave a lock held.
     """
-    outcome: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+    outcomes: list[tuple[Any, BaseException | None]] = []
+    is_running = allocate_lock()
 
     def call() -> None:
         try:
-            outcome.put((function(*arguments), None))
+            outcomes.append((function(*arguments), None))
         except BaseException as error:
-            outcome.put((None, error))
+            outcomes.append((None, error))
+        is_running.release()
 
+    is_running.acquire()
     start_new_thread(call, ())
-    result, error = outcome.get()
+    try:
+        is_running.acquire()
+    except KeyboardInterrupt:
+        while not outcomes:  # the process may end now, and a running thread could crash it
+            time.sleep(0.001)
+        raise
+    ((result, error),) = outcomes
     if error is not None:
         raise error
     return result
