@@ -167,7 +167,7 @@ def train(
     for batches, (n_most, n_rows), key, n_steps in prefetch(tensor_chunks()):
         if ends is None:
             ends = workers.ends_of_replicas(n_rows)
-        run = _Compiled(objective, optimizer, workers.strategy, ends, key)
+        run = _Compiled(objective, optimizer, workers.strategy, ends, is_in_session, key)
         padded = np.zeros(n_most, dtype=np.float32)
         padded[:n_steps] = rates[n_done : n_done + n_steps]
         losses = np.zeros(padded.shape if n_stacked is None else (len(padded), n_stacked), "f")
@@ -315,11 +315,12 @@ class _Compiled:
         optimizer: Optimizer,
         strategy: Any,
         ends: Sequence[int],
+        is_in_session: bool,
         key: tuple[Any, ...],
     ) -> None:
         self.function = _make_steps(import_tensorflow(), objective, optimizer, strategy, ends)
         self.strategy = strategy
-        self.is_in_session = _is_in_session(import_tensorflow(), strategy)
+        self.is_in_session = is_in_session
         self.lock = threading.Lock()
         self.traced: Callable[..., Any] | None = None
 
