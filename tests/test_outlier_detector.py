@@ -46,7 +46,7 @@ def fitted():
 
 
 @pytest.mark.slow
-def test_with_defaults_fails_no_check_and_skips_only_the_array_api():
+def test_with_defaults_but_few_steps_fails_no_check_and_skips_only_the_array_api():
     results = check_estimator(OutlierDetector(max_steps=20), on_skip=None)
     not_passed = {r["check_name"]: r["status"] for r in results if r["status"] != "passed"}
     assert not_passed in ({}, {"check_array_api_input": "skipped"})
