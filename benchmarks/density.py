@@ -157,7 +157,7 @@ def measure(name, data, k, seed, steps):
         nats = float(np.mean(x @ np.log(p) + (1 - x) @ np.log1p(-p)))
         yield where | {"method": "independent pixels", "nats": nats}
     for method, fit in methods(name, k, seed, steps).items():
-        loop._Compiled.cache_clear()
+        loop.compiled_steps.cache_clear()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model, seconds = timed(lambda fit=fit: fit(X))

@@ -318,7 +318,7 @@ def can_run(method, case):
 def fitted(method, case):
     """Fit a method without compiled functions; return its codes and first figures."""
     if not case.steps:  # seconds of shortened training have no meaning
-        loop._Compiled.cache_clear()
+        loop.compiled_steps.cache_clear()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         transformer, seconds = timed(lambda: METHODS[method].fit(case))

@@ -211,7 +211,7 @@ def peers_of(n_columns, pattern, *, quick):
 
 def fit(imputer, X):
     """Fit an imputer without compiled functions, and return the seconds."""
-    loop._Compiled.cache_clear()
+    loop.compiled_steps.cache_clear()
     return timed(lambda: imputer.fit(X))[1]
 
 

@@ -67,9 +67,9 @@ def compilations(monkeypatch):
         return function(counted, **options)
 
     monkeypatch.setattr(tf, "function", counting)
-    loop._Compiled.cache_clear()
+    loop.compiled_steps.cache_clear()
     yield traced
-    loop._Compiled.cache_clear()
+    loop.compiled_steps.cache_clear()
 
 
 @pytest.fixture

@@ -1,12 +1,79 @@
-"""Limit of the number of BLAS threads, which is a setting of the whole process."""
+"""Functions that run in a thread, and the limit of BLAS threads."""
 
 import threading
-from collections.abc import Iterator
+import time
+from _thread import allocate_lock, start_new_thread
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
+_Item = TypeVar("_Item")
 _limiting = threading.Lock()
+
+
+class _Call:
+    """Call of a function in a new thread.
+
+    Executors and `Thread` hold locks in Python code. A KeyboardInterrupt in that code could leave a
+    lock held.
+    """
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self._outcome: tuple[Any, BaseException | None] | None = None
+        self._is_running = allocate_lock()
+        self._is_running.acquire()
+        start_new_thread(self._run, (function, arguments))
+
+    def _run(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        try:
+            self._outcome = function(*arguments), None
+        except BaseException as error:
+            self._outcome = None, error
+        self._is_running.release()
+
+    def wait(self) -> None:
+        """Wait for the end, also after a KeyboardInterrupt.
+
+        Otherwise the process could end before the thread, and the thread could crash it.
+        """
+        try:
+            with self._is_running:
+                return
+        except KeyboardInterrupt:
+            while self._outcome is None:
+                time.sleep(0.001)
+            raise
+
+    def result(self) -> Any:
+        """Wait for the end, and return the result or raise the error of the function."""
+        self.wait()
+        assert self._outcome is not None
+        result, error = self._outcome
+        if error is not None:
+            raise error
+        return result
+
+
+def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in a thread, so that KeyboardInterrupt is not raised within TensorFlow code.
+
+    TensorFlow would lose the interrupt, raise another error or crash. Python raises
+    KeyboardInterrupt in the main thread only.
+    """
+    return _Call(function, *arguments).result()
+
+
+def prefetch(iterator: Iterator[_Item]) -> Iterator[_Item]:
+    """Yield the items of `iterator`, and compute the next item in a thread meanwhile."""
+    upcoming = _Call(next, iterator, None)
+    try:
+        while (item := upcoming.result()) is not None:
+            upcoming = _Call(next, iterator, None)
+            yield item
+    finally:
+        upcoming.wait()
 
 
 @contextmanager

@@ -4,30 +4,19 @@ The loop is independent of the network, the objective and the optimiser. The com
 no state, so that all fits of a process with arrays of the same shapes share it.
 """
 
-import re
-import threading
-import time
-from _thread import allocate_lock, start_new_thread
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache, partial
 from numbers import Number
-from typing import Any, NamedTuple, Protocol, TypeGuard, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._runtime.tensorflow import import_tensorflow
+from .._runtime.threads import in_thread, prefetch
 from .._runtime.workers import SINGLE_PROCESS, Workers
-from .._sklearn_compat import warn
-
-_Item = TypeVar("_Item")
-# Beginning of the messages of a session's errors.
-_SESSION_ERROR = re.compile(
-    r"Graph execution error:\n\n(Detected at .*\nNode: '.*?'\n)?", re.DOTALL
-)
-_SLOWER = "XLA cannot compile the training loop here, so it runs uncompiled, which is slower: "
+from .compiled import CompiledFunction
 
 
 class Optimizer(Protocol):
@@ -147,9 +136,9 @@ def train(
     tf, objective, optimizer = import_tensorflow(), gradient_step.objective, gradient_step.optimizer
     n_stacked = gradient_step.n_stacked
     nests = state.params, state.optimizer_state, gradient_step.constants
-    is_in_session = _in_thread(_is_in_session, tf, workers.strategy)
+    is_in_session = in_thread(_is_in_session, tf, workers.strategy)
     as_input = _aligned if is_in_session else tf.convert_to_tensor
-    nests = _in_thread(tf.nest.map_structure, as_input, nests)
+    nests = in_thread(tf.nest.map_structure, as_input, nests)
     classes, shapes = _classes((objective, optimizer)), _shapes(tf, nests)
     *params_and_state, constants = nests
     del nests, gradient_step  # frees the initial tensors and the constants during training
@@ -167,13 +156,13 @@ def train(
     for batches, (n_most, n_rows), key, n_steps in prefetch(tensor_chunks()):
         if ends is None:
             ends = workers.ends_of_replicas(n_rows)
-        run = _Compiled(objective, optimizer, workers.strategy, ends, is_in_session, key)
+        run = compiled_steps((objective, optimizer), workers.strategy, ends, is_in_session, key)
         padded = np.zeros(n_most, dtype=np.float32)
         padded[:n_steps] = rates[n_done : n_done + n_steps]
         losses = np.zeros(padded.shape if n_stacked is None else (len(padded), n_stacked), "f")
-        counts = map(as_input, (np.int32(step), padded, np.int32(n_steps), losses))
-        *params_and_state, losses = workers.run_collective(
-            run, *params_and_state, batches, constants, *counts
+        counts = tuple(map(as_input, (np.int32(step), padded, np.int32(n_steps))))
+        params_and_state, losses = workers.run_collective(
+            run, params_and_state, batches, constants, counts, as_input(losses)
         )
         step, n_done = step + n_steps, n_done + n_steps
         params, optimizer_state = tf.nest.map_structure(workers.of_first_replica, params_and_state)
@@ -231,149 +220,21 @@ def _split(nest: Any, batches: Any, workers: Workers, as_input: Callable[[Any], 
     return parts
 
 
-def prefetch(iterator: Iterator[_Item]) -> Iterator[_Item]:
-    """Yield the items of `iterator`, and compute the next item in a thread meanwhile."""
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="skae-prefetch") as pool:
-        upcoming = pool.submit(next, iterator, None)
-        while (item := upcoming.result()) is not None:
-            upcoming = pool.submit(next, iterator, None)
-            yield item
-
-
-def _in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function in a thread, so that KeyboardInterrupt is not raised within TensorFlow code.
-
-    TensorFlow would lose the interrupt, raise another error or crash. Python raises
-    KeyboardInterrupt in the main thread only. Executors and `Thread` hold locks in Python code, and
-    an interrupt there could leave a lock held.
-    """
-    outcomes: list[tuple[Any, BaseException | None]] = []
-    is_running = allocate_lock()
-
-    def call() -> None:
-        try:
-            outcomes.append((function(*arguments), None))
-        except BaseException as error:
-            outcomes.append((None, error))
-        is_running.release()
-
-    is_running.acquire()
-    start_new_thread(call, ())
-    try:
-        is_running.acquire()
-    except KeyboardInterrupt:
-        while not outcomes:  # the process may end now, and a running thread could crash it
-            time.sleep(0.001)
-        raise
-    ((result, error),) = outcomes
-    if error is not None:
-        raise error
-    return result
-
-
-class _InSession:
-    """Function that runs in a session of its own, with NumPy arrays as inputs and outputs.
-
-    TensorFlow frees the code that XLA compiles for a session together with the session. It never
-    frees the code of a function that is called eagerly, and each takes about 150 of the 65530
-    memory maps that Linux allows a process.
-    """
-
-    def __init__(self, tf: Any, function: Any, arguments: tuple[Any, ...]) -> None:
-        placeholder, threading_config = tf.compat.v1.placeholder, tf.config.threading
-        with tf.Graph().as_default() as graph:
-            inputs = tf.nest.map_structure(lambda a: placeholder(a.dtype, a.shape), arguments)
-            self._outputs = function.get_concrete_function(*inputs)(*inputs)
-        self._nest, self._inputs = tf.nest, tf.nest.flatten(inputs)
-        config = tf.compat.v1.ConfigProto(
-            device_count={"GPU": 0},
-            intra_op_parallelism_threads=threading_config.get_intra_op_parallelism_threads(),
-            inter_op_parallelism_threads=threading_config.get_inter_op_parallelism_threads(),
-        )
-        # XLA optimises the graph
-        config.graph_options.rewrite_options.disable_meta_optimizer = True
-        self._session = tf.compat.v1.Session(graph=graph, config=config)
-
-    def __call__(self, *arguments: Any) -> Any:
-        feed = dict(zip(self._inputs, self._nest.flatten(arguments), strict=True))
-        results = _in_thread(self._session.run, self._nest.flatten(self._outputs), feed)
-        return self._nest.pack_sequence_as(self._outputs, results)
-
-
 @lru_cache(maxsize=16)  # XLA keeps ten idle threads for each session
-class _Compiled:
-    """Compiled function for one objective, optimiser and set of shapes.
+def compiled_steps(
+    gradient_step: tuple[Loss, Optimizer],
+    strategy: Any,
+    ends: Sequence[int],
+    is_in_session: bool,
+    key: tuple[Any, ...],
+) -> CompiledFunction:
+    """Return the compiled function for one objective, optimiser and set of shapes.
 
-    XLA compiles it at the first call, once for all threads. `key` contains the classes, because
-    objects of different classes can be equal, and the shapes and dtypes of the arrays, so that the
-    LRU cache drops shapes that are no longer used.
+    `key` contains the classes, because objects of different classes can be equal, and the shapes
+    and dtypes of the arrays, so that the LRU cache drops shapes that are no longer used.
     """
-
-    def __init__(
-        self,
-        objective: Loss,
-        optimizer: Optimizer,
-        strategy: Any,
-        ends: Sequence[int],
-        is_in_session: bool,
-        key: tuple[Any, ...],
-    ) -> None:
-        self.function = _make_steps(import_tensorflow(), objective, optimizer, strategy, ends)
-        self.strategy = strategy
-        self.is_in_session = is_in_session
-        self.lock = threading.Lock()
-        self.traced: Callable[..., Any] | None = None
-
-    def __call__(self, *arguments: Any) -> Any:
-        tf = import_tensorflow()
-        try:
-            with self.lock:
-                if self.traced is None and self.strategy is None:
-                    return self._first_call(tf, arguments)
-                if self.traced is None:  # parts of a step are compiled; a worker may be lost
-                    self.traced = self._trace(tf, arguments, jit_compile=None)
-            return self.traced(*arguments)
-        except tf.errors.ResourceExhaustedError as error:
-            raise MemoryError(_message(error)) from error
-
-    def _first_call(self, tf: Any, arguments: tuple[Any, ...]) -> Any:
-        try:
-            traced = self._trace(tf, arguments, jit_compile=True)
-            results = traced(*arguments)
-        except tf.errors.OpError as error:
-            if not _cannot_compile(tf, error):
-                raise
-            warn(_SLOWER + _message(error), RuntimeWarning)
-            traced = self._trace(tf, arguments, jit_compile=None)
-            results = traced(*arguments)
-        self.traced = traced
-        return results
-
-    def _trace(
-        self, tf: Any, arguments: tuple[Any, ...], jit_compile: bool | None
-    ) -> Callable[..., Any]:
-        # Trace explicitly: calling the tf.function would warn about retracing for other shapes.
-        function = tf.function(self.function, jit_compile=jit_compile, autograph=False)
-        traced: Callable[..., Any]
-        if self.is_in_session:
-            traced = _in_thread(_InSession, tf, function, arguments)
-        else:
-            traced = _in_thread(function.get_concrete_function, *arguments)
-        return traced
-
-
-def _message(error: Any) -> str:
-    """Return the message of an error of TensorFlow."""
-    prefix = _SESSION_ERROR.match(error.message)
-    return str(error.message[prefix.end() if prefix else 0 :])
-
-
-def _cannot_compile(tf: Any, error: Any) -> bool:
-    """Whether the reason of an error is that XLA is missing or cannot compile an operation."""
-    reason = _message(error).partition("\n")[0]  # the other lines are file paths
-    if isinstance(error, tf.errors.UnimplementedError | tf.errors.NotFoundError):
-        return True
-    return isinstance(error, tf.errors.InvalidArgumentError) and "compil" in reason
+    steps = _make_steps(import_tensorflow(), *gradient_step, strategy, ends)
+    return CompiledFunction(steps, strategy, is_in_session)
 
 
 def _make_steps(
@@ -386,37 +247,27 @@ def _make_steps(
         loss_and_gradients, update = _all_reducing(tf, objective, ends, *parts)
 
     def replica_step(
-        i: Any,
-        params: Any,
-        optimizer_state: Any,
-        batches: Any,
-        constants: Any,
-        step: Any,
-        rate: Any,
+        i: Any, params_and_state: Any, batches: Any, constants: Any, step: Any, rate: Any
     ) -> Any:
         batch = tf.nest.map_structure(lambda part: part[i], batches)
-        results = loss_and_gradients(params, batch, constants)
-        return update(*results, params, optimizer_state, step, rate)
+        results = loss_and_gradients(params_and_state[0], batch, constants)
+        return update(*results, *params_and_state, step, rate)
 
     runner = strategy or tf.distribute.get_strategy()  # the default one calls the function directly
 
     def make_steps(
-        params: Any,
-        optimizer_state: Any,
-        batches: Any,
-        constants: Any,
-        step: Any,
-        rates: Any,
-        n_steps: Any,
-        losses: Any,
+        params_and_state: Any, batches: Any, constants: Any, counts: Any, losses: Any
     ) -> Any:
-        def one_step(i: Any, params: Any, state: Any, losses: Any) -> Any:
-            args = (i, params, state, batches, constants, step + i + 1, rates[i])
+        step, rates, n_steps = counts
+
+        def one_step(i: Any, params_and_state: Any, losses: Any) -> Any:
+            args = (i, params_and_state, batches, constants, step + i + 1, rates[i])
             *params_and_state, loss = runner.run(replica_step, args)
             loss = runner.experimental_local_results(loss)[0]
-            return i + 1, *params_and_state, tf.tensor_scatter_nd_update(losses, [[i]], [loss])
+            losses = tf.tensor_scatter_nd_update(losses, [[i]], [loss])
+            return i + 1, tuple(params_and_state), losses
 
-        first = (tf.constant(0), params, optimizer_state, losses)
+        first = (tf.constant(0), params_and_state, losses)
         return tf.while_loop(lambda i, *_: i < n_steps, one_step, first)[1:]
 
     return make_steps

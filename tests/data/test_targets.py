@@ -260,9 +260,9 @@ def test_other_weights_share_a_compiled_loop():
     objectives = {Supervised(Reconstruction(("silu",) * 3), weight) for weight in (0.1, 0.2)}
     assert len(objectives) == 1
     ae = AutoencoderTransformer(**PARAMETERS, target_weight=0.1).fit(X[:900], y[:900])
-    before = loop._Compiled.cache_info().misses
+    before = loop.compiled_steps.cache_info().misses
     ae.set_params(target_weight=0.2).fit(X[:900], y[:900])
-    assert loop._Compiled.cache_info().misses == before
+    assert loop.compiled_steps.cache_info().misses == before
 
 
 @pytest.mark.parametrize(

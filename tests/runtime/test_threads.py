@@ -1,10 +1,13 @@
-"""The number of BLAS threads is restored after fits that run at the same time."""
+"""Items are computed ahead in a thread, and the number of BLAS threads is restored after fits."""
 
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
+
+from skae._runtime.threads import in_thread, prefetch
 
 OVERLAP = """
 import sys, threading
@@ -51,3 +54,67 @@ def test_contexts_that_overlap_restore_the_number_of_threads(first_to_leave):
         pytest.skip("BLAS has one thread here")
     assert set(limited) == {1}
     assert after == before
+
+
+def test_the_next_item_is_computed_while_one_is_used():
+    started = [threading.Event() for _ in range(4)]
+
+    def items():
+        for i, event in enumerate(started):
+            event.set()
+            yield i
+
+    for i in prefetch(items()):
+        assert all(event.wait(60) for event in started[: i + 2])
+
+
+def test_prefetch_keeps_the_order_and_stays_one_ahead():
+    made = []
+
+    def numbers():
+        for i in range(10):
+            made.append(i)
+            yield i
+
+    seen = []
+    for number in prefetch(numbers()):
+        seen.append(number)
+        assert len(made) <= number + 3
+    assert seen == list(range(10))
+
+
+def test_prefetch_of_an_empty_iterator_is_empty():
+    assert list(prefetch(iter([]))) == []
+
+
+def test_prefetch_raises_errors_of_the_iterator():
+    def broken():
+        yield 1
+        raise OSError("cannot read rows 256 to 511")
+
+    stream = prefetch(broken())
+    assert next(stream) == 1
+    with pytest.raises(OSError, match="rows 256"):
+        next(stream)
+
+
+def test_a_stream_that_is_closed_waits_for_the_item_that_is_computed():
+    closing, ends = threading.Event(), []
+
+    def items():
+        yield 1
+        assert closing.wait(60)
+        ends.append(2)
+        yield 2
+
+    stream = prefetch(items())
+    assert next(stream) == 1
+    closing.set()
+    stream.close()
+    assert ends == [2]
+
+
+def test_a_thread_raises_the_error_of_its_function():
+    assert in_thread(divmod, 7, 2) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        in_thread(divmod, 7, 0)

@@ -239,9 +239,9 @@ def loop_that_fails(monkeypatch):
 
     monkeypatch.setattr(tf, "function", recording)
     monkeypatch.setattr(tf.compat.v1, "Session", FailingSession)
-    loop._Compiled.cache_clear()
+    loop.compiled_steps.cache_clear()
     yield errors.extend, traced
-    loop._Compiled.cache_clear()
+    loop.compiled_steps.cache_clear()
 
 
 # Messages of XLA: an operation without a kernel, and an operation of unknown shape.
@@ -277,7 +277,7 @@ def test_without_xla_the_same_loop_runs_with_one_warning(error, loop_that_fails)
     network, batches, rates = problem(hidden=())
     expected, expected_losses = train(network, one_by_one(batches), rates)
     fail_with, traced = loop_that_fails
-    loop._Compiled.cache_clear()
+    loop.compiled_steps.cache_clear()
     traced.clear()
     fail_with([error])
     with pytest.warns(RuntimeWarning, match="no XLA here") as caught:
@@ -356,7 +356,7 @@ def test_threads_without_xla_warn_once_and_are_right(monkeypatch):
 
     monkeypatch.setattr(tf, "function", recording)
     monkeypatch.setattr(tf.compat.v1, "Session", WithoutXla)
-    loop._Compiled.cache_clear()
+    loop.compiled_steps.cache_clear()
     with warnings.catch_warnings(record=True) as caught, ThreadPoolExecutor(2) as pool:
         warnings.simplefilter("always")
         first = pool.submit(train, network, one_by_one(batches), rates)
@@ -364,7 +364,7 @@ def test_threads_without_xla_warn_once_and_are_right(monkeypatch):
         second = pool.submit(train, network, one_by_one(batches), rates)
         both_train.set()
         ends = [first.result()[0], second.result()[0]]
-    loop._Compiled.cache_clear()
+    loop.compiled_steps.cache_clear()
     assert len(caught) == 1
     assert traced == [True, None]
     for end in ends:
@@ -431,7 +431,7 @@ X = np.random.default_rng(0).normal(size=(6000, 4))
 params = {"max_steps": 20, "learning_rate_init": 1e-4, "random_state": 0}
 expected = skae.AutoencoderTransformer(2, **params).fit(X)
 tf.debugging.enable_check_numerics()
-skae._training.loop._Compiled.cache_clear()
+skae._training.loop.compiled_steps.cache_clear()
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     fitted = skae.AutoencoderTransformer(2, **params).fit(X)
@@ -466,21 +466,6 @@ def test_fit_in_a_graph_is_an_error_that_names_eager_mode():
     ae.fit(X)  # outside of the graph, the same estimator can be fitted
 
 
-# ---- prefetch
-
-
-def test_the_next_item_is_computed_while_one_is_used():
-    started = [threading.Event() for _ in range(4)]
-
-    def items():
-        for i, event in enumerate(started):
-            event.set()
-            yield i
-
-    for i in loop.prefetch(items()):
-        assert all(event.wait(60) for event in started[: i + 2])
-
-
 def test_an_error_of_the_chunks_is_raised_after_the_steps_before_it():
     network, batches, rates = problem(hidden=())
 
@@ -500,33 +485,3 @@ def test_an_error_of_the_chunks_is_raised_after_the_steps_before_it():
     with pytest.raises(OSError, match="the disk is gone"):
         steps.extend(after.step for after, _ in made)
     assert steps == [1, 2]
-
-
-def test_prefetch_keeps_the_order_and_stays_one_ahead():
-    made = []
-
-    def numbers():
-        for i in range(10):
-            made.append(i)
-            yield i
-
-    seen = []
-    for number in loop.prefetch(numbers()):
-        seen.append(number)
-        assert len(made) <= number + 3
-    assert seen == list(range(10))
-
-
-def test_prefetch_of_an_empty_iterator_is_empty():
-    assert list(loop.prefetch(iter([]))) == []
-
-
-def test_prefetch_raises_errors_of_the_iterator():
-    def broken():
-        yield 1
-        raise OSError("cannot read rows 256 to 511")
-
-    stream = loop.prefetch(broken())
-    assert next(stream) == 1
-    with pytest.raises(OSError, match="rows 256"):
-        next(stream)
