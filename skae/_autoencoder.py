@@ -36,6 +36,7 @@ def _ignores_y(estimator: "AutoencoderTransformer") -> bool:
 
 @with_shared_paragraphs(
     automatic_bounds="Automatic bounds are dropped if PCA is kept, so that the result equals PCA.",
+    loss="mean squared error",
     min_steps="600",
     tol_unit="as a share of the variance of X, the unit of `score`",
     random_part="the noise",
@@ -174,13 +175,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     %(n_features_in_)s
     %(feature_names_in_)s
     %(n_samples_seen_)s
-    loss_curve_ : ndarray of shape (n_steps_,)
-        Mean squared error of the minibatch of each gradient step, before the step. If several
-        splits were trained, those of the first split.
-    validation_curve_ : ndarray of shape (n_evaluations, 2)
-        Number of gradient steps, and mean squared error on the validation rows after them. The
-        first row is the error of the initial network. `partial_fit` appends the error on each batch
-        before it trains on the batch.
+    %(loss_curve_)s
+    %(validation_curve_)s
     %(n_steps_)s
     %(n_iter_)s
     %(best_step_)s

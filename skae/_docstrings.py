@@ -192,6 +192,17 @@ _PARAGRAPHS = {
         "n_samples_seen_ : int",
         "Number of rows in `fit` and in the calls of `partial_fit` after it.",
     ),
+    "loss_curve_": (
+        "loss_curve_ : ndarray of shape (n_steps_,)",
+        """For each gradient step, the %(loss)s of its minibatch before the step. If several
+        splits were trained, the values of the first split.""",
+    ),
+    "validation_curve_": (
+        "validation_curve_ : ndarray of shape (n_evaluations, 2)",
+        """Number of gradient steps, and %(loss)s of the validation rows after them. The first
+        row is for the initial network. `partial_fit` appends the value of each batch before it
+        trains on the batch.""",
+    ),
     "n_steps_": (
         "n_steps_ : int",
         "Number of gradient steps of a run, and of the calls of `partial_fit` after it.",

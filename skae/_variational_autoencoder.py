@@ -30,6 +30,7 @@ _MIN_SCALE = 1e-150
 @with_shared_paragraphs(
     automatic_bounds="Automatic bounds are dropped if probabilistic PCA is kept. `sample` clips "
     "its rows after it has added the noise.",
+    loss="negated lower bound, in nats per row,",
     min_steps="1200",
     tol_unit="in nats per feature",
     random_part="the draws of the code",
@@ -113,10 +114,8 @@ class VariationalAutoencoder(FittedDensity, BaseAutoencoder):
     lower_bound_ : float
         Mean lower bound of the log-likelihood of a validation row, in nats, with one draw of the
         code; of a training row if there are no validation rows.
-    loss_curve_ : ndarray of shape (n_steps_,)
-        Negated lower bound of the minibatch of each gradient step, in nats per row.
-    validation_curve_ : ndarray of shape (n_evaluations, 2)
-        Number of gradient steps, and negated lower bound on the validation rows after them.
+    %(loss_curve_)s
+    %(validation_curve_)s
     %(components_)s
     %(mean_)s
     %(center_)s
