@@ -140,6 +140,10 @@ class Rows:
         """Float type of the rows that are read: float32 if X is float32, else float64."""
         return self.X.dtype if self.X.dtype == _FLOAT32 else _FLOAT64
 
+    def matrix(self) -> Any:
+        """Return the rows in the format of X, unchanged; this worker must hold all of them."""
+        return self.X if self.rows is None else self.X[self.rows]
+
     def take_y(self) -> NDArray[Any]:
         """Return the y of the table's rows."""
         assert self.y is not None

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.extmath import svd_flip
+from scipy.sparse import issparse
+from sklearn.utils.extmath import safe_sparse_dot, svd_flip
 
 from .._data.table import Table
 from .._networks.network import Autoencoder
 from .architecture import Architecture
-from .bounds import first_bounds
+from .bounds import first_bounds, given_bounds
 from .statistics import location_and_scale
 
 # Up to this number of rows and of entries, the axes of the row space take less time than a few
@@ -20,6 +21,11 @@ _MAX_ROWS, _MAX_ENTRIES = 2000, 2**25
 # outside the row space only if its complement has at least this number of dimensions for each of
 # them, so that they would explain less than 5 % of an error.
 _MIN_FREE_DIMENSIONS = 20
+# Up to this number of weights, a network with bounds is trained through its bounds, in all columns.
+_MAX_BOUNDED_WEIGHTS = 2**20
+# An axis is computed from the inner products of the rows if its variance is more than this fraction
+# of the largest; the error of the axis is then 1e-8 at most.
+_MIN_VARIANCE_RATIO = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,15 +36,23 @@ class RowSpace:
     ----------
     axes : ndarray of shape (n_axes, n_features)
         Principal axes of the rows, which are orthonormal.
+    coordinates : ndarray of shape (n_rows, n_axes)
+        Coordinates of the rows.
     origin : ndarray of shape (n_features,)
         Mean of the rows.
-    is_bounded : bool
-        Whether the network has bounds, so that its decoder must be trained in all columns.
+    bounds, pca_bounds : ndarray of shape (2, n_features)
+        Bounds of a trained network, and of PCA, which has no automatic bounds.
+    trains_decoder : bool
+        Whether the decoder is trained in the row space, too. It has no bounds there; the bounds are
+        applied after training. Otherwise the decoder is trained in all columns.
     """
 
     axes: NDArray[Any]
+    coordinates: NDArray[Any]
     origin: NDArray[Any]
-    is_bounded: bool
+    bounds: NDArray[Any]
+    pca_bounds: NDArray[Any]
+    trains_decoder: bool
 
     @classmethod
     def from_table(
@@ -49,7 +63,8 @@ class RowSpace:
         If a table has fewer rows than columns, the row space has at most as many dimensions as
         there are rows. A network that starts at PCA and has no bounds computes the same in the row
         space as in all columns, at a cost that does not depend on the number of columns. With
-        bounds, this holds for the encoder.
+        bounds, this holds for the encoder. If the network is large, the decoder is then trained
+        without bounds.
 
         If the `n_training` training rows of a split span fewer axes than the code has components,
         the other axes are arbitrary. Within the row space they would be axes of the validation
@@ -62,28 +77,35 @@ class RowSpace:
             return None
         if architecture.init != "pca" or architecture.is_imputer or architecture.likelihood:
             return None
-        is_bounded = bool(np.isfinite(first_bounds(table, architecture)).any())
+        bounds = first_bounds(table, architecture)
+        is_bounded = bool(np.isfinite(bounds).any())
         if is_bounded and n_free > 0:
             return None
         origin, scale = location_and_scale(table)
-        # A QR decomposition before the SVD makes it several times faster (Chan, ACM TOMS 8, 1982,
-        # section 2). The last singular value is zero, because the rows are centred.
-        basis, triangle = np.linalg.qr(table.standardised(origin, scale).take(slice(None)).T)
-        axes = (basis @ np.linalg.svd(triangle)[0][:, :-1]).T
-        _, axes = svd_flip(None, axes, u_based_decision=False)
+        axes, coordinates = _principal_axes(table, origin, scale)
+        if len(axes) < min(architecture.n_components, table.n_rows - 1):  # some rows are equal
+            return None
+        is_small = architecture.n_weights(table.n_features) <= _MAX_BOUNDED_WEIGHTS
         space: RowSpace = table.workers.broadcast_object(
-            cls(axes, origin.astype(table.dtype), is_bounded)
+            cls(
+                axes.astype(table.dtype, copy=False),
+                (scale * coordinates).astype(table.dtype),
+                origin.astype(table.dtype),
+                bounds,
+                given_bounds(architecture.bounds, table),
+                trains_decoder=not (is_bounded and is_small),
+            )
         )
         return space
 
-    def coordinates(self, table: Table) -> Table:
-        """Return the table of the coordinates of the rows in the row space."""
-        X = table.local().map(lambda rows: (rows - self.origin) @ self.axes.T, len(self.axes))
-        return replace(table, X=X, n_original_features=table.n_features)
+    def table(self, table: Table) -> Table:
+        """Return the table of the coordinates of the rows, given the table of the rows."""
+        return replace(table.local(), X=self.coordinates, n_original_features=table.n_features)
 
-    def embed(self, network: Autoencoder) -> Autoencoder:
+    def embed(self, network: Autoencoder, *, is_pca: bool = False) -> Autoencoder:
         """Return the network for rows in all columns, given a network for their coordinates."""
-        return network.embedded(self.axes, self.origin)
+        bounds = self.pca_bounds if is_pca else self.bounds
+        return replace(network.embedded(self.axes, self.origin), bounds=bounds)
 
 
 def _is_wide(table: Table) -> bool:
@@ -92,3 +114,45 @@ def _is_wide(table: Table) -> bool:
         return False
     is_wide = 1 < table.n_rows <= min(_MAX_ROWS, table.n_features)
     return is_wide and table.n_rows * table.n_features <= _MAX_ENTRIES
+
+
+def _principal_axes(
+    table: Table, origin: NDArray[Any], scale: float
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the principal axes of standardised rows, and the coordinates of the rows.
+
+    Both are computed from the inner products of the rows. A sparse table is not converted to a
+    dense array. If small variances would be inaccurate, they are computed from the rows.
+    """
+    rows, mean = table.matrix(), origin / scale
+    if issparse(rows):
+        rows = rows / scale
+    else:
+        rows = table.standardised(origin, scale).take(slice(None)).astype(np.float64, copy=False)
+        mean = np.zeros(table.n_features)
+    products = rows @ mean
+    inner = safe_sparse_dot(rows, rows.T, dense_output=True) - products[:, None] - products
+    squares, left = np.linalg.eigh(inner + mean @ mean)
+    ratio = squares / max(squares[-1], inner.diagonal().max(), np.finfo(float).tiny)
+    is_zero = ratio <= len(ratio) * np.finfo(float).eps
+    if (ratio[~is_zero] <= _MIN_VARIANCE_RATIO).any():
+        return _axes_of_rows(table.standardised(origin, scale).take(slice(None)))
+    left, _ = svd_flip(left[:, ~is_zero][:, ::-1], None)
+    lengths = np.sqrt(squares[~is_zero][::-1])
+    scaled = left / lengths
+    axes = safe_sparse_dot(rows.T, scaled, dense_output=True).T
+    for axis, total in zip(axes, scaled.sum(axis=0), strict=True):
+        axis -= total * mean  # without a temporary array as large as all axes
+    return axes, left * lengths
+
+
+def _axes_of_rows(rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the principal axes of centred rows, and the coordinates of the rows.
+
+    A QR decomposition before the SVD makes it several times faster (Chan, ACM TOMS 8, 1982, section
+    2). The last singular value is zero, because the rows are centred.
+    """
+    basis, triangle = np.linalg.qr(rows.T)
+    axes = (basis @ np.linalg.svd(triangle)[0][:, :-1]).T
+    _, axes = svd_flip(None, axes, u_based_decision=False)
+    return axes, rows @ axes.T

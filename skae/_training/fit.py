@@ -144,12 +144,12 @@ def _in_row_space(problem: Problem) -> tuple[Problem, RowSpace | None]:
     space = RowSpace.from_table(problem.table, problem.architecture, problem.n_training)
     if space is None:
         return problem, None
-    if space.is_bounded:
+    if not space.trains_decoder:
         return replace(problem, encoder_axes=space.axes), None
     if problem.splits[0].validation is not None:  # validation rows may lie outside the row space
         return problem, None
-    architecture, coordinates = replace(problem.architecture, bounds=None), space.coordinates
-    return replace(problem, table=coordinates(problem.table), architecture=architecture), space
+    architecture = replace(problem.architecture, bounds=None)
+    return replace(problem, table=space.table(problem.table), architecture=architecture), space
 
 
 class _Results:
@@ -209,7 +209,7 @@ class _Results:
         if self._cached is not None and self._cached[0] is outcome.network:
             return self._cached[1]
         if outcome.network is None:
-            network = self._plan.kept_initial_network(self._problem.initial_network_for(table))
+            network = self._initial_network(table)
         elif self._row_space is None:
             network = outcome.network
         else:
@@ -220,3 +220,13 @@ class _Results:
         network = table.workers.broadcast_object(network)
         self._cached = outcome.network, network
         return network
+
+    def _initial_network(self, table: Table) -> Autoencoder:
+        """Return the initial network for all rows, in the form that `fit` keeps.
+
+        PCA is computed from the coordinates in the row space, if there are enough of them.
+        """
+        problem, space = self._problem, self._row_space
+        if space is None or problem.architecture.n_components > len(space.axes):
+            return self._plan.kept_initial_network(problem.initial_network_for(table))
+        return space.embed(problem.initial_network_for(problem.table), is_pca=True)

@@ -504,7 +504,7 @@ def wide_table(dtype=np.float64, n_rows=9, n_features=40):
 def test_coordinates_in_the_row_space_preserve_distances(dtype):
     table = wide_table(dtype)
     subspace = RowSpace.from_table(table, architecture(), 8)
-    coordinates = subspace.coordinates(table)
+    coordinates = subspace.table(table)
     assert coordinates.X.shape == (9, 8)
     assert coordinates.dtype == dtype
     assert coordinates.n_features_in_loss == 40
@@ -517,7 +517,7 @@ def test_coordinates_in_the_row_space_preserve_distances(dtype):
 def test_a_network_of_coordinates_becomes_the_same_network_of_rows(hidden):
     table = wide_table(n_rows=8)
     subspace = RowSpace.from_table(table, architecture(), 7)
-    coordinates = subspace.coordinates(table)
+    coordinates = subspace.table(table)
     assert coordinates.n_features == 7
     inner = random_network(hidden)
     outer = subspace.embed(inner)
@@ -534,7 +534,7 @@ def test_a_network_of_coordinates_becomes_the_same_network_of_rows(hidden):
 def test_imputation_models_from_rows_and_from_their_coordinates_are_equal(n_training):
     table, training = wide_table(), slice(n_training)
     subspace = RowSpace.from_table(table, architecture(), 8)
-    coordinates = subspace.coordinates(table)
+    coordinates = subspace.table(table)
     inner = first_network(coordinates.select(training), architecture(), 0)
     of_coordinates = subspace.embed(inner).imputer
     of_rows = first_network(table.select(training), architecture(), 0).imputer
@@ -558,8 +558,47 @@ def test_there_is_no_subspace_to_train_in_for_others(table, changes):
     assert RowSpace.from_table(wide_table(), architecture(), 8) is not None
 
 
-def test_a_subspace_knows_whether_the_network_has_bounds():
-    clipped = Table(np.random.default_rng(0).normal(size=(9, 40)).clip(0, None))
-    assert RowSpace.from_table(clipped, architecture(), 8).is_bounded
-    assert RowSpace.from_table(wide_table(), architecture(bounds=(0, None)), 8).is_bounded
-    assert not RowSpace.from_table(clipped, architecture(bounds=None), 8).is_bounded
+def test_small_networks_with_bounds_are_decoded_in_all_columns():
+    rng = np.random.default_rng(0)
+    clipped = Table(rng.normal(size=(9, 40)).clip(0, None))
+    assert not RowSpace.from_table(clipped, architecture(), 8).trains_decoder
+    assert not RowSpace.from_table(wide_table(), architecture(bounds=(0, None)), 8).trains_decoder
+    assert RowSpace.from_table(clipped, architecture(bounds=None), 8).trains_decoder
+    large = architecture(hidden_layer_sizes=(2**14,))
+    assert RowSpace.from_table(clipped, large, 8).trains_decoder
+
+
+def test_the_bounds_are_applied_to_rows_in_all_columns():
+    clipped = Table(np.random.default_rng(0).normal(size=(8, 40)).clip(0, None))
+    spec = architecture(hidden_layer_sizes=(2**14,))
+    subspace = RowSpace.from_table(clipped, spec, 7)
+    network = random_network((5,))
+    assert (subspace.embed(network).bounds[0] == 0).any()
+    assert np.isinf(subspace.embed(network, is_pca=True).bounds).all()  # no automatic bounds
+    bounded = RowSpace.from_table(clipped, replace(spec, bounds=(0, None)), 7)
+    assert (bounded.embed(network, is_pca=True).bounds[0] == 0).all()
+
+
+@pytest.mark.parametrize("form", [np.asarray, csr_array])
+@pytest.mark.parametrize("ratio", [1.0, 1e-5, 1e-9])
+def test_axes_are_orthonormal_and_principal_for_all_variances(form, ratio):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(9, 9)) * np.geomspace(1, ratio, 9) @ rng.normal(size=(9, 40)) + 0.1
+    subspace = RowSpace.from_table(Table(form(rows)), architecture(), 8)
+    axes, coordinates = subspace.axes, subspace.coordinates
+    np.testing.assert_allclose(axes @ axes.T, np.eye(len(axes)), atol=1e-7)
+    np.testing.assert_allclose(subspace.origin + coordinates @ axes, rows, atol=1e-9)
+    covariance = coordinates.T @ coordinates
+    variances = covariance.diagonal()
+    assert (np.diff(variances) < 0).all()
+    np.testing.assert_allclose(
+        covariance / variances[0], np.diag(variances / variances[0]), atol=1e-9
+    )
+    expected = np.linalg.svd(rows - rows.mean(axis=0))[1][: len(axes)] ** 2
+    np.testing.assert_allclose(variances, expected, rtol=1e-4)
+
+
+def test_equal_rows_have_fewer_axes():
+    rows = np.repeat(wide_table().X, 2, axis=0)
+    subspace = RowSpace.from_table(Table(rows), architecture(), 16)
+    assert len(subspace.axes) == 8
