@@ -251,7 +251,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self,
         n_components: float | Literal["auto"] = 64,
         *,
-        hidden_layer_sizes: int | Sequence[int] = (256,),
+        hidden_layer_sizes: Literal["auto"] | int | Sequence[int] = "auto",
         activation: _Activation = "silu",
         init: Literal["pca", "glorot", "normal"] = "pca",
         bounds: Literal["auto"] | tuple[_Bound, _Bound] | None = "auto",

@@ -18,9 +18,10 @@ _Documented = TypeVar("_Documented", bound=Callable[..., object])
 _PARAGRAPHS = {
     # parameters of the estimators
     "hidden_layer_sizes": (
-        "hidden_layer_sizes : int or tuple of int, default=(256,)",
+        'hidden_layer_sizes : "auto", int or tuple of int, default="auto"',
         """Sizes of the hidden layers of the encoder. The decoder has the same layers in reverse
-        order. ``()`` gives a network without hidden layers.""",
+        order. "auto" gives three layers, (96, 96, 96), for at most 16 features, and one layer,
+        (256,), for more. ``()`` gives a network without hidden layers.""",
     ),
     "activation": (
         'activation : {"identity", "relu", "tanh", "logistic", "elu", "gelu", "silu"}, '

@@ -159,7 +159,7 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         n_components: float | Literal["auto"] = "auto",
         *,
         missing_values: Any = np.nan,
-        hidden_layer_sizes: int | Sequence[int] = (256,),
+        hidden_layer_sizes: Literal["auto"] | int | Sequence[int] = "auto",
         activation: str = "silu",
         bounds: Any = "auto",
         noise: float = 0.5,

@@ -157,7 +157,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         likelihood: Literal["gaussian", "bernoulli"] = "gaussian",
         noise_variance: Literal["scalar", "feature"] = "scalar",
         n_draws: int = 20,
-        hidden_layer_sizes: int | Sequence[int] = (256,),
+        hidden_layer_sizes: Literal["auto"] | int | Sequence[int] = "auto",
         activation: str = "silu",
         bounds: Any = "auto",
         learning_rate_init: float = 7e-3,

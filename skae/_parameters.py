@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -37,7 +37,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
         _Share(),
         StrOptions({"auto"}),
     ],
-    "hidden_layer_sizes": ["array-like", _POSITIVE_INTEGER],
+    "hidden_layer_sizes": [StrOptions({"auto"}), "array-like", _POSITIVE_INTEGER],
     "activation": [StrOptions(set(ACTIVATIONS))],
     "init": [StrOptions({"pca", "glorot", "normal"})],
     "bounds": [StrOptions({"auto"}), tuple, list, np.ndarray, None],
@@ -138,8 +138,8 @@ def check_not_given(kind: str, **given: object) -> None:
             )
 
 
-def layer_sizes(hidden_layer_sizes: Any) -> tuple[int, ...]:
-    """Return the sizes of the hidden layers as Python integers.
+def layer_sizes(hidden_layer_sizes: Any) -> tuple[int, ...] | Literal["auto"]:
+    """Return the sizes of the hidden layers as Python integers, or "auto".
 
     Products of NumPy integers may overflow.
 
@@ -148,6 +148,8 @@ def layer_sizes(hidden_layer_sizes: Any) -> tuple[int, ...]:
     ValueError
         If a size is not an integer from 1 to 2**31 - 1.
     """
+    if isinstance(hidden_layer_sizes, str):
+        return "auto"
     sizes = np.atleast_1d(np.array(hidden_layer_sizes, dtype=object))
     if not all(isinstance(size, Integral) and 1 <= int(size) <= _MAX_UNITS for size in sizes):
         raise ValueError(
@@ -172,7 +174,7 @@ def check_same_network(estimator: Any, spec: ArchitectureSpec) -> None:
     It is called before training of a fitted network is continued.
     """
     *hidden, _ = (len(b) for b in estimator.encoder_["intercepts"])
-    check_same("hidden_layer_sizes", spec.hidden_layer_sizes, tuple(hidden))
+    check_same("hidden_layer_sizes", spec.layers(estimator.n_features_in_), tuple(hidden))
     check_same("activations", spec.activations, estimator.activations_)
     # a network without hidden layers has a linear path only, for every `init`
     if hidden and (spec.init == "pca") != ("linear" in estimator.encoder_):

@@ -195,7 +195,7 @@ class VariationalAutoencoder(FittedDensity, BaseAutoencoder):
         beta: float = 1.0,
         contamination: float = 0.0,
         n_draws: int = 20,
-        hidden_layer_sizes: int | Sequence[int] = (256,),
+        hidden_layer_sizes: Literal["auto"] | int | Sequence[int] = "auto",
         activation: str = "silu",
         bounds: Any = "auto",
         learning_rate: Literal["linear", "cosine", "constant"] = "linear",

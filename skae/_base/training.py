@@ -93,7 +93,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, metaclass=ABCMeta
         self,
         n_components: Any,
         *,
-        hidden_layer_sizes: int | Sequence[int],
+        hidden_layer_sizes: Literal["auto"] | int | Sequence[int],
         activation: str,
         bounds: Any,
         learning_rate: Literal["linear", "cosine", "constant"],
@@ -215,7 +215,10 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, metaclass=ABCMeta
         seed = agreed_seed(self, table, columns)
         self._check_rows(table, columns)
         spec = self._spec()
-        architecture = spec.with_size(self.n_components_) if fitted else spec.resolve(table, seed)
+        if fitted:
+            architecture = spec.with_size(self.n_components_, table.n_features)
+        else:
+            architecture = spec.resolve(table, seed)
         return TrainingData(table=table, columns=columns, seed=seed, architecture=architecture)
 
     def _problem(self, data: TrainingData, y: Any, given: dict[str, Any], warm: bool) -> Problem:

@@ -12,6 +12,10 @@ from .pca import code_size
 # With n_components="auto", the code has as many components as the table has columns, up to this
 # number of columns. For wider tables it has as many as the imputation model.
 _MAX_AUTO_COMPONENTS = 128
+# Hidden layers with hidden_layer_sizes="auto", for a table of at most this number of columns and
+# for a wider one. In `benchmarks/defaults.py`, three layers halve the error on narrow tables, and
+# overfit wider ones.
+_MAX_NARROW_FEATURES, _NARROW_LAYERS, _WIDE_LAYERS = 16, (96, 96, 96), (256,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +26,7 @@ class ArchitectureSpec:
     ----------
     n_components : int, float or "auto"
         Number of components of the code, or how to determine it; see `AutoencoderTransformer`.
-    hidden_layer_sizes : tuple of int
+    hidden_layer_sizes : tuple of int or "auto"
         Sizes of the encoder's hidden layers; the decoder mirrors them.
     activations : tuple of str
         Hidden, code and output activation.
@@ -37,7 +41,7 @@ class ArchitectureSpec:
     """
 
     n_components: float | Literal["auto"]
-    hidden_layer_sizes: tuple[int, ...]
+    hidden_layer_sizes: tuple[int, ...] | Literal["auto"]
     activations: tuple[str, str, str]
     init: str = "pca"
     bounds: Any = None
@@ -51,10 +55,19 @@ class ArchitectureSpec:
             return None
         return float(self.n_components)
 
-    def with_size(self, n_components: int, ppca_params: PPCAParams | None = None) -> "Architecture":
-        """Return the architecture with this number of components."""
+    def layers(self, n_features: int) -> tuple[int, ...]:
+        """Return the sizes of the hidden layers for a table with this number of columns."""
+        if isinstance(self.hidden_layer_sizes, str):
+            return _NARROW_LAYERS if n_features <= _MAX_NARROW_FEATURES else _WIDE_LAYERS
+        return self.hidden_layer_sizes
+
+    def with_size(
+        self, n_components: int, n_features: int, ppca_params: PPCAParams | None = None
+    ) -> "Architecture":
+        """Return the architecture with this number of components, for a number of columns."""
         values = {field.name: getattr(self, field.name) for field in fields(ArchitectureSpec)}
-        return Architecture(**values | {"n_components": n_components, "ppca_params": ppca_params})
+        values |= {"n_components": n_components, "hidden_layer_sizes": self.layers(n_features)}
+        return Architecture(**values, ppca_params=ppca_params)
 
     def resolve(self, table: Table, seed: int) -> "Architecture":
         """Return the architecture for a table of training rows.
@@ -85,7 +98,7 @@ class ArchitectureSpec:
         # the code of an imputer starts as the latent variables of the imputation model
         if self.is_imputer and ppca_params is not None and n_components < ppca_params.n_components:
             ppca_params = select_imputation_params(table, n_components, seed)
-        return self.with_size(n_components, ppca_params)
+        return self.with_size(n_components, table.n_features, ppca_params)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +109,14 @@ class Architecture(ArchitectureSpec):
     ----------
     n_components : int
         Number of components of the code.
+    hidden_layer_sizes : tuple of int
+        Sizes of the encoder's hidden layers; the decoder mirrors them.
     ppca_params : PPCAParams or None
         Hyperparameters of the imputation model; None if that model is computed from complete rows.
     """
 
     n_components: int
+    hidden_layer_sizes: tuple[int, ...]
     ppca_params: PPCAParams | None = None
 
     def sizes(self, n_features: int) -> list[int]:

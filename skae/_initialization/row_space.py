@@ -83,8 +83,6 @@ class RowSpace:
             return None
         origin, scale = location_and_scale(table)
         axes, coordinates = _principal_axes(table, origin, scale)
-        if len(axes) < min(architecture.n_components, table.n_rows - 1):  # some rows are equal
-            return None
         is_small = architecture.n_weights(table.n_features) <= _MAX_BOUNDED_WEIGHTS
         space: RowSpace = table.workers.broadcast_object(
             cls(
@@ -121,8 +119,8 @@ def _principal_axes(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the principal axes of standardised rows, and the coordinates of the rows.
 
-    Both are computed from the inner products of the rows. A sparse table is not converted to a
-    dense array. If small variances would be inaccurate, they are computed from the rows.
+    Both are computed from the inner products of the rows, so that a sparse table is not converted
+    to a dense array. They are computed from dense rows if some variances are too small for that.
     """
     rows, mean = table.matrix(), origin / scale
     if issparse(rows):
@@ -133,12 +131,12 @@ def _principal_axes(
     products = rows @ mean
     inner = safe_sparse_dot(rows, rows.T, dense_output=True) - products[:, None] - products
     squares, left = np.linalg.eigh(inner + mean @ mean)
-    ratio = squares / max(squares[-1], inner.diagonal().max(), np.finfo(float).tiny)
-    is_zero = ratio <= len(ratio) * np.finfo(float).eps
-    if (ratio[~is_zero] <= _MIN_VARIANCE_RATIO).any():
+    # the smallest is zero, because the rows are centred
+    squares, left = squares[:0:-1], left[:, :0:-1]
+    if squares[-1] <= _MIN_VARIANCE_RATIO * max(squares[0], inner.diagonal().max()):
         return _axes_of_rows(table.standardised(origin, scale).take(slice(None)))
-    left, _ = svd_flip(left[:, ~is_zero][:, ::-1], None)
-    lengths = np.sqrt(squares[~is_zero][::-1])
+    left, _ = svd_flip(left, None)
+    lengths = np.sqrt(squares)
     scaled = left / lengths
     axes = safe_sparse_dot(rows.T, scaled, dense_output=True).T
     for axis, total in zip(axes, scaled.sum(axis=0), strict=True):

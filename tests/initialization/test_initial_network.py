@@ -598,7 +598,12 @@ def test_axes_are_orthonormal_and_principal_for_all_variances(form, ratio):
     np.testing.assert_allclose(variances, expected, rtol=1e-4)
 
 
-def test_equal_rows_have_fewer_axes():
+@pytest.mark.parametrize("form", [np.asarray, csr_array])
+def test_equal_rows_have_orthonormal_axes_too(form):
     rows = np.repeat(wide_table().X, 2, axis=0)
-    subspace = RowSpace.from_table(Table(rows), architecture(), 16)
-    assert len(subspace.axes) == 8
+    subspace = RowSpace.from_table(Table(form(rows)), architecture(), 16)
+    axes, coordinates = subspace.axes, subspace.coordinates
+    assert len(axes) == 17
+    np.testing.assert_allclose(axes @ axes.T, np.eye(17), atol=1e-12)
+    np.testing.assert_allclose(coordinates[:, 8:], 0, atol=1e-12)
+    np.testing.assert_allclose(subspace.origin + coordinates @ axes, rows, atol=1e-12)
