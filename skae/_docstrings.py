@@ -18,7 +18,7 @@ _Documented = TypeVar("_Documented", bound=Callable[..., object])
 _PARAGRAPHS = {
     # parameters of the estimators
     "hidden_layer_sizes": (
-        'hidden_layer_sizes : "auto", int or tuple of int, default="auto"',
+        'hidden_layer_sizes : "auto", int or tuple of int, default=%(default_layers)s',
         """Sizes of the hidden layers of the encoder. The decoder has the same layers in reverse
         order. "auto" gives three layers, (96, 96, 96), for at most 16 features, and one layer,
         (256,), for more. ``()`` gives a network without hidden layers.""",

@@ -42,6 +42,7 @@ _SHARED = (
 
 
 @with_shared_paragraphs(
+    default_layers="(256,)",
     automatic_bounds="Automatic bounds also hold if probabilistic PCA is kept: no negative number "
     "is imputed in a column of counts.",
     min_steps="600",
@@ -159,7 +160,7 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         n_components: float | Literal["auto"] = "auto",
         *,
         missing_values: Any = np.nan,
-        hidden_layer_sizes: Literal["auto"] | int | Sequence[int] = "auto",
+        hidden_layer_sizes: Literal["auto"] | int | Sequence[int] = (256,),
         activation: str = "silu",
         bounds: Any = "auto",
         noise: float = 0.5,

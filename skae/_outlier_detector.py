@@ -45,6 +45,7 @@ _TIED = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-4}
 
 
 @with_shared_paragraphs(
+    default_layers="(256,)",
     automatic_bounds="Automatic bounds are dropped if probabilistic PCA is kept.",
     min_steps="1200",
     random_part="the draws of the code",
@@ -157,7 +158,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         likelihood: Literal["gaussian", "bernoulli"] = "gaussian",
         noise_variance: Literal["scalar", "feature"] = "scalar",
         n_draws: int = 20,
-        hidden_layer_sizes: Literal["auto"] | int | Sequence[int] = "auto",
+        hidden_layer_sizes: Literal["auto"] | int | Sequence[int] = (256,),
         activation: str = "silu",
         bounds: Any = "auto",
         learning_rate_init: float = 7e-3,

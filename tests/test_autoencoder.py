@@ -963,6 +963,27 @@ def test_a_failed_fit_keeps_the_fitted_network(fit):
     np.testing.assert_array_equal(ae.transform(X), codes)
 
 
+# ---- hidden layers
+
+
+@pytest.mark.parametrize(("n_features", "layers"), [(16, (96, 96, 96)), (17, (256,))])
+def test_the_default_hidden_layers_depend_on_the_number_of_features(n_features, layers):
+    X = np.random.default_rng(0).normal(size=(60, n_features))
+    ae = AutoencoderTransformer(2, max_steps=5, random_state=0).fit(X)
+    assert tuple(map(len, ae.encoder_["intercepts"][:-1])) == layers
+    assert tuple(map(len, ae.decoder_["intercepts"][:-1])) == layers[::-1]
+    given = clone(ae).set_params(hidden_layer_sizes=layers).fit(X)
+    np.testing.assert_array_equal(ae.transform(X), given.transform(X))
+    ae.set_params(warm_start=True).fit(X)
+    ae.partial_fit(X)
+    assert tuple(map(len, ae.encoder_["intercepts"][:-1])) == layers
+
+
+def test_only_auto_is_a_name_of_hidden_layers():
+    with pytest.raises(ValueError, match="hidden_layer_sizes"):
+        AutoencoderTransformer(2, hidden_layer_sizes="deep").fit(np.eye(5))
+
+
 # ---- wide tables
 
 
