@@ -22,7 +22,7 @@ _MAX_ROWS, _MAX_ENTRIES = 2000, 2**25
 # them, so that they would explain less than 5 % of an error.
 _MIN_FREE_DIMENSIONS = 20
 # Up to this number of weights, a network with bounds is trained through its bounds, in all columns.
-_MAX_BOUNDED_WEIGHTS = 2**20
+_MAX_BOUNDED_WEIGHTS = 2**21
 # An axis is computed from the inner products of the rows if its variance is more than this fraction
 # of the largest; the error of the axis is then 1e-8 at most.
 _MIN_VARIANCE_RATIO = 1e-8

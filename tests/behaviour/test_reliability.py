@@ -35,7 +35,8 @@ SPARSE.data[:5] = 0  # stored, and zero
 
 def autoencoder(n_components=2, **params):
     """Return an autoencoder that trains on three splits in parallel, and then on all rows."""
-    defaults = {"max_steps": 60, "validation_fraction": 0.3, "random_state": 0}
+    defaults = {"hidden_layer_sizes": (256,), "max_steps": 60, "validation_fraction": 0.3}
+    defaults |= {"random_state": 0}
     return AutoencoderTransformer(n_components, **defaults | params)
 
 

@@ -564,13 +564,13 @@ def test_small_networks_with_bounds_are_decoded_in_all_columns():
     assert not RowSpace.from_table(clipped, architecture(), 8).trains_decoder
     assert not RowSpace.from_table(wide_table(), architecture(bounds=(0, None)), 8).trains_decoder
     assert RowSpace.from_table(clipped, architecture(bounds=None), 8).trains_decoder
-    large = architecture(hidden_layer_sizes=(2**14,))
+    large = architecture(hidden_layer_sizes=(2**15,))
     assert RowSpace.from_table(clipped, large, 8).trains_decoder
 
 
 def test_the_bounds_are_applied_to_rows_in_all_columns():
     clipped = Table(np.random.default_rng(0).normal(size=(8, 40)).clip(0, None))
-    spec = architecture(hidden_layer_sizes=(2**14,))
+    spec = architecture(hidden_layer_sizes=(2**15,))
     subspace = RowSpace.from_table(clipped, spec, 7)
     network = random_network((5,))
     assert (subspace.embed(network).bounds[0] == 0).any()
