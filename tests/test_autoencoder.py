@@ -977,6 +977,16 @@ def test_the_default_hidden_layers_depend_on_the_number_of_features(n_features, 
     assert tuple(map(len, ae.encoder_["intercepts"][:-1])) == layers
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("estimator", [VariationalAutoencoder, OutlierDetector, AutoencoderImputer])
+def test_the_other_estimators_take_automatic_hidden_layers(estimator):
+    X = np.random.default_rng(0).normal(size=(60, 5))
+    params = {"max_steps": 5, "validation_fraction": 0, "random_state": 0}
+    fits = [estimator(hidden_layer_sizes=h, **params).fit(X) for h in ("auto", (96, 96, 96))]
+    method = "transform" if hasattr(fits[0], "transform") else "score_samples"
+    np.testing.assert_array_equal(*(getattr(fit, method)(X) for fit in fits))
+
+
 def test_only_auto_is_a_name_of_hidden_layers():
     with pytest.raises(ValueError, match="hidden_layer_sizes"):
         AutoencoderTransformer(2, hidden_layer_sizes="deep").fit(np.eye(5))
@@ -1047,6 +1057,26 @@ def test_wide_tables_with_bounds_train_the_encoder_in_the_row_space():
     # components of a row outside this space do not change its code
     outside = np.linalg.svd(X - X.mean(axis=0))[2][-1]
     np.testing.assert_allclose(ae.transform(X + outside), ae.transform(X), atol=1e-5)
+
+
+@pytest.mark.parametrize("form", [np.asarray, pytest.param(csr_array, marks=pytest.mark.slow)])
+def test_large_networks_of_wide_tables_are_clipped_after_training(form):
+    X = wide_rows(80).clip(2.5, 3.5)
+    # over two million weights
+    params = {"hidden_layer_sizes": (4096,), "max_steps": 10, "learning_rate_init": 2e-4}
+    params |= {"validation_fraction": 0}
+    ae = quick(3, **params).fit(form(X))
+    assert ae.best_step_ == 10
+    out, (low, high) = ae.reconstruct(X), ae.bounds_
+    assert ((low <= out) & (out <= high)).all()
+    assert (out == low).sum() + (out == high).sum() > 100
+    assert ((out - X) ** 2).mean() < pca_error(X, X, 3)
+    kept = quick(3, **params | {"learning_rate_init": 1e-12, "validation_fraction": 0.4})
+    kept.set_params(bounds=(2.5, None)).fit(form(X))
+    assert kept.best_step_ == 0
+    pca = PCA(3).fit(X)
+    expected = pca.inverse_transform(pca.transform(X)).clip(2.5, None)
+    np.testing.assert_allclose(kept.reconstruct(X), expected, atol=1e-6)
 
 
 # with many columns, other axes can lie outside the row space

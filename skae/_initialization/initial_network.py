@@ -89,7 +89,7 @@ def warm_start_network(
     The whitening of the last fit has changed the magnitude of the weights. They are rescaled to the
     magnitude that they have in PCA, because Adam changes each weight by about the learning rate,
     independently of its magnitude. Automatic bounds of the last fit are widened to include the new
-    rows. They are not removed, because the network was trained with clipping.
+    rows. They are not removed, because the network was usually trained with clipping.
 
     Parameters
     ----------

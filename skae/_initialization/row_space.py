@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
+from sklearn.utils import gen_batches
 from sklearn.utils.extmath import safe_sparse_dot, svd_flip
 
 from .._data.table import Table
@@ -23,8 +24,8 @@ _MAX_ROWS, _MAX_ENTRIES = 2000, 2**25
 _MIN_FREE_DIMENSIONS = 20
 # Up to this number of weights, a network with bounds is trained through its bounds, in all columns.
 _MAX_BOUNDED_WEIGHTS = 2**21
-# An axis is computed from the inner products of the rows if its variance is more than this fraction
-# of the largest; the error of the axis is then 1e-8 at most.
+# The axes are computed from the inner products of the rows if their variances are more than this
+# fraction of the largest inner product; the error of an axis is then about 1e-8 at most.
 _MIN_VARIANCE_RATIO = 1e-8
 
 
@@ -54,6 +55,11 @@ class RowSpace:
     pca_bounds: NDArray[Any]
     trains_decoder: bool
 
+    @property
+    def is_bounded(self) -> bool:
+        """Whether some features have bounds."""
+        return bool(np.isfinite(self.bounds).any())
+
     @classmethod
     def from_table(
         cls, table: Table, architecture: Architecture, n_training: int
@@ -63,8 +69,8 @@ class RowSpace:
         If a table has fewer rows than columns, the row space has at most as many dimensions as
         there are rows. A network that starts at PCA and has no bounds computes the same in the row
         space as in all columns, at a cost that does not depend on the number of columns. With
-        bounds, this holds for the encoder. If the network is large, the decoder is then trained
-        without bounds.
+        bounds, this holds for the encoder. A large network with bounds is trained without them, and
+        they are applied afterwards.
 
         If the `n_training` training rows of a split span fewer axes than the code has components,
         the other axes are arbitrary. Within the row space they would be axes of the validation
@@ -98,7 +104,9 @@ class RowSpace:
 
     def table(self, table: Table) -> Table:
         """Return the table of the coordinates of the rows, given the table of the rows."""
-        return replace(table.local(), X=self.coordinates, n_original_features=table.n_features)
+        y = None if table.y is None else table.take_y()
+        n_features = table.n_features
+        return replace(table, X=self.coordinates, y=y, rows=None, n_original_features=n_features)
 
     def embed(self, network: Autoencoder, *, is_pca: bool = False) -> Autoencoder:
         """Return the network for rows in all columns, given a network for their coordinates."""
@@ -128,20 +136,23 @@ def _principal_axes(
     else:
         rows = table.standardised(origin, scale).take(slice(None)).astype(np.float64, copy=False)
         mean = np.zeros(table.n_features)
-    products = rows @ mean
-    inner = safe_sparse_dot(rows, rows.T, dense_output=True) - products[:, None] - products
-    squares, left = np.linalg.eigh(inner + mean @ mean)
+    inner = safe_sparse_dot(rows, rows.T, dense_output=True)
+    largest, products = inner.diagonal().max(), rows @ mean
+    squares, left = np.linalg.eigh(inner - products[:, None] - products + mean @ mean)
     # the smallest is zero, because the rows are centred
     squares, left = squares[:0:-1], left[:, :0:-1]
-    if squares[-1] <= _MIN_VARIANCE_RATIO * max(squares[0], inner.diagonal().max()):
+    if squares[-1] <= _MIN_VARIANCE_RATIO * max(squares[0], largest):
         return _axes_of_rows(table.standardised(origin, scale).take(slice(None)))
-    left, _ = svd_flip(left, None)
     lengths = np.sqrt(squares)
     scaled = left / lengths
     axes = safe_sparse_dot(rows.T, scaled, dense_output=True).T
-    for axis, total in zip(axes, scaled.sum(axis=0), strict=True):
-        axis -= total * mean  # without a temporary array as large as all axes
-    return axes, left * lengths
+    totals = scaled.sum(axis=0)
+    for columns in gen_batches(len(mean), 1000):  # no temporary array as large as the axes
+        axes[:, columns] -= np.outer(totals, mean[columns])
+    # the signs of PCA: the entry of the largest magnitude is positive
+    signs = np.where(axes.max(axis=1) < -axes.min(axis=1), -1, 1)
+    axes *= signs[:, None]
+    return axes, left * (signs * lengths)
 
 
 def _axes_of_rows(rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

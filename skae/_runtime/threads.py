@@ -1,5 +1,6 @@
 """Functions that run in a thread, and the limit of BLAS threads."""
 
+import sys
 import threading
 import time
 from _thread import allocate_lock, start_new_thread
@@ -38,6 +39,9 @@ class _Call:
 
         Otherwise the process could end before the thread, and the thread could crash it.
         """
+        # other threads do not run any more while the interpreter is finalised
+        if self._outcome is not None or sys.is_finalizing():
+            return
         try:
             with self._is_running:
                 return
@@ -50,10 +54,13 @@ class _Call:
         """Wait for the end, and return the result or raise the error of the function."""
         self.wait()
         assert self._outcome is not None
-        result, error = self._outcome
-        if error is not None:
+        (result, error), self._outcome = self._outcome, (None, None)
+        if error is None:
+            return result
+        try:
             raise error
-        return result
+        finally:
+            del error  # otherwise the error and this frame would be a reference cycle
 
 
 def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:

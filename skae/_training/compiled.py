@@ -1,4 +1,4 @@
-"""Functions that XLA compiles, whose compiled code TensorFlow frees."""
+"""Functions that XLA compiles."""
 
 import re
 import threading

@@ -144,9 +144,11 @@ def _in_row_space(problem: Problem) -> tuple[Problem, RowSpace | None]:
     space = RowSpace.from_table(problem.table, problem.architecture, problem.n_training)
     if space is None:
         return problem, None
-    if not space.trains_decoder:
+    # given validation rows may lie outside the row space
+    are_given = problem.splits[0].validation is not None
+    if not space.trains_decoder or (are_given and space.is_bounded):
         return replace(problem, encoder_axes=space.axes), None
-    if problem.splits[0].validation is not None:  # validation rows may lie outside the row space
+    if are_given:
         return problem, None
     architecture = replace(problem.architecture, bounds=None)
     return replace(problem, table=space.table(problem.table), architecture=architecture), space
@@ -229,4 +231,5 @@ class _Results:
         problem, space = self._problem, self._row_space
         if space is None or problem.architecture.n_components > len(space.axes):
             return self._plan.kept_initial_network(problem.initial_network_for(table))
-        return space.embed(problem.initial_network_for(problem.table), is_pca=True)
+        coordinates = replace(problem.table, workers=table.workers)
+        return space.embed(problem.initial_network_for(coordinates), is_pca=True)

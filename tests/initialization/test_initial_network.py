@@ -580,13 +580,13 @@ def test_the_bounds_are_applied_to_rows_in_all_columns():
 
 
 @pytest.mark.parametrize("form", [np.asarray, csr_array])
-@pytest.mark.parametrize("ratio", [1.0, 1e-5, 1e-9])
-def test_axes_are_orthonormal_and_principal_for_all_variances(form, ratio):
+@pytest.mark.parametrize(("ratio", "mean"), [(1.0, 0.1), (1e-5, 0.1), (1e-9, 0.1), (1.0, 1e6)])
+def test_axes_are_orthonormal_and_principal_for_all_variances_and_means(form, ratio, mean):
     rng = np.random.default_rng(0)
-    rows = rng.normal(size=(9, 9)) * np.geomspace(1, ratio, 9) @ rng.normal(size=(9, 40)) + 0.1
+    rows = rng.normal(size=(9, 9)) * np.geomspace(1, ratio, 9) @ rng.normal(size=(9, 40)) + mean
     subspace = RowSpace.from_table(Table(form(rows)), architecture(), 8)
     axes, coordinates = subspace.axes, subspace.coordinates
-    np.testing.assert_allclose(axes @ axes.T, np.eye(len(axes)), atol=1e-7)
+    np.testing.assert_allclose(axes @ axes.T, np.eye(len(axes)), atol=1e-8)
     np.testing.assert_allclose(subspace.origin + coordinates @ axes, rows, atol=1e-9)
     covariance = coordinates.T @ coordinates
     variances = covariance.diagonal()
@@ -596,6 +596,15 @@ def test_axes_are_orthonormal_and_principal_for_all_variances(form, ratio):
     )
     expected = np.linalg.svd(rows - rows.mean(axis=0))[1][: len(axes)] ** 2
     np.testing.assert_allclose(variances, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("form", [np.asarray, csr_array])
+def test_axes_have_the_signs_of_pca(form):
+    rows = wide_table().X
+    subspace = RowSpace.from_table(Table(form(rows)), architecture(), 8)
+    pca = PCA(8).fit(rows)
+    np.testing.assert_allclose(subspace.axes, pca.components_, atol=1e-9)
+    np.testing.assert_allclose(subspace.coordinates, pca.transform(rows), atol=1e-9)
 
 
 @pytest.mark.parametrize("form", [np.asarray, csr_array])

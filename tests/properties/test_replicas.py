@@ -21,6 +21,7 @@ INCOMPLETE = np.where(rng.random(X.shape) < 0.1, np.nan, X)
 NUMBERS = np.where(rng.random(len(X)) < 0.1, np.nan, X[:, 0] * X[:, 1])
 PARTLY = np.where(rng.random(len(X)) < 0.3, -1, (X[:, 0] > 0) + 1 * (X[:, 1] > 0))
 BINARY = (X > 0).astype(float)
+WIDE = np.hstack([X[:40], np.random.default_rng(1).normal(size=(40, 60))])
 SETTINGS = {"random_state": 0, "max_steps": 4, "batch_size": 101, "hidden_layer_sizes": 8}
 
 
@@ -48,6 +49,7 @@ CASES = {
     "labels, swap": (noisy("swap", target_weight=0.3), INCOMPLETE, PARTLY),
     "numbers": (transformer(target_weight=0.3), X, NUMBERS),
     "variational": (variational(noise_variance="feature", beta=0.5), INCOMPLETE),
+    "wide": (transformer(bounds=None), WIDE),
     "bernoulli": (variational(likelihood="bernoulli"), BINARY),
     "trimmed": (variational(contamination=0.3), INCOMPLETE),
     "trimmed, equal rows": (
@@ -68,9 +70,10 @@ def trained(name, part=lambda rows: rows, wrap=lambda rows: rows):
     return model.loss_curve_, model.validation_curve_
 
 
-def check_same(theirs, ours):
+def check_same(theirs, ours, is_narrow=True):
     for found, expected in zip(theirs, ours, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=2e-4)
+        # Adam amplifies rounding errors of small gradients, of which wide tables have many
+        np.testing.assert_allclose(found, expected, rtol=2e-4 if is_narrow else 2e-3)
 
 
 MIRRORED = """
@@ -107,7 +110,7 @@ def mirrored(tmp_path_factory):
 @pytest.mark.parametrize("name", CASES)
 def test_replicas_of_one_process_train_as_one(mirrored, name):
     single, parallel = mirrored
-    check_same(parallel[name], single[name])
+    check_same(parallel[name], single[name], is_narrow=name != "wide")
 
 
 WORKERS = """

@@ -1,9 +1,12 @@
 """Items are computed ahead in a thread, and the number of BLAS threads is restored after fits."""
 
+import gc
 import os
 import subprocess
 import sys
 import threading
+import time
+import weakref
 
 import pytest
 
@@ -79,7 +82,7 @@ def test_prefetch_keeps_the_order_and_stays_one_ahead():
     seen = []
     for number in prefetch(numbers()):
         seen.append(number)
-        assert len(made) <= number + 3
+        assert len(made) <= number + 2
     assert seen == list(range(10))
 
 
@@ -104,6 +107,7 @@ def test_a_stream_that_is_closed_waits_for_the_item_that_is_computed():
     def items():
         yield 1
         assert closing.wait(60)
+        time.sleep(0.1)
         ends.append(2)
         yield 2
 
@@ -118,3 +122,42 @@ def test_a_thread_raises_the_error_of_its_function():
     assert in_thread(divmod, 7, 2) == (3, 1)
     with pytest.raises(ZeroDivisionError):
         in_thread(divmod, 7, 0)
+
+
+AT_EXIT = """
+import time
+from skae._runtime.threads import prefetch
+
+def items():
+    yield 1
+    time.sleep(1)
+    yield 2
+
+stream = prefetch(items())
+next(stream)
+raise ValueError("an error while the next item is computed")
+"""
+
+
+def test_a_process_ends_while_an_item_is_computed():
+    ended = subprocess.run(
+        [sys.executable, "-c", AT_EXIT], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 1
+    assert "an error while the next item" in ended.stderr
+
+
+def test_the_error_of_a_thread_is_not_in_a_reference_cycle():
+    class Argument:
+        pass
+
+    argument = Argument()
+    reference = weakref.ref(argument)
+    gc.disable()
+    try:
+        with pytest.raises(AttributeError, match="missing"):
+            in_thread(getattr, argument, "missing")
+        del argument
+        assert reference() is None
+    finally:
+        gc.enable()
