@@ -1059,7 +1059,8 @@ def test_wide_tables_with_bounds_train_the_encoder_in_the_row_space():
     np.testing.assert_allclose(ae.transform(X + outside), ae.transform(X), atol=1e-5)
 
 
-@pytest.mark.parametrize("form", [np.asarray, pytest.param(csr_array, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("form", [np.asarray, csr_array])
 def test_large_networks_of_wide_tables_are_clipped_after_training(form):
     X = wide_rows(80).clip(2.5, 3.5)
     # over two million weights
