@@ -214,11 +214,10 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, metaclass=ABCMeta
         table, columns = read_table(self, X, reset=not fitted)
         seed = agreed_seed(self, table, columns)
         self._check_rows(table, columns)
-        spec = self._spec()
         if fitted:
-            architecture = spec.with_size(self.n_components_, table.n_features)
+            architecture = self._spec().with_size(self.n_components_, table.n_features)
         else:
-            architecture = spec.resolve(table, seed)
+            architecture = self._spec().resolve(table, seed)
         return TrainingData(table=table, columns=columns, seed=seed, architecture=architecture)
 
     def _problem(self, data: TrainingData, y: Any, given: dict[str, Any], warm: bool) -> Problem:

@@ -1,7 +1,7 @@
 """Plans of training runs: length, learning rates, objective, evaluation and array shapes."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import ceil
 from typing import Any
@@ -262,18 +262,10 @@ def _steps_between(
 
 def plan_stream(problem: Problem, step: int) -> Plan:
     """Plan one pass of partial_fit over a table, after `step` steps of the stream."""
-    table, config = problem.table, problem.config
-    n_rows = batch_rows(config.batch_size, table.n_rows)
-    n_steps = -(-table.n_rows // n_rows)
-    return Plan(
-        objective=problem.objective,
-        chunk_shape=chunk_shape(table, problem.architecture, n_rows),
-        n_training=table.n_rows,
-        learning_rates=_rates(config, partial(warm_up, step=step), n_steps),
-        evaluate_every=n_steps,
-        n_steps=n_steps,
-        config=config,
-    )
+    config = replace(problem.config, max_iter=1, max_steps=None)
+    plan = plan_fit(replace(problem, config=config))
+    rates = _rates(config, partial(warm_up, step=step), plan.n_steps)
+    return replace(plan, learning_rates=rates, evaluate_every=plan.n_steps, config=problem.config)
 
 
 def _rates(config: TrainingConfig, schedule: Callable[..., Any], n_steps: int) -> Rates:
