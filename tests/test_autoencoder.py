@@ -683,9 +683,9 @@ def test_numpy_numbers_are_valid_parameters(integer):
     X = curved_rows(400)
     parameters = {"batch_size": 64, "max_iter": 20, "n_iter_no_change": 3, "n_components": 2}
     ours = {name: integer(value) for name, value in parameters.items()}
-    ours |= {"hidden_layer_sizes": np.array([100], dtype=integer), "noise": np.float16(0.5)}
+    ours |= {"hidden_layer_sizes": np.array([100, 60], dtype=integer), "noise": np.float16(0.5)}
     ours |= {"validation_fraction": np.float16(0.25)}
-    theirs = parameters | {"hidden_layer_sizes": (100,), "noise": 0.5}
+    theirs = parameters | {"hidden_layer_sizes": (100, 60), "noise": 0.5}
     theirs |= {"validation_fraction": 0.25}
     ae, expected = (quick(**(p | {"max_steps": None})).fit(X) for p in (ours, theirs))
     assert ae.n_iter_ == expected.n_iter_ == 20

@@ -55,14 +55,14 @@ class RowSpace:
     pca_bounds: NDArray[Any]
     trains_decoder: bool
 
-    @property
-    def is_bounded(self) -> bool:
-        """Whether some features have bounds."""
-        return bool(np.isfinite(self.bounds).any())
-
     @classmethod
     def from_table(
-        cls, table: Table, architecture: Architecture, n_training: int
+        cls,
+        table: Table,
+        architecture: Architecture,
+        n_training: int,
+        *,
+        has_other_rows: bool = False,
     ) -> "RowSpace | None":
         """Return the row space of a table, or None if the network is trained in all columns.
 
@@ -70,7 +70,8 @@ class RowSpace:
         there are rows. A network that starts at PCA and has no bounds computes the same in the row
         space as in all columns, at a cost that does not depend on the number of columns. With
         bounds, this holds for the encoder. A large network with bounds is trained without them, and
-        they are applied afterwards.
+        they are applied afterwards. If there are `has_other_rows`, such as given validation rows,
+        which may lie outside the row space, the decoder is trained in all columns.
 
         If the `n_training` training rows of a split span fewer axes than the code has components,
         the other axes are arbitrary. Within the row space they would be axes of the validation
@@ -85,7 +86,7 @@ class RowSpace:
             return None
         bounds = first_bounds(table, architecture)
         is_bounded = bool(np.isfinite(bounds).any())
-        if is_bounded and n_free > 0:
+        if (is_bounded and n_free > 0) or (has_other_rows and not is_bounded):
             return None
         origin, scale = location_and_scale(table)
         axes, coordinates = _principal_axes(table, origin, scale)
@@ -97,7 +98,7 @@ class RowSpace:
                 origin.astype(table.dtype),
                 bounds,
                 given_bounds(architecture.bounds, table),
-                trains_decoder=not (is_bounded and is_small),
+                trains_decoder=not (is_bounded and (is_small or has_other_rows)),
             )
         )
         return space
@@ -130,26 +131,32 @@ def _principal_axes(
     Both are computed from the inner products of the rows, so that a sparse table is not converted
     to a dense array. They are computed from dense rows if some variances are too small for that.
     """
-    rows, mean = table.matrix(), origin / scale
-    if issparse(rows):
+    rows, mean, standardised = table.matrix(), origin / scale, table.standardised(origin, scale)
+    is_sparse = issparse(rows)
+    if is_sparse:
         rows = rows / scale
     else:
-        rows = table.standardised(origin, scale).take(slice(None)).astype(np.float64, copy=False)
-        mean = np.zeros(table.n_features)
+        rows = standardised.take(slice(None)).astype(np.float64, copy=False)
     inner = safe_sparse_dot(rows, rows.T, dense_output=True)
-    largest, products = inner.diagonal().max(), rows @ mean
-    squares, left = np.linalg.eigh(inner - products[:, None] - products + mean @ mean)
+    largest = inner.diagonal().max()
+    if is_sparse:  # centre the rows
+        products = rows @ mean
+        inner = inner - products[:, None] - products + mean @ mean
+    squares, left = np.linalg.eigh(inner)
     # the smallest is zero, because the rows are centred
     squares, left = squares[:0:-1], left[:, :0:-1]
     if squares[-1] <= _MIN_VARIANCE_RATIO * max(squares[0], largest):
-        return _axes_of_rows(table.standardised(origin, scale).take(slice(None)))
+        dense = standardised.take(slice(None)) if is_sparse else rows.astype(table.dtype)
+        return _axes_of_rows(dense)
     lengths = np.sqrt(squares)
     scaled = left / lengths
     axes = safe_sparse_dot(rows.T, scaled, dense_output=True).T
-    totals = scaled.sum(axis=0)
-    for columns in gen_batches(len(mean), 1000):  # no temporary array as large as the axes
-        axes[:, columns] -= np.outer(totals, mean[columns])
-    # the signs of PCA: the entry of the largest magnitude is positive
+    # neither the centring nor the signs need a temporary array as large as the axes
+    if is_sparse:
+        totals = scaled.sum(axis=0)
+        for columns in gen_batches(len(mean), 1000):
+            axes[:, columns] -= np.outer(totals, mean[columns])
+    # the signs of PCA, as from `svd_flip`: the entry of the largest magnitude is positive
     signs = np.where(axes.max(axis=1) < -axes.min(axis=1), -1, 1)
     axes *= signs[:, None]
     return axes, left * (signs * lengths)

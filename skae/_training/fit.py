@@ -141,15 +141,16 @@ def _in_row_space(problem: Problem) -> tuple[Problem, RowSpace | None]:
     """
     if not problem.pca_is_baseline or problem.config.noise:
         return problem, None
-    space = RowSpace.from_table(problem.table, problem.architecture, problem.n_training)
+    space = RowSpace.from_table(
+        problem.table,
+        problem.architecture,
+        problem.n_training,
+        has_other_rows=problem.splits[0].validation is not None,
+    )
     if space is None:
         return problem, None
-    # given validation rows may lie outside the row space
-    are_given = problem.splits[0].validation is not None
-    if not space.trains_decoder or (are_given and space.is_bounded):
+    if not space.trains_decoder:
         return replace(problem, encoder_axes=space.axes), None
-    if are_given:
-        return problem, None
     architecture = replace(problem.architecture, bounds=None)
     return replace(problem, table=space.table(problem.table), architecture=architecture), space
 

@@ -222,7 +222,7 @@ def _split(nest: Any, batches: Any, workers: Workers, as_input: Callable[[Any], 
 
 @lru_cache(maxsize=16)  # XLA keeps ten idle threads for each session
 def compiled_steps(
-    gradient_step: tuple[Loss, Optimizer],
+    objective_and_optimizer: tuple[Loss, Optimizer],
     strategy: Any,
     ends: Sequence[int],
     is_in_session: bool,
@@ -233,7 +233,7 @@ def compiled_steps(
     `key` contains the classes, because objects of different classes can be equal, and the shapes
     and dtypes of the arrays, so that the LRU cache drops shapes that are no longer used.
     """
-    steps = _make_steps(import_tensorflow(), *gradient_step, strategy, ends)
+    steps = _make_steps(import_tensorflow(), *objective_and_optimizer, strategy, ends)
     return CompiledFunction(steps, strategy, is_in_session)
 
 
