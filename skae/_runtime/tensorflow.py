@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 _IMPORT_LOCK = threading.Lock()
@@ -25,8 +26,9 @@ def import_tensorflow(*, eagerly: bool = True) -> Any:
     If the user has imported TensorFlow before, no setting is changed. Otherwise
     TF_CPP_MIN_LOG_LEVEL is set to 3 if it is unset, because TensorFlow's libraries log to stderr.
     The number of threads within an operation is set to OMP_NUM_THREADS, which joblib and Dask set
-    in their workers. Other settings and output of TensorFlow and Keras at import are not changed.
-    No other function imports TensorFlow.
+    in their workers. On a GPU, memory is allocated as it is needed, so that several processes can
+    share the GPU. Other settings and output of TensorFlow and Keras at import are not changed. No
+    other function imports TensorFlow.
 
     Parameters
     ----------
@@ -58,11 +60,27 @@ def import_tensorflow(*, eagerly: bool = True) -> Any:
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         import tensorflow
 
-        if is_first and n_threads.isdigit():
-            tensorflow.config.threading.set_intra_op_parallelism_threads(int(n_threads))
+        if is_first:
+            # errors if another thread has imported, configured and started TensorFlow meanwhile
+            with suppress(RuntimeError, ValueError):
+                _configure(tensorflow.config, n_threads)
     if eagerly and not tensorflow.executing_eagerly():
         raise RuntimeError(
             "fit and partial_fit need TensorFlow's eager mode. Call them outside of "
             "tf.Graph().as_default() and tf.function, and do not disable eager execution."
         )
     return tensorflow
+
+
+def _configure(config: Any, n_threads: str) -> None:
+    """Set the number of threads, and turn memory growth on for each GPU.
+
+    By default, TensorFlow reserves nearly all memory of each GPU for the first process. The
+    environment variable TF_FORCE_GPU_ALLOW_GROWTH takes precedence. Nothing is initialised, so the
+    settings can still be changed after this call.
+    """
+    if n_threads.isdigit():
+        config.threading.set_intra_op_parallelism_threads(int(n_threads))
+    if "TF_FORCE_GPU_ALLOW_GROWTH" not in os.environ:
+        for gpu in config.list_physical_devices("GPU"):
+            config.experimental.set_memory_growth(gpu, True)

@@ -213,3 +213,90 @@ assert tf.config.threading.get_intra_op_parallelism_threads() == before
 def test_a_running_runtime_is_not_changed():
     result = run(RUNNING, OMP_NUM_THREADS="1")
     assert result.returncode == 0, result.stderr
+
+
+# A machine with two GPUs, of which only the names exist: TensorFlow lists them, and stores settings
+# for them, but does not use them.
+TWO_GPUS = """
+import builtins, threading
+original = builtins.__import__
+
+def with_two_gpus(name, *arguments, **options):
+    module = original(name, *arguments, **options)
+    if name == "tensorflow" and hasattr(module, "config"):
+        from tensorflow.python import pywrap_tfe
+        names = [f"/physical_device:{device}".encode() for device in ("CPU:0", "GPU:0", "GPU:1")]
+        pywrap_tfe.TF_ListPhysicalDevices = lambda: names
+        if starts_meanwhile:
+            thread = threading.Thread(target=module.constant, args=(1,))
+            thread.start()
+            thread.join()
+    return module
+
+builtins.__import__ = with_two_gpus
+starts_meanwhile = False
+
+def growth(tf):
+    gpus = tf.config.list_physical_devices("GPU")
+    return [tf.config.experimental.get_memory_growth(gpu) for gpu in gpus]
+"""
+
+FIRST_IMPORT = f"""{TWO_GPUS}
+from skae._runtime.tensorflow import import_tensorflow
+thread = threading.Thread(target=import_tensorflow)
+thread.start()
+thread.join()
+tf = import_tensorflow()
+print(growth(tf))
+tf.config.threading.set_inter_op_parallelism_threads(2)  # an error after the runtime has started
+for gpu in tf.config.list_physical_devices("GPU"):
+    tf.config.experimental.set_memory_growth(gpu, False)
+import_tensorflow()
+print(growth(tf))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("variable", "expected"), [(None, [True, True]), ("false", [None, None])])
+def test_memory_grows_on_each_gpu_unless_the_environment_variable_is_set(variable, expected):
+    # with the variable, TensorFlow ignores the setting of each GPU
+    result = run(FIRST_IMPORT, TF_FORCE_GPU_ALLOW_GROWTH=variable)
+    assert result.stdout == f"{expected}\n[False, False]\n", result.stderr
+
+
+IMPORTED_BEFORE = f"""{TWO_GPUS}
+import tensorflow as tf
+gpus = tf.config.list_physical_devices("GPU")
+tf.config.experimental.set_memory_growth(gpus[1], False)
+from skae._runtime.tensorflow import import_tensorflow
+import_tensorflow()
+print(growth(tf))
+"""
+
+
+@pytest.mark.slow
+def test_gpus_of_a_tensorflow_that_the_user_imported_keep_their_settings():
+    result = run(IMPORTED_BEFORE, TF_FORCE_GPU_ALLOW_GROWTH=None)
+    assert result.stdout == "[None, False]\n", result.stderr
+
+
+STARTED_MEANWHILE = f"""{TWO_GPUS}
+starts_meanwhile = True
+from skae._runtime.tensorflow import import_tensorflow
+tf = import_tensorflow()
+try:
+    tf.config.experimental.set_memory_growth(tf.config.list_physical_devices("GPU")[0], True)
+except RuntimeError as error:
+    print(error)
+print(growth(tf), tf.config.threading.get_intra_op_parallelism_threads())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_threads", [None, "1"])
+def test_a_runtime_that_another_thread_starts_meanwhile_is_not_changed(n_threads):
+    # without a driver, the two GPUs are ignored when the runtime starts
+    environment = {"TF_FORCE_GPU_ALLOW_GROWTH": None, "CUDA_VISIBLE_DEVICES": "-1"}
+    result = run(STARTED_MEANWHILE, OMP_NUM_THREADS=n_threads, **environment)
+    message = "Physical devices cannot be modified after being initialized"
+    assert result.stdout == f"{message}\n[None, None] 0\n", result.stderr
