@@ -224,7 +224,14 @@ def with_copies(n_copies, far):
 
 
 @pytest.mark.parametrize("dtype", [pytest.param(np.float64, marks=pytest.mark.slow), np.float32])
-@pytest.mark.parametrize(("n_copies", "far"), [(40, True), (60, True), (60, False)])
+@pytest.mark.parametrize(
+    ("n_copies", "far"),
+    [
+        pytest.param(40, True, marks=pytest.mark.slow),
+        (60, True),
+        pytest.param(60, False, marks=pytest.mark.slow),
+    ],
+)
 def test_a_label_does_not_depend_on_the_other_rows_of_the_call(n_copies, far, dtype):
     X = with_copies(n_copies, far).astype(dtype)
     detector = OutlierDetector(2, contamination=0.1, **QUICK).fit(X)

@@ -59,7 +59,9 @@ def bernoulli():
     return vae(likelihood="bernoulli", max_steps=300).fit(binary_rows())
 
 
-@pytest.mark.parametrize("noise_variance", ["scalar", "feature"])
+@pytest.mark.parametrize(
+    "noise_variance", ["scalar", pytest.param("feature", marks=pytest.mark.slow)]
+)
 def test_starts_at_probabilistic_pca(noise_variance):
     X, new = curved(), curved(seed=1)
     ae = vae(noise_variance=noise_variance, validation_fraction=0, max_steps=1)
@@ -75,6 +77,7 @@ def test_becomes_much_more_likely_on_curved_rows(fitted):
     assert fitted.lower_bound_ == -fitted.validation_curve_[:, 1].min()
 
 
+@pytest.mark.slow
 def test_the_result_is_probabilistic_pca_if_it_is_better():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(120, 2)) @ rng.normal(size=(2, 9)) + 0.5 * rng.normal(size=(120, 9))

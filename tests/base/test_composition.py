@@ -56,6 +56,7 @@ def test_an_error_before_the_first_evaluation_keeps_the_fitted_estimator(cls, pa
     np.testing.assert_array_equal(outputs_of(estimator), before)
 
 
+@pytest.mark.slow
 def test_an_interrupt_of_the_threshold_computation_keeps_the_network():
     expected = OutlierDetector(**QUICK).fit(X)
     detector = OutlierDetector(**QUICK)

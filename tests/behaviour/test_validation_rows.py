@@ -60,6 +60,7 @@ def fitted(estimator, X=X, y=None, **given):
     return clone(estimator).fit(X, y, **given)
 
 
+@pytest.mark.slow
 def test_all_rows_are_trained_on_and_the_given_rows_select_the_step():
     ae, pca = fitted(ESTIMATORS[0], X_val=X_VAL), PCA(3).fit(X)
     error = np.square(pca.inverse_transform(pca.transform(X_VAL)) - X_VAL).mean()

@@ -61,6 +61,7 @@ def test_parallel_post_fit_transforms_in_blocks(rows, fitted, scheduler):
     np.testing.assert_array_equal(codes.compute(scheduler=scheduler), by_block(fitted.transform, X))
 
 
+@pytest.mark.slow
 def test_incremental_fits_block_by_block(rows):
     X, blocks = rows
     params = {"n_components": 2, "hidden_layer_sizes": (), "random_state": 0}

@@ -44,7 +44,7 @@ ESTIMATORS = {
 }
 METHODS = ("transform", "reconstruct", "score_samples", "score", "score_features")
 METHODS += ("posterior_variance", "predict", "decision_function")
-QUICK = {("transformer", "digits"), ("variational", "tiny"), ("imputer", "incomplete")}
+QUICK = {("variational", "tiny"), ("imputer", "incomplete")}
 CASES = [
     pytest.param(estimator, table, marks=() if (estimator, table) in QUICK else pytest.mark.slow)
     for estimator in ESTIMATORS

@@ -55,7 +55,7 @@ def test_rows_whose_variance_underflows_are_an_error():
             AutoencoderTransformer(2, **SHORT, whiten=False, bounds=(-1, None)),
             marks=pytest.mark.slow,
         ),
-        VariationalAutoencoder(2, **SHORT),
+        pytest.param(VariationalAutoencoder(2, **SHORT), marks=pytest.mark.slow),
     ],
 )
 def test_float32_rows_near_the_largest_number_have_finite_codes(estimator):

@@ -86,7 +86,6 @@ PAIRS = [
     if before != after and settings[after][2] == "fit"
 ]
 QUICK = [
-    (AutoencoderTransformer, "stream of names", "incomplete"),
     (AutoencoderTransformer, "incomplete", "plain"),
 ]
 

@@ -139,6 +139,7 @@ raise ValueError("an error while the next item is computed")
 """
 
 
+@pytest.mark.slow
 def test_a_process_ends_while_an_item_is_computed():
     ended = subprocess.run(
         [sys.executable, "-c", AT_EXIT], capture_output=True, text=True, timeout=60, check=False

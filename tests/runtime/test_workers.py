@@ -390,6 +390,7 @@ def test_two_devices_of_one_machine_train_as_one():
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.slow
 def test_a_strategy_with_one_device_gives_the_same_bits():
     ours = autoencoder(max_steps=40).fit(X)
     with tf.distribute.OneDeviceStrategy("CPU:0").scope():

@@ -83,7 +83,11 @@ def test_the_reconstructed_estimator_is_the_current_best_one():
     ("rows", "params"),
     [
         (X, {"early_stopping": True, "n_iter_no_change": 1, "tol": 1.0}),
-        (X[:300], {"early_stopping": True, "n_iter_no_change": 1, "tol": 1.0}),
+        pytest.param(
+            X[:300],
+            {"early_stopping": True, "n_iter_no_change": 1, "tol": 1.0},
+            marks=pytest.mark.slow,
+        ),
         (X, {"learning_rate_init": 1e30}),
         (X[:300], {"learning_rate_init": 1e30}),
         (np.ones((50, 3)), {}),
@@ -184,6 +188,7 @@ def test_higher_verbose_prints_more(verbose, capsys):
         assert word in lines[verbose]
 
 
+@pytest.mark.slow
 def test_the_time_left_does_not_count_compilation(capsys, compilations, monkeypatch):
     # a clock that advances only during compilation
     monkeypatch.setattr(time, "monotonic", lambda: 1000.0 * len(compilations))

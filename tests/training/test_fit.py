@@ -88,7 +88,8 @@ def test_an_interrupt_of_the_fitted_attributes_keeps_the_outcome_once():
         finish(outcome, interrupted_once, SINGLE_PROCESS)
 
 
-@pytest.mark.parametrize("whiten", [pytest.param(True, marks=pytest.mark.slow), False])
+@pytest.mark.slow
+@pytest.mark.parametrize("whiten", [True, False])
 def test_an_interrupt_of_an_estimators_last_step_keeps_the_network(whiten):
     X = problem().table.X
     params = {"max_steps": 4, "whiten": whiten, "random_state": 0}

@@ -42,7 +42,7 @@ def assert_same_stream(ours, theirs):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("sizes", [[1] * 8, [3, 1, 4]])
+@pytest.mark.parametrize("sizes", [pytest.param([1] * 8, marks=pytest.mark.slow), [3, 1, 4]])
 def test_a_stream_of_few_rows_starts_from_all_of_them(kind, sizes):
     X = curved_rows(8)
     one, parts = (streamed(quick(kind), X, cut) for cut in ([8], sizes))

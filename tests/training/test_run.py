@@ -214,6 +214,7 @@ def test_the_last_run_of_several_splits_trains_on_all_rows_up_to_the_selected_st
     np.testing.assert_allclose(outcome.network.offset, curved_rows(60).mean(axis=0))
 
 
+@pytest.mark.slow
 def test_the_outcome_has_no_network_if_pca_is_kept():
     outcome = fitted(learning_rate_init=1e-30)
     assert outcome.network is None
