@@ -12,8 +12,9 @@ the training rows, except in images.
 Methods: PCA's likelihood, IsolationForest, LocalOutlierFactor (20 neighbours), the mean distance to
 5 neighbours, EllipticEnvelope (with at least five times as many rows as columns), PyOD's
 AutoEncoder if it is installed; ours (skae): the squared error of AutoencoderTransformer, and
-VariationalAutoencoder with one noise variance, with one for each feature, and, for planted rows,
-with contamination=0.05. k is a quarter of the number of columns, and 32 for MNIST.
+VariationalAutoencoder, with the hidden layers of OutlierDetector, with one noise variance, with one
+for each feature, and, for planted rows, with contamination=0.05. k is a quarter of the number of
+columns, and 32 for MNIST.
 
 Run ``python benchmarks/anomalies.py`` (``--tables``, ``--seeds`` of the planted rows, ``--quick``).
 Writes anomalies.json and anomalies.png below benchmarks/results/ or --output.
@@ -38,7 +39,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
-from skae import AutoencoderTransformer, VariationalAutoencoder
+from skae import AutoencoderTransformer, OutlierDetector, VariationalAutoencoder
 
 SHARE, MNIST_ROWS, QUICK_STEPS = 0.05, 10_000, 20
 
@@ -109,6 +110,7 @@ def planted(X, kind, rng):
 def methods(X, k, seed, steps, is_planted):
     """Return unfitted models."""
     ours = {"random_state": seed} | steps
+    density = ours | {"hidden_layer_sizes": OutlierDetector().hidden_layer_sizes}
     found = {
         "PCA's likelihood": PCA(k, random_state=seed),
         "IsolationForest": IsolationForest(random_state=seed),
@@ -120,10 +122,10 @@ def methods(X, k, seed, steps, is_planted):
     if find_spec("pyod"):
         found["PyOD's AutoEncoder"] = PyOD()
     found["ours, squared error"] = AutoencoderTransformer(k, **ours)
-    found["ours, likelihood"] = VariationalAutoencoder(k, **ours)
-    found["ours, by feature"] = VariationalAutoencoder(k, noise_variance="feature", **ours)
+    found["ours, likelihood"] = VariationalAutoencoder(k, **density)
+    found["ours, by feature"] = VariationalAutoencoder(k, noise_variance="feature", **density)
     if is_planted:
-        found["ours, robust"] = VariationalAutoencoder(k, contamination=SHARE, **ours)
+        found["ours, robust"] = VariationalAutoencoder(k, contamination=SHARE, **density)
     return found
 
 

@@ -42,7 +42,7 @@ _SHARED = (
 
 
 @with_shared_paragraphs(
-    default_layers="(256,)",
+    default_layers='"auto"',
     automatic_bounds="Automatic bounds also hold if probabilistic PCA is kept: no negative number "
     "is imputed in a column of counts.",
     min_steps="600",
@@ -160,7 +160,7 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         n_components: float | Literal["auto"] = "auto",
         *,
         missing_values: Any = np.nan,
-        hidden_layer_sizes: Literal["auto"] | int | Sequence[int] = (256,),
+        hidden_layer_sizes: Literal["auto"] | int | Sequence[int] = "auto",
         activation: str = "silu",
         bounds: Any = "auto",
         noise: float = 0.5,

@@ -28,7 +28,7 @@ _MIN_SCALE = 1e-150
 
 
 @with_shared_paragraphs(
-    default_layers="(256,)",
+    default_layers='"auto"',
     automatic_bounds="Automatic bounds are dropped if probabilistic PCA is kept. `sample` clips "
     "its rows after it has added the noise.",
     loss="negated lower bound, in nats per row,",
@@ -196,7 +196,7 @@ class VariationalAutoencoder(FittedDensity, BaseAutoencoder):
         beta: float = 1.0,
         contamination: float = 0.0,
         n_draws: int = 20,
-        hidden_layer_sizes: Literal["auto"] | int | Sequence[int] = (256,),
+        hidden_layer_sizes: Literal["auto"] | int | Sequence[int] = "auto",
         activation: str = "silu",
         bounds: Any = "auto",
         learning_rate: Literal["linear", "cosine", "constant"] = "linear",
