@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.impute._base import _BaseImputer as BaseImputer
+from sklearn.utils._indexing import _get_column_indices as column_indices
 from sklearn.utils._mask import _get_mask as get_mask
 from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils._optional_dependencies import check_matplotlib_support
@@ -45,6 +46,7 @@ __all__ = [
     "StrOptions",
     "check_feature_names_in",
     "check_matplotlib_support",
+    "column_indices",
     "get_mask",
     "is_pandas_na",
     "is_scalar_nan",

@@ -49,9 +49,9 @@ def with_nan(X: Any, missing_value: Any = np.nan) -> Any:
         X = _filled(X, missing_value)
     if isinstance(X, np.ndarray) and X.dtype.kind == "O":
         return _objects_with_nan(X)
-    if _is_frame(X, "pandas"):
+    if is_frame(X, "pandas"):
         return _pandas_with_nan(X)
-    if _is_frame(X, "polars"):
+    if is_frame(X, "polars"):
         _check_no_dates([name for name, dtype in X.schema.items() if dtype.is_temporal()])
     return X
 
@@ -136,10 +136,15 @@ def _objects_with_nan(X: NDArray[Any]) -> NDArray[Any]:
     return np.where(is_missing(X).astype(bool), np.nan, X)
 
 
-def _is_frame(X: Any, library: str) -> bool:
+def is_frame(X: Any, library: str) -> bool:
     """Whether X is a data frame of a library. The library is not imported."""
     module = sys.modules.get(library)
     return module is not None and isinstance(X, module.DataFrame)
+
+
+def is_data_frame(X: Any) -> bool:
+    """Whether X is a data frame of pandas or polars."""
+    return is_frame(X, "pandas") or is_frame(X, "polars")
 
 
 def _pandas_with_nan(X: Any) -> Any:

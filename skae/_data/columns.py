@@ -1,0 +1,385 @@
+"""Encoding of tables with categories as arrays of numbers, and decoding of such arrays.
+
+A column of numbers becomes one column, standardised. A column of categories becomes one column for
+each category: ``(indicator - p) / sqrt(p)`` for a category of frequency p. PCA of the encoded table
+is factor analysis of mixed data [1]_. A missing entry is NaN in all columns of its category [2]_.
+
+References
+----------
+.. [1] J. Pagès. "Analyse factorielle de données mixtes", Revue de statistique appliquée 52, 2004.
+.. [2] V. Audigier, F. Husson, J. Josse. "A principal component method to impute missing values for
+   mixed data", Advances in Data Analysis and Classification 10, 2016.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from numbers import Number
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from .. import _sklearn_compat
+from . import frames
+from .inputs import is_data_frame, is_frame
+
+# Names of the dtypes of pandas, Arrow and polars whose entries are categories.
+_CATEGORICAL_DTYPE = re.compile(r"(categor|enum|dictionary|bool|(large_)?str(ing)?\b)", re.I)
+# Without limits from the user, a column may have this number of categories, or half as many
+# categories as entries. Of a column with more, the categories with less than this share of the
+# entries, or one entry, form a group.
+_MAX_CATEGORIES, _ALWAYS_ALLOWED, _MIN_SHARE = 100, 20, 0.01
+
+
+class _Column(Protocol):
+    """Encoding of one column."""
+
+    @property
+    def width(self) -> int:
+        """Number of encoded columns."""
+
+    def encode(self, column: Any) -> NDArray[np.float64]:
+        """Return the encoded columns of a column, with NaN for missing entries."""
+
+    def decode(self, encoded: NDArray[Any]) -> NDArray[Any]:
+        """Return the entries of encoded columns."""
+
+    def errors(self, encoded: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
+        """Return the error of each entry."""
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """Encoding of a column of numbers, with the minimum and maximum of the training rows."""
+
+    mean: float
+    scale: float
+    least: float
+    most: float
+    is_integer: bool
+    width = 1
+
+    def encode(self, column: Any) -> NDArray[np.float64]:
+        encoded: NDArray[np.float64] = (frames.floats_of(column) - self.mean) / self.scale
+        return encoded[:, None]
+
+    def decode(self, encoded: NDArray[Any]) -> NDArray[Any]:
+        values = encoded[:, 0] * self.scale + self.mean
+        if self.is_integer:
+            return np.rint(values).clip(self.least, self.most)
+        for extreme in (self.least, self.most):  # a bound that holds to the last bit
+            values = np.where(encoded[:, 0] == (extreme - self.mean) / self.scale, extreme, values)
+        return values
+
+    def errors(self, encoded: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
+        errors: NDArray[Any] = np.square(encoded - others)[:, 0]
+        return errors
+
+
+@dataclass(frozen=True, eq=False)
+class _Categories:
+    """Encoding of a column of categories; a column without any entry has no encoded column.
+
+    Attributes
+    ----------
+    categories : ndarray of object
+        Categories of the training rows.
+    indicators : ndarray of int
+        Number of the indicator of each category. Rare categories have the same, the last.
+    frequencies : ndarray of float
+        Share of the training entries of each indicator.
+    decoded : ndarray of object
+        Most frequent category of each indicator.
+    empty : object
+        Entry that is decoded if there is no indicator.
+    """
+
+    categories: NDArray[Any]
+    indicators: NDArray[np.intp]
+    frequencies: NDArray[np.float64]
+    decoded: NDArray[Any]
+    empty: Any = None
+
+    @property
+    def width(self) -> int:
+        return len(self.frequencies)
+
+    def encode(self, column: Any) -> NDArray[np.float64]:
+        codes = _codes(frames.entries_of(column), self.categories)
+        known = codes >= 0
+        encoded = np.full((len(codes), self.width), np.nan)
+        indicators = np.eye(self.width)[self.indicators[codes[known]]]
+        encoded[known] = (indicators - self.frequencies) / np.sqrt(self.frequencies)
+        return encoded
+
+    def decode(self, encoded: NDArray[Any]) -> NDArray[Any]:
+        if not self.width:
+            return np.full(len(encoded), self.empty)
+        return self.decoded[self._most_probable(encoded)]
+
+    def errors(self, encoded: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
+        if not self.width:
+            return np.full(len(encoded), np.nan)
+        is_wrong = self._most_probable(encoded) != self._most_probable(others)
+        return np.where(np.isnan(encoded[:, 0]), np.nan, is_wrong)
+
+    def _most_probable(self, encoded: NDArray[Any]) -> NDArray[np.intp]:
+        """Return the indicator with the largest probability of each row."""
+        p = self.frequencies
+        number: NDArray[np.intp] = np.argmax(encoded * np.sqrt(p) + p, axis=1)
+        return number
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MixedColumns:
+    """Encoding of a table that has at least one column of categories.
+
+    Attributes
+    ----------
+    template : data frame of pandas or polars, or ndarray
+        The training table without its rows.
+    columns : list
+        Encoding of each column.
+    is_categorical : ndarray of bool
+        Whether each column has categories.
+    """
+
+    template: Any
+    columns: list[_Column]
+    is_categorical: NDArray[np.bool_]
+
+    @property
+    def categories(self) -> list[NDArray[Any]]:
+        """Categories of each column that has categories."""
+        chosen = np.flatnonzero(self.is_categorical)
+        return [self.columns[i].categories for i in chosen]  # type: ignore[attr-defined]
+
+    @property
+    def groups(self) -> NDArray[np.intp]:
+        """Number of the table's column for each encoded column."""
+        return np.repeat(np.arange(len(self.columns)), [column.width for column in self.columns])
+
+    @property
+    def empty_columns(self) -> list[int]:
+        """Numbers of the columns without any value in the training rows."""
+        return [i for i, column in enumerate(self.columns) if not column.width]
+
+    def encode(self, X: Any) -> NDArray[np.float64]:
+        """Return the encoded table; categories that are not in the training rows are missing."""
+        parts = []
+        for i, column in enumerate(self.columns):
+            with frames.errors_naming_column(X, i):
+                parts.append(column.encode(frames.column_of(X, i)))
+        return np.hstack(parts)
+
+    def decode(self, encoded: NDArray[Any], index: Any = None) -> Any:
+        """Return an encoded table as a table like the training table.
+
+        `index` is the index of the rows of a pandas frame.
+        """
+        ends = np.cumsum([column.width for column in self.columns])[:-1]
+        parts = np.split(encoded, ends, axis=1)
+        entries = [column.decode(p) for column, p in zip(self.columns, parts, strict=True)]
+        if isinstance(self.template, np.ndarray):
+            return np.column_stack(entries).astype(self.template.dtype)
+        likes = [frames.column_of(self.template, i) for i in range(len(entries))]
+        series = [frames.column_like(*pair) for pair in zip(likes, entries, strict=True)]
+        if is_frame(self.template, "polars"):
+            return type(self.template)(series)
+        frame = type(self.template)(dict(enumerate(series)))
+        frame.columns = self.template.columns
+        return frame if index is None else frame.set_axis(index)
+
+    def filled(self, X: Any, encoded: NDArray[Any], missing: NDArray[np.bool_]) -> Any:
+        """Return a table with decoded entries at missing ones; the others are unchanged."""
+        decoded = self.decode(encoded, getattr(X, "index", None))
+        if isinstance(X, np.ndarray):
+            return np.where(missing, decoded, X)
+        result = X.clone() if is_frame(X, "polars") else X.copy()
+        for i in np.flatnonzero(missing.any(axis=0)).tolist():
+            entries = frames.entries_of(frames.column_of(decoded, i))
+            column = frames.with_entries(frames.column_of(X, i), missing[:, i], entries)
+            if is_frame(X, "polars"):
+                result = result.with_columns(column)
+            else:
+                result.isetitem(i, column)
+        return result
+
+    def errors(self, encoded: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the error of each entry of the table; NaN for missing entries.
+
+        It is the squared error in standard deviations for a number, and for a category, whether
+        the most probable category is another one.
+        """
+        chosen = [self.groups == i for i in range(len(self.columns))]
+        return np.column_stack(
+            [
+                column.errors(encoded[:, mask], others[:, mask])
+                for column, mask in zip(self.columns, chosen, strict=True)
+            ]
+        )
+
+
+def mixed_columns(
+    X: Any, categorical_features: Any, max_categories: Any, min_frequency: Any
+) -> MixedColumns | None:
+    """Return the encoding of a table of training rows, or None if no column has categories.
+
+    Parameters
+    ----------
+    X : data frame or ndarray
+        Training rows.
+    categorical_features, max_categories, min_frequency : object
+        Parameters of the estimator.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a column cannot be encoded, or if no column has a value.
+    """
+    is_categorical = np.isin(np.arange(X.shape[1]), categorical_columns(X, categorical_features))
+    if not is_categorical.any():
+        return None
+    names = frames.labels_of(X)
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ValueError(f"X has several columns with the name {repeated[0]!r}: rename them.")
+    columns = []
+    for i in range(X.shape[1]):
+        with frames.errors_naming_column(X, i):
+            if is_categorical[i]:
+                limits = {"max_categories": max_categories, "min_frequency": min_frequency}
+                columns.append(_fit_categories(frames.column_of(X, i), names[i], limits))
+            else:
+                columns.append(_fit_numbers(frames.column_of(X, i)))
+    if not any(column.width for column in columns):
+        raise ValueError("X has no value at all: all of it is missing.")
+    return MixedColumns(
+        template=frames.without_rows(X),
+        columns=columns,
+        is_categorical=is_categorical,
+    )
+
+
+@contextmanager
+def errors_naming_categories(X: Any, hint: str) -> Iterator[None]:
+    """Name the columns of a data frame that have categories if they cannot be converted."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        of_types = re.search("convert|cast", str(error))
+        if not (of_types and (chosen := categorical_columns(X, "from_dtype"))):
+            raise
+        names = [frames.labels_of(X)[i] for i in chosen]
+        message = f"X has categories in columns {names}, which are no numbers. {hint}"
+        raise ValueError(message) from error
+
+
+def categorical_columns(X: Any, categorical_features: Any) -> Sequence[int]:
+    """Return the indices of the columns that have categories."""
+    if categorical_features is None:
+        return []
+    if not isinstance(categorical_features, str):
+        key = np.asarray(categorical_features).tolist()
+        chosen: Sequence[int] = _sklearn_compat.column_indices(X, key)
+        return chosen
+    if not is_data_frame(X):
+        return []
+    found = []
+    for i in range(X.shape[1]):
+        with frames.errors_naming_column(X, i):
+            found += [i] * _has_categories(frames.column_of(X, i))
+    return found
+
+
+def _has_categories(column: Any) -> bool:
+    """Whether the dtype of a column, or the type of its entries, is a type of categories."""
+    dtype = str(column.dtype)
+    if dtype.lower() != "object":
+        return _CATEGORICAL_DTYPE.match(dtype) is not None
+    types = set(map(type, frames.entries_of(column))) - {type(None)}
+    if all(issubclass(kind, str) for kind in types) or types <= {bool, np.bool_}:
+        return bool(types)
+    if all(issubclass(kind, Number) for kind in types):
+        return False
+    raise TypeError(f"its entries have {_names(types)}. Convert them to numbers or to strings.")
+
+
+def _fit_numbers(column: Any) -> _Column:
+    """Return the encoding of a column of numbers."""
+    values = frames.floats_of(column)
+    if np.isnan(values).all():
+        nothing = np.empty(0)
+        return _Categories(nothing, nothing.astype(np.intp), nothing, nothing, empty=0.0)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        scaler = StandardScaler().fit(values[:, None])
+    mean, scale = float(scaler.mean_[0]), float(scaler.scale_[0])
+    if not np.isfinite([mean, scale]).all():
+        raise ValueError("its squares overflow. Divide it by a constant.")
+    least, most = float(np.nanmin(values)), float(np.nanmax(values))
+    return _Numbers(mean, scale, least, most, frames.is_integer(column.dtype))
+
+
+def _fit_categories(column: Any, name: Any, limits: dict[str, Any]) -> _Column:
+    """Return the encoding of a column of categories, with the limits of `OneHotEncoder`."""
+    entries = frames.entries_of(column)
+    counts = Counter(entries.tolist())
+    counts.pop(None, None)
+    of_dtype: Any = getattr(column.dtype, "categories", None)
+    try:
+        known = of_dtype.to_list() if hasattr(of_dtype, "to_list") else sorted(counts)
+    except TypeError:
+        types = set(map(type, counts))
+        raise TypeError(f"its entries have {_names(types)}. Convert them to strings.") from None
+    categories = frames.as_objects([category for category in known if counts[category]])
+    codes = _codes(entries, categories)
+    codes, n_categories = codes[codes >= 0], len(categories)
+    if limits == dict.fromkeys(limits):
+        limits = _default_limits(n_categories, len(codes), name)
+    rare = np.zeros(n_categories, dtype=bool)
+    if limits and n_categories:
+        infrequent = OneHotEncoder(**limits).fit(codes[:, None]).infrequent_categories_[0]
+        rare[[] if infrequent is None else infrequent] = True
+    return _Categories(categories, *_indicators(rare, np.bincount(codes), categories))
+
+
+def _default_limits(n_categories: int, n_entries: int, name: Any) -> dict[str, Any]:
+    """Return limits for a column with very many categories, with a warning; else no limits."""
+    if n_categories <= min(_MAX_CATEGORIES, max(_ALWAYS_ALLOWED, n_entries / 2)):
+        return {}
+    least = max(2, math.ceil(_MIN_SHARE * n_entries))
+    _sklearn_compat.warn(
+        f"Column {name!r} of X has {n_categories} categories: those with fewer than {least} rows "
+        "form one group. Remove the column if it identifies the rows, or set max_categories or "
+        "min_frequency.",
+        UserWarning,
+    )
+    return {"min_frequency": least}
+
+
+def _indicators(
+    rare: NDArray[np.bool_], counts: NDArray[np.intp], categories: NDArray[Any]
+) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[Any]]:
+    """Return the indicator of each category, and frequency and category of each indicator."""
+    indicators = np.where(rare, (~rare).sum(), np.cumsum(~rare) - 1)
+    frequencies = np.bincount(indicators, counts) / counts.sum()
+    decoded = categories[~rare]
+    if rare.any():
+        decoded = frames.as_objects([*decoded, categories[rare][np.argmax(counts[rare])]])
+    return indicators, frequencies, decoded
+
+
+def _codes(entries: NDArray[Any], categories: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the number of the category of each entry; -1 for all others."""
+    numbers = {category: i for i, category in enumerate(categories)}
+    return np.fromiter((numbers.get(entry, -1) for entry in entries), np.intp, len(entries))
+
+
+def _names(types: set[type]) -> str:
+    """Return a text with the names of types."""
+    return f"the types {', '.join(sorted(kind.__name__ for kind in types))}"
