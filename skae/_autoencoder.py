@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
 from . import _sklearn_compat
 from ._base.inference import MatrixLike
+from ._base.mixed import MixedTables
 from ._base.training import BaseAutoencoder
 from ._base.validation import TrainingData
+from ._dask.collections import is_collection, of_partitions
 from ._data.table import Table
 from ._data.targets import Target
 from ._docstrings import with_shared_paragraphs
@@ -47,7 +50,7 @@ def _ignores_y(estimator: "AutoencoderTransformer") -> bool:
     components='Only with ``init="pca"``.',
     offset="the mean of the training rows, or zeros with an `output_activation`",
 )
-class AutoencoderTransformer(BaseAutoencoder):
+class AutoencoderTransformer(MixedTables, BaseAutoencoder):
     """Autoencoder that starts as PCA and only gets better.
 
     A transformer like :class:`~sklearn.decomposition.PCA`: `transform` returns codes of
@@ -159,6 +162,12 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     %(verbose)s
 
+    %(categorical_features)s
+
+    %(max_categories)s
+
+    %(min_frequency)s
+
     Attributes
     ----------
     %(components_)s
@@ -175,6 +184,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         first split. Only with `n_components` in (0, 1).
     %(n_features_in_)s
     %(feature_names_in_)s
+    %(categories_)s
+    %(is_categorical_)s
     %(n_samples_seen_)s
     %(loss_curve_)s
     %(validation_curve_)s
@@ -275,6 +286,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
+        categorical_features: Literal["from_dtype"] | ArrayLike | None = "from_dtype",
+        max_categories: int | None = None,
+        min_frequency: float | None = None,
     ) -> None:
         super().__init__(
             n_components,
@@ -302,6 +316,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.corruption = corruption
         self.noise = noise
         self.target_weight = target_weight
+        self.categorical_features = categorical_features
+        self.max_categories = max_categories
+        self.min_frequency = min_frequency
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -385,6 +402,55 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     if not TYPE_CHECKING:  # type checkers cannot handle a conditional method
         partial_fit = available_if(_ignores_y)(partial_fit)
+
+    def column_errors(self, X: MatrixLike) -> NDArray[np.float64]:
+        """Compute the mean reconstruction error of each column.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        errors : ndarray of shape (n_features_in_,)
+            Mean over the observed values of a column; NaN if there are none. In a table of numbers
+            it is the mean of the squared error. In a table with categories it is the same in
+            standard deviations for a column of numbers, and the share of wrong categories for a
+            column of categories.
+        """
+        if is_collection(X):
+            check_is_fitted(self)
+            parts = of_partitions(self, "_column_error_sums", X)
+        else:
+            parts = [self._column_error_sums(X)]
+        totals, counts = np.sum(parts, axis=0)
+        errors: NDArray[np.float64] = np.full(len(counts), np.nan)
+        return np.divide(totals, counts, out=errors, where=counts > 0)
+
+    def _column_error_sums(self, X: MatrixLike) -> NDArray[np.float64]:
+        """Return the sum of the errors of each column, and the number of its observed values."""
+        network, table = self._prepare(X)
+
+        def sums(rows: NDArray[Any]) -> list[NDArray[Any]]:
+            decoded = network.decode(network.encode(rows))
+            if self._columns_ is None:
+                errors = np.square(decoded - rows, dtype=np.float64)
+            else:
+                errors = self._columns_.errors(rows, decoded)
+            return [np.nansum(errors, axis=0), (~np.isnan(errors)).sum(axis=0)]
+
+        with np.errstate(over="ignore"):
+            return np.stack(table.sum_blocks(sums, network.width))
+
+    def _check_exportable(self) -> None:
+        super()._check_exportable()
+        if self._columns_ is not None:
+            raise ValueError(
+                f"This {type(self).__name__} was fitted to a table with categories, and an "
+                "exported network does not encode them. Encode them first, for example with "
+                "sklearn.preprocessing.OneHotEncoder, and fit to the encoded table."
+            )
 
     @property
     def _is_supervised(self) -> bool:

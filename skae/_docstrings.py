@@ -133,6 +133,28 @@ _PARAGRAPHS = {
         """1 prints a line at each evaluation, and at the end whether PCA or the network of a step
         is kept. 2 or more also prints the number of training rows of each run.""",
     ),
+    "categorical_features": (
+        'categorical_features : "from_dtype", array-like or None, default="from_dtype"',
+        """Columns of categories. "from_dtype" takes them from a data frame of pandas or polars:
+        columns of categories, enumerations, strings and booleans, and columns of objects that are
+        all strings or all booleans. An array then has none. An array-like lists columns by index
+        or name, or is a boolean mask. None takes all columns as numbers. In a table with
+        categories, columns of numbers are standardised, and each category becomes a column:
+        :doc:`/guide/mixed` describes this. Other tables stay as they are.""",
+    ),
+    "max_categories": (
+        "max_categories : int or None, default=None",
+        """Largest number of categories of a column. The rarest form one group, as in
+        :class:`~sklearn.preprocessing.OneHotEncoder`, and the group is decoded as its most frequent
+        category. If this and `min_frequency` are None, the rare categories of a column with more
+        than 100 categories form a group, with a warning, and so do those of a shorter column
+        that has more than 20 categories and more than half as many categories as values.""",
+    ),
+    "min_frequency": (
+        "min_frequency : int, float or None, default=None",
+        """Smallest number of rows of a category, or smallest share of the observed values of the
+        column. Categories with less form one group, see `max_categories`.""",
+    ),
     # parameters of fit
     "X_val": (
         "X_val : %(rows)s of shape (n_val, n_features), default=None",
@@ -188,6 +210,15 @@ _PARAGRAPHS = {
     "feature_names_in_": (
         "feature_names_in_ : ndarray of shape (n_features_in_,)",
         "Names of the features, if all column names of X are strings.",
+    ),
+    "categories_": (
+        "categories_ : list of ndarray",
+        """Categories of each column of categories, in the order of the columns. Other categories
+        are missing values.""",
+    ),
+    "is_categorical_": (
+        "is_categorical_ : ndarray of shape (n_features_in_,)",
+        "Whether each column has categories.",
     ),
     "n_samples_seen_": (
         "n_samples_seen_ : int",

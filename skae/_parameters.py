@@ -60,6 +60,9 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "warm_start": ["boolean"],
     "random_state": ["random_state"],
     "verbose": ["verbose"],
+    "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+    "max_categories": [_POSITIVE_INTEGER, None],
+    "min_frequency": [_POSITIVE_INTEGER, _Share(), None],
 }
 
 
@@ -174,13 +177,13 @@ def check_same_network(estimator: Any, spec: ArchitectureSpec) -> None:
     It is called before training of a fitted network is continued.
     """
     *hidden, _ = (len(b) for b in estimator.encoder_["intercepts"])
-    check_same("hidden_layer_sizes", spec.layers(estimator.n_features_in_), tuple(hidden))
+    check_same("hidden_layer_sizes", spec.layers(len(estimator.center_)), tuple(hidden))
     check_same("activations", spec.activations, estimator.activations_)
     # a network without hidden layers has a linear path only, for every `init`
     if hidden and (spec.init == "pca") != ("linear" in estimator.encoder_):
         check_same("init", spec.init, "glorot or normal" if spec.init == "pca" else "pca")
     if not isinstance(spec.n_components, str) and spec.n_components >= 1:
-        asked = min(spec.n_components, estimator.n_features_in_)
+        asked = min(spec.n_components, len(estimator.center_))
         check_same("n_components", asked, estimator.n_components_)
 
 

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .. import _sklearn_compat
 from .._dask.collections import is_collection, lazily, of_partitions
+from .._data.columns import MixedColumns, errors_naming_categories
 from .._data.inputs import has_missing, with_nan
 from .._data.table import Table
 from .._networks.network import Autoencoder, squared_norms
@@ -62,6 +63,11 @@ def lazy_for_collections(
             if not is_collection(X):
                 return method(self, X)
             check_is_fitted(self)
+            if getattr(self, "_columns_", None) is not None:
+                raise ValueError(
+                    f"X is a Dask collection, and this {type(self).__name__} was fitted to a table "
+                    "with categories. Pass its partitions, for example with map_partitions."
+                )
             return lazily(self, method.__name__, X, None if names is None else names(self), dtype)
 
         return cast(_Method, of_rows_or_collection)
@@ -92,6 +98,7 @@ class FittedAutoencoder(
     loss_curve_: NDArray[np.float64]
     validation_curve_: NDArray[np.float64]
     _trained_with_missing_: bool  # whether training rows had missing values
+    _columns_: MixedColumns | None = None  # encoding of a table with categories
 
     if TYPE_CHECKING:  # methods of scikit-learn's classes, which have no types
 
@@ -181,7 +188,9 @@ class FittedAutoencoder(
                 f"{', '.join(expected)}. Select X[get_feature_names_out()]."
             )
         table, network = Table(codes), self._network
-        return table.map(network.astype(table.dtype).decode, network.width)
+        rows = table.map(network.astype(table.dtype).decode, network.width)
+        decoded: NDArray[Any] = self._decode(rows, X)
+        return decoded
 
     @lazy_for_collections(names=input_names)
     def reconstruct(self, X: MatrixLike) -> NDArray[Any]:
@@ -198,7 +207,9 @@ class FittedAutoencoder(
             Reconstructed rows, clipped to ``bounds_``; float32 for float32 rows, else float64.
         """
         network, table = self._prepare(X)
-        return table.map(lambda rows: network.decode(network.encode(rows)), network.width)
+        rows = table.map(lambda rows: network.decode(network.encode(rows)), network.width)
+        decoded: NDArray[Any] = self._decode(rows, X)
+        return decoded
 
     @lazy_for_collections(dtype=np.float64)
     def score_samples(self, X: MatrixLike) -> NDArray[Any]:
@@ -326,22 +337,37 @@ class FittedAutoencoder(
         Return the table of the rows, and the fitted attributes that describe its columns. These
         attributes are not set here, because the fit may fail later.
         """
-        X = with_nan(X)
-        is_numeric = getattr(getattr(X, "dtype", None), "kind", "none") in "biuf"
-        as_it_is = is_numeric and X.dtype.itemsize <= 8 and not issparse(X)
         checked = copy(self)
-        X = validate_data(
-            checked,
-            X,
-            accept_sparse="csr",
-            dtype=None if as_it_is else [np.float64, np.float32],
-            reset=reset,
-            ensure_min_samples=min_samples,
-            ensure_all_finite=False,
-        )
+        mixed = checked._mixed_table(X, reset=reset)
+        options = {"ensure_min_samples": min_samples, "ensure_all_finite": False}
+        if mixed is not None:
+            assert checked._columns_ is not None
+            X = check_array(checked._columns_.encode(mixed), estimator=self, **options)
+        else:
+            X = checked._validate_numbers(X, reset=reset, **options)
         table = Table(X, is_incomplete=has_missing(X, type(self).__name__))
-        names = ("n_features_in_", "feature_names_in_")
+        names = ("n_features_in_", "feature_names_in_", "_columns_")
         return table, {name: vars(checked)[name] for name in names if name in vars(checked)}
+
+    def _validate_numbers(self, X: Any, *, reset: bool, **options: Any) -> Any:
+        """Return a table of numbers as a validated array or CSR matrix."""
+        hint = "Encode them first, for example with sklearn.preprocessing.OneHotEncoder."
+        if hasattr(self, "categorical_features"):
+            hint = f"Set categorical_features='from_dtype'. Or: {hint}"
+        with errors_naming_categories(X, hint):
+            X = with_nan(X)
+            is_numeric = getattr(getattr(X, "dtype", None), "kind", "none") in "biuf"
+            as_it_is = is_numeric and X.dtype.itemsize <= 8 and not issparse(X)
+            dtype = None if as_it_is else [np.float64, np.float32]
+            return validate_data(self, X, accept_sparse="csr", dtype=dtype, reset=reset, **options)
+
+    def _mixed_table(self, X: Any, *, reset: bool) -> Any:
+        """Return X as a table that `_columns_` encodes; None for a table of numbers."""
+        return None
+
+    def _decode(self, rows: NDArray[Any], like: Any = None) -> Any:
+        """Return rows of the network's output as rows of the table that `like` is part of."""
+        return rows
 
     def _prepare(self, X: MatrixLike, network: Any = None) -> tuple[Any, Table]:
         """Return `network` (default: the fitted one) in the float type of X, and X as a table."""

@@ -160,6 +160,9 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, metaclass=ABCMeta
     def _check_rows(self, table: Table, columns: dict[str, Any]) -> None:
         """Raise an error if rows are invalid for this estimator; this method accepts all rows."""
 
+    def _check_collection(self, X: Any) -> None:
+        """Raise an error if a Dask collection is invalid; this method accepts all."""
+
     def _target(self, y: object, table: Table) -> Target | None:
         """Return the target that the code is trained to predict, or None."""
         return None
@@ -338,6 +341,11 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, metaclass=ABCMeta
         if not is_new:
             check_same("whiten", self._whitens, self._whitened_)
         data, stream = self._read(X, fitted=not is_new), Stream.from_estimator(self)
+        if is_new and data.columns.get("_columns_") is not None:
+            raise ValueError(
+                "X has categories, and a batch may lack categories that others have: call fit "
+                "before partial_fit, or encode the categories first."
+            )
         starts = stream.starts
         table, architecture = data.table, data.architecture
         if stream.kept is not None:
@@ -388,6 +396,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, metaclass=ABCMeta
             fitted: Self = getattr(self, method)(**computed)
             return fitted
         check_not_given("a Dask collection", **given)
+        self._check_collection(X)
         result = trained(self, method, X, y)
         assert result.state is not None  # otherwise `trained` raises an error
         self._set_fitted(result.state)

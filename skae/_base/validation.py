@@ -69,6 +69,10 @@ def read_table(
         estimator._validate, rows, reset=reset, min_samples=min_samples
     )
     if others_have_rows:
+        if columns.get("_columns_") is not None:
+            raise ValueError(
+                "A Shard has categories, and other shards may have others: encode them first."
+            )
         return table.in_shards(workers), columns
     return replace(table, workers=workers), columns
 
@@ -183,8 +187,10 @@ def split_rows(
 
 def warn_of_empty_columns(table: Table, columns: dict[str, Any]) -> None:
     """Warn about columns without any value."""
-    if len(empty := table.empty_columns()):
+    mixed = columns.get("_columns_")
+    if len(empty := table.empty_columns() if mixed is None else mixed.empty_columns):
         labels = _sklearn_compat.column_labels(empty, columns.get("feature_names_in_"))
-        _sklearn_compat.warn(
-            f"X has no value in columns {labels}: they count as zeros.", UserWarning
-        )
+        meaning = "they count as zeros"
+        if mixed is not None:
+            meaning = "their numbers count as zeros, and their categories as missing"
+        _sklearn_compat.warn(f"X has no value in columns {labels}: {meaning}.", UserWarning)

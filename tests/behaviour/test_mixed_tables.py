@@ -1,0 +1,266 @@
+"""Tables with categories, numbers and missing values in `AutoencoderTransformer`."""
+
+import pickle
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, scale
+
+from skae import AutoencoderTransformer, OutlierDetector, VariationalAutoencoder
+
+QUICK = {"hidden_layer_sizes": (), "max_steps": 20, "validation_fraction": 0, "random_state": 0}
+LEVELS = ["small", "medium", "large"]
+
+
+def table(n=120):
+    """Return a frame whose columns depend on one latent variable."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=n)
+    return pd.DataFrame(
+        {
+            "size": pd.Categorical.from_codes(np.digitize(z, [-0.5, 0.5]), LEVELS, ordered=True),
+            "price": 100 + 30 * z + rng.normal(size=n),
+            "rooms": np.rint(4 + z).astype("int8"),
+            "city": np.where(z + rng.normal(size=n) > 0, "north", "south"),
+            "garden": z > 0.3,
+        },
+        index=np.arange(n) + 1000,
+    )
+
+
+def incomplete(n=120):
+    X = table(n).astype({"rooms": "Int64", "garden": "boolean"})
+    hidden = np.random.default_rng(1).random(X.shape) < 0.1
+    return X.mask(hidden)
+
+
+def as_polars(X):
+    return pl.DataFrame(
+        {
+            name: pl.Series(X[name].astype(object).where(X[name].notna(), None).tolist())
+            for name in X
+        },
+        schema_overrides={"size": pl.Enum(LEVELS)},
+    )
+
+
+X = table()
+INCOMPLETE = incomplete()
+
+
+@cache
+def fitted(name="complete"):
+    rows = {"complete": X, "incomplete": INCOMPLETE, "polars": as_polars(INCOMPLETE)}[name]
+    return AutoencoderTransformer(3, **QUICK).fit(rows)
+
+
+def test_the_initial_network_is_factor_analysis_of_mixed_data():
+    categories = X[["size", "city", "garden"]]
+    indicators = OneHotEncoder(sparse_output=False).fit_transform(categories)
+    p = indicators.mean(axis=0)
+    encoded = np.column_stack([(indicators - p) / np.sqrt(p), scale(X[["price", "rooms"]])])
+    expected = PCA(3, whiten=True).fit_transform(encoded)
+    # with this learning rate the network stays at the initial one
+    ae = AutoencoderTransformer(3, **QUICK | {"learning_rate_init": 1e-12}).fit(X)
+    codes = ae.transform(X)
+    np.testing.assert_allclose(abs(codes), abs(expected), atol=1e-5)
+
+
+def test_rows_of_every_kind_have_the_columns_and_dtypes_of_training():
+    ae = fitted()
+    rows = ae.reconstruct(X)
+    pd.testing.assert_series_equal(rows.dtypes, X.dtypes)
+    assert rows.index.equals(X.index)
+    codes = ae.transform(X)
+    decoded = ae.inverse_transform(codes)
+    pd.testing.assert_frame_equal(decoded, rows.reset_index(drop=True))
+    framed = ae.inverse_transform(pd.DataFrame(codes, index=X.index))
+    pd.testing.assert_frame_equal(framed, rows)
+    assert (rows["garden"] == X["garden"]).mean() > 0.8
+    assert rows["rooms"].between(X["rooms"].min(), X["rooms"].max()).all()
+    rows = fitted("polars").reconstruct(as_polars(INCOMPLETE))
+    assert rows.schema == as_polars(INCOMPLETE).schema
+    assert not any(rows.null_count().row(0))
+
+
+def test_pandas_and_polars_give_the_same_codes():
+    codes = fitted("incomplete").transform(INCOMPLETE)
+    assert np.isfinite(codes).all()
+    np.testing.assert_array_equal(fitted("polars").transform(as_polars(INCOMPLETE)), codes)
+    # a frame of the other library
+    np.testing.assert_array_equal(fitted("polars").transform(INCOMPLETE), codes)
+
+
+def test_the_result_of_a_row_does_not_depend_on_other_rows():
+    ae, rows = fitted("incomplete"), INCOMPLETE.iloc[[5]]
+    np.testing.assert_allclose(ae.transform(rows), ae.transform(INCOMPLETE)[[5]], rtol=1e-9)
+    pd.testing.assert_frame_equal(ae.reconstruct(rows), ae.reconstruct(INCOMPLETE).iloc[[5]])
+    np.testing.assert_allclose(ae.score_samples(rows), ae.score_samples(INCOMPLETE)[[5]], rtol=1e-9)
+
+
+def test_an_unknown_category_is_a_missing_value():
+    unknown, missing = (X.astype({"city": object}) for _ in range(2))
+    unknown["city"], missing["city"] = "elsewhere", None
+    ae = fitted()
+    np.testing.assert_array_equal(ae.transform(unknown), ae.transform(missing))
+
+
+def test_tables_of_numbers_give_the_same_bits_as_without_categories():
+    rng = np.random.default_rng(0)
+    numbers = pd.DataFrame(rng.normal(size=(60, 4)), columns=list("abcd"))
+    objects = numbers.astype({"a": object})
+    for rows in (numbers, objects, numbers.to_numpy(), objects.to_numpy(), as_polars(numbers[:0])):
+        if not len(rows):
+            continue
+        ours, theirs = (
+            AutoencoderTransformer(2, **QUICK, categorical_features=features).fit(rows)
+            for features in ("from_dtype", None)
+        )
+        np.testing.assert_array_equal(ours.transform(rows), theirs.transform(rows))
+        assert type(ours.reconstruct(rows)) is np.ndarray
+        assert ours.categories_ == []
+        assert not ours.is_categorical_.any()
+
+
+def test_fitted_attributes_describe_the_columns_of_the_frame():
+    ae = fitted()
+    assert ae.n_features_in_ == 5
+    assert ae.feature_names_in_.tolist() == X.columns.tolist()
+    assert ae.is_categorical_.tolist() == [True, False, False, True, True]
+    assert [list(c) for c in ae.categories_] == [LEVELS, ["north", "south"], [False, True]]
+    assert ae.mean_.shape == (3 + 2 + 2 + 2,)
+    assert -5 < ae.score(X) < 1
+    assert not hasattr(AutoencoderTransformer(), "categories_")
+
+
+def test_categorical_features_may_be_indices_names_or_a_mask():
+    numbers = X.assign(city=np.where(X["city"] == "north", 1, 2), size=X["size"].cat.codes)
+    codes = [
+        AutoencoderTransformer(2, **QUICK, categorical_features=features)
+        .fit(numbers)
+        .transform(numbers)
+        for features in ([0, 3, 4], ["size", "city", "garden"], [True, False, False, True, True])
+    ]
+    for others in codes[1:]:
+        np.testing.assert_array_equal(others, codes[0])
+    array = numbers.astype(float).to_numpy()
+    ae = AutoencoderTransformer(2, **QUICK, categorical_features=[0, 3, 4]).fit(array)
+    np.testing.assert_array_equal(ae.transform(array), codes[0])
+    assert set(ae.reconstruct(array)[:, 3]) <= {1.0, 2.0}
+
+
+def test_column_errors_are_squared_errors_and_shares_of_wrong_categories():
+    ae = fitted("incomplete")
+    rows, errors = ae.reconstruct(INCOMPLETE), ae.column_errors(INCOMPLETE)
+    seen = INCOMPLETE["city"].notna()
+    wrong = (rows["city"] != INCOMPLETE["city"])[seen].mean()
+    assert errors[3] == pytest.approx(wrong)
+    price = INCOMPLETE["price"]
+    squares = (rows["price"] - price) ** 2 / price.var(ddof=0)
+    assert errors[1] == pytest.approx(squares.mean())
+    numbers = INCOMPLETE[["price"]].assign(other=np.arange(120.0)).to_numpy()
+    ae = AutoencoderTransformer(1, **QUICK).fit(numbers)
+    expected = np.nanmean((ae.reconstruct(numbers) - numbers) ** 2, axis=0)
+    np.testing.assert_allclose(ae.column_errors(numbers), expected)
+
+
+def test_is_pickled_cloned_and_sets_its_output():
+    ae = AutoencoderTransformer(2, **QUICK)
+    again = pickle.loads(pickle.dumps(fitted()))
+    pd.testing.assert_frame_equal(again.reconstruct(X), fitted().reconstruct(X))
+    codes = clone(ae).set_output(transform="pandas").fit_transform(X)
+    assert codes.index.equals(X.index)
+    assert codes.columns.tolist() == ["autoencodertransformer0", "autoencodertransformer1"]
+
+
+def test_works_in_pipelines_and_searches():
+    ae, y = AutoencoderTransformer(2, **QUICK), X["garden"]
+    pipe = make_pipeline(ae, LogisticRegression())
+    assert pipe.fit(X, y).score(X, y) > 0.8
+    parts = ColumnTransformer([("ae", ae, ["size", "price", "city"])], remainder="passthrough")
+    assert parts.fit_transform(X).shape == (120, 4)
+    search = GridSearchCV(ae, {"max_categories": [None, 2]}, cv=2).fit(X)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_other_ways_of_fitting_keep_the_encoding():
+    ae = clone(fitted()).fit(X, X_val=X[:20])
+    assert len(ae.validation_curve_)
+    encoding = ae._columns_
+    ae.set_params(warm_start=True).fit(X[:50])
+    assert ae._columns_ is encoding
+    ae.partial_fit(X[:30])
+    assert ae._columns_ is encoding
+    assert ae.reconstruct(X).shape == X.shape
+    numbers = X[["price", "rooms"]]
+    ae.set_params(warm_start=False, n_components=1).fit(numbers)
+    assert type(ae.reconstruct(numbers)) is np.ndarray
+
+
+REFUSED = {
+    "another order": (X[X.columns[::-1]], "order"),
+    "a missing column": (X.drop(columns="city"), "city"),
+    "another column": (X.assign(street="a"), "street"),
+    "an array": (X.to_numpy(), r"X is no data frame.*'size', 'city', 'garden'"),
+    "text in a column of numbers": (X.assign(price="much"), "column 'price'.*much"),
+    "infinity": (X.assign(price=np.inf), "column 'price'.*infinity"),
+    "dates": (X.assign(price=pd.Timestamp("2020-01-01")), "price"),
+    "no rows": (X[:0], "0 sample"),
+}
+
+
+@pytest.mark.parametrize(("rows", "message"), REFUSED.values(), ids=REFUSED)
+def test_invalid_rows_are_an_error_that_names_the_column(rows, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        fitted().transform(rows)
+
+
+INVALID = {
+    "bounds": ({"bounds": (0, 1)}, X, "A pair of bounds.*'size', 'city', 'garden'"),
+    "types": ({}, X.assign(city=["a", 1] * 60), "column 'city'.* int, str"),
+    "dates": ({}, X.assign(city=pd.Timestamp("2020-01-01")), "city"),
+    "unknown name": ({"categorical_features": ["street"]}, X, "street"),
+    "off": ({"categorical_features": None}, X, r"'size', 'city'.*'from_dtype'"),
+    "no value": ({}, X[["city"]].astype("category").mask(X[["city"]].notna()), "no value"),
+}
+
+
+@pytest.mark.parametrize(("params", "rows", "message"), INVALID.values(), ids=INVALID)
+def test_invalid_training_tables_are_an_error(params, rows, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        AutoencoderTransformer(2, **QUICK, **params).fit(rows)
+
+
+def test_what_a_table_with_categories_cannot_do_is_an_error():
+    with pytest.raises(ValueError, match="call fit before partial_fit"):
+        clone(fitted()).partial_fit(X)
+    with pytest.raises(ValueError, match=r"categories.*Encode"):
+        fitted().to_keras()
+
+
+@pytest.mark.parametrize("cls", [VariationalAutoencoder, OutlierDetector])
+@pytest.mark.parametrize("rows", [X, as_polars(X)], ids=["pandas", "polars"])
+def test_other_estimators_refuse_categories_and_name_the_columns(cls, rows):
+    with pytest.raises(ValueError, match=r"categories in columns \['size', 'city'.*OneHotEncoder"):
+        cls(2, **QUICK).fit(rows)
+
+
+def test_a_column_without_values_and_a_constant_column_are_accepted():
+    rows = X.assign(empty=pd.Series([None] * 120, dtype="string"), one="a")
+    with pytest.warns(UserWarning, match=r"no value in columns \['empty'\]"):
+        ae = AutoencoderTransformer(2, **QUICK).fit(rows)
+    again = ae.reconstruct(rows)
+    assert again["empty"].isna().all()
+    assert (again["one"] == "a").all()
+    errors = ae.column_errors(rows)
+    assert errors[-1] == 0
+    assert np.isnan(errors[-2])
