@@ -426,7 +426,8 @@ class AutoencoderTransformer(MixedTables, BaseAutoencoder):
             parts = [self._column_error_sums(X)]
         totals, counts = np.sum(parts, axis=0)
         errors: NDArray[np.float64] = np.full(len(counts), np.nan)
-        return np.divide(totals, counts, out=errors, where=counts > 0)
+        np.divide(totals, counts, out=errors, where=counts > 0)
+        return errors
 
     def _column_error_sums(self, X: MatrixLike) -> NDArray[np.float64]:
         """Return the sum of the errors of each column, and the number of its observed values."""

@@ -8,13 +8,16 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn import config_context
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _sklearn_compat
 from ._autoencoder import AutoencoderTransformer
 from ._base.composition import fit_inner
 from ._base.inference import lazy_for_collections, output_names
+from ._base.mixed import MixedTables, naming_categories
 from ._dask.collections import is_collection, lazily, of_partitions, with_whole_rows
+from ._data.frames import missing_in, with_columns
 from ._data.inputs import has_missing, with_nan
 from ._data.markers import check_marker, equals_marker
 from ._data.table import Table
@@ -38,6 +41,9 @@ _SHARED = (
     "validation_fraction",
     "random_state",
     "verbose",
+    "categorical_features",
+    "max_categories",
+    "min_frequency",
 )
 
 
@@ -48,7 +54,7 @@ _SHARED = (
     min_steps="600",
     random_part="the hidden entries",
 )
-class AutoencoderImputer(EstimatorMixin, BaseImputer):
+class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
     """Imputer that starts as probabilistic PCA, fitted by EM, and only gets better.
 
     Probabilistic PCA imputes missing values with their conditional mean given the observed values
@@ -106,6 +112,12 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
 
     %(verbose)s
 
+    %(categorical_features)s
+
+    %(max_categories)s
+
+    %(min_frequency)s
+
     Attributes
     ----------
     autoencoder_ : AutoencoderTransformer or None
@@ -117,6 +129,8 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         Number of epochs of training; 0 if no column has a value.
     %(n_features_in_)s
     %(feature_names_in_)s
+    %(categories_)s
+    %(is_categorical_)s
 
     See Also
     --------
@@ -174,6 +188,9 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         keep_empty_features: bool = False,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
+        categorical_features: Literal["from_dtype"] | ArrayLike | None = "from_dtype",
+        max_categories: int | None = None,
+        min_frequency: float | None = None,
     ) -> None:
         super().__init__(
             missing_values=missing_values,
@@ -193,6 +210,9 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         self.validation_fraction = validation_fraction
         self.random_state = random_state
         self.verbose = verbose
+        self.categorical_features = categorical_features
+        self.max_categories = max_categories
+        self.min_frequency = min_frequency
 
     @with_shared_paragraphs(rows="array-like")
     @_sklearn_compat.validating_parameters
@@ -235,17 +255,18 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         if is_collection(X):
             X, missing = fitted._open_collection(X)
         else:
-            X, missing = fitted._validate(X, reset=True)
-            X = _with_nan(X, missing)
+            X, missing = fitted._read(X, reset=True)
         if X_val is not None:
             with _sklearn_compat.errors_naming("X_val"):
-                X_val = _with_nan(*fitted._validate(X_val, reset=False))
+                X_val, _ = fitted._read(X_val, reset=False)
         fitted._is_empty_ = is_empty = missing.all(axis=0)
         if is_empty.any() and not self.keep_empty_features:
             fitted._warn_of_dropped_columns()
         given = {"X_val": X_val, "y_val": y_val, "groups": groups}
 
         def attributes_of(autoencoder: AutoencoderTransformer | None) -> dict[str, Any]:
+            if autoencoder is not None:
+                autoencoder.__dict__.pop("_encoding", None)
             fitted.autoencoder_ = autoencoder
             fitted.n_iter_ = 0 if autoencoder is None else autoencoder.n_iter_
             fitted._fit_indicator(missing)
@@ -265,6 +286,7 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         whether any value is missing.
         """
         X = with_whole_rows(X)
+        self._check_collection(X)
         self.n_features_in_ = X.shape[1]
         self.__dict__.update(_sklearn_compat.feature_names(self, X._meta, reset=True))
         missing = np.concatenate(of_partitions(self, "_missing_columns", X))
@@ -304,14 +326,14 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         """
         params = {name: getattr(self, name) for name in _SHARED}
         has_value = ~self._is_empty_
-        if not has_value.all():
+        if not has_value.all() and self._columns_ is None:
             if not (self.bounds is None or isinstance(self.bounds, str)):  # bounds of all columns
                 params["bounds"] = tuple(given_bounds(self.bounds, Table(X))[:, has_value])
             X = np.compress(has_value, X, axis=1)
             if given["X_val"] is not None:
                 given = given | {"X_val": np.compress(has_value, given["X_val"], axis=1)}
         autoencoder = AutoencoderTransformer(**params, corruption="missing", whiten=False)
-        autoencoder._is_of_imputer = True
+        autoencoder._is_of_imputer, autoencoder._encoding = True, self._columns_
         return autoencoder, X, given
 
     @lazy_for_collections(names=output_names)
@@ -331,6 +353,10 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
             Dask array or frame.
         """
         check_is_fitted(self)
+        mixed = self._mixed_table(X, reset=False)
+        if mixed is not None:
+            filled: NDArray[Any] = self._transform_mixed(mixed)
+            return filled
         X, missing = self._validate(X, reset=False)
         has_value = ~self._is_empty_
         if has_value.all():
@@ -342,6 +368,21 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
             rows[:, has_value] = imputed
         result: NDArray[Any] = self._concatenate_indicator(rows, self._transform_indicator(missing))
         return result
+
+    def _transform_mixed(self, X: Any) -> Any:
+        """Impute missing values of a table with categories."""
+        assert self._columns_ is not None
+        missing = missing_in(X)
+        encoded = check_array(self._columns_.encode(X), ensure_all_finite=False, estimator=self)
+        encoded = self._filled(encoded, np.isnan(encoded))
+        rows = self._columns_.filled(X, encoded, missing)
+        if not self.keep_empty_features:
+            rows = _sklearn_compat.safe_indexing(rows, np.flatnonzero(~self._is_empty_), axis=1)
+        indicator = self._transform_indicator(missing)
+        if indicator is None or isinstance(X, np.ndarray):
+            return self._concatenate_indicator(rows, indicator)
+        names = self.get_feature_names_out().tolist()
+        return with_columns(rows, names[rows.shape[1] :], indicator)
 
     def _filled(self, rows: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[Any]:
         """Impute the missing values of rows in place, in blocks, and return the array.
@@ -381,16 +422,31 @@ class AutoencoderImputer(EstimatorMixin, BaseImputer):
         names_out: NDArray[Any] = self._concatenate_indicator_feature_names_out(kept, names)
         return names_out
 
+    def _read(self, X: Any, *, reset: bool) -> tuple[Any, NDArray[np.bool_]]:
+        """Return a table as the autoencoder reads it, and a mask of missing values."""
+        mixed = self._mixed_table(X, reset=reset)
+        if mixed is None:
+            rows, missing = self._validate(X, reset=reset)
+            return _with_nan(rows, missing), missing
+        value = self.missing_values
+        if not (_sklearn_compat.is_scalar_nan(value) or _sklearn_compat.is_pandas_na(value)):
+            raise ValueError(
+                f"missing_values={value!r} is for a table of numbers, and X has categories. "
+                "Replace it by NaN or None in X, and set missing_values=np.nan."
+            )
+        return mixed, missing_in(mixed)
+
     def _validate(self, X: Any, *, reset: bool) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Return validated rows as floats, and a mask of missing values."""
-        value, dtype = self.missing_values, [np.float64, np.float32]
+        value, dtype, given = self.missing_values, [np.float64, np.float32], X
         X = with_nan(X, value)
         if _sklearn_compat.is_scalar_nan(value) or _sklearn_compat.is_pandas_na(value):
-            X = validate_data(self, X, dtype=dtype, ensure_all_finite=False, reset=reset)
+            with naming_categories(self, given):
+                X = validate_data(self, X, dtype=dtype, ensure_all_finite=False, reset=reset)
             has_missing(X, type(self).__name__)
             return X, np.isnan(X)
         check_marker(value)
-        with config_context(assume_finite=False):
+        with config_context(assume_finite=False), naming_categories(self, given):
             rows = validate_data(self, X, dtype=dtype, reset=reset)
         return rows, equals_marker(rows, value, getattr(X, "dtype", None))
 

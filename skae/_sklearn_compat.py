@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.impute._base import _BaseImputer as BaseImputer
+from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._indexing import _get_column_indices as column_indices
 from sklearn.utils._mask import _get_mask as get_mask
 from sklearn.utils._missing import is_pandas_na, is_scalar_nan
@@ -51,6 +52,7 @@ __all__ = [
     "is_pandas_na",
     "is_scalar_nan",
     "names_of_columns",
+    "safe_indexing",
     "validate_params",
 ]
 

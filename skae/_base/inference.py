@@ -15,12 +15,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .. import _sklearn_compat
 from .._dask.collections import is_collection, lazily, of_partitions
-from .._data.columns import MixedColumns, errors_naming_categories
+from .._data.columns import MixedColumns
 from .._data.inputs import has_missing, with_nan
 from .._data.table import Table
 from .._networks.network import Autoencoder, squared_norms
 from .._networks.ppca import ProbabilisticPCA
 from .._sklearn_compat import EstimatorMixin
+from .mixed import naming_categories
 
 _LARGE_UNIT = 1e30
 
@@ -98,7 +99,9 @@ class FittedAutoencoder(
     loss_curve_: NDArray[np.float64]
     validation_curve_: NDArray[np.float64]
     _trained_with_missing_: bool  # whether training rows had missing values
-    _columns_: MixedColumns | None = None  # encoding of a table with categories
+    # encoding of a table with categories, and one that an outer estimator has fitted
+    _columns_: MixedColumns | None = None
+    _encoding: MixedColumns | None = None
 
     if TYPE_CHECKING:  # methods of scikit-learn's classes, which have no types
 
@@ -351,10 +354,7 @@ class FittedAutoencoder(
 
     def _validate_numbers(self, X: Any, *, reset: bool, **options: Any) -> Any:
         """Return a table of numbers as a validated array or CSR matrix."""
-        hint = "Encode them first, for example with sklearn.preprocessing.OneHotEncoder."
-        if hasattr(self, "categorical_features"):
-            hint = f"Set categorical_features='from_dtype'. Or: {hint}"
-        with errors_naming_categories(X, hint):
+        with naming_categories(self, X):
             X = with_nan(X)
             is_numeric = getattr(getattr(X, "dtype", None), "kind", "none") in "biuf"
             as_it_is = is_numeric and X.dtype.itemsize <= 8 and not issparse(X)

@@ -1,5 +1,6 @@
 """Tables with categories: the methods of the estimators that accept them."""
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,22 @@ from numpy.typing import NDArray
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._data.columns import MixedColumns, categorical_columns, mixed_columns
+from .._data.columns import (
+    MixedColumns,
+    categorical_columns,
+    errors_naming_categories,
+    mixed_columns,
+)
 from .._data.frames import labels_of
 from .._data.inputs import is_data_frame, is_frame, with_nan
+
+
+def naming_categories(estimator: Any, X: Any) -> AbstractContextManager[None]:
+    """Return a context in which an error of conversion to numbers names columns with categories."""
+    hint = "Encode them first, for example with sklearn.preprocessing.OneHotEncoder."
+    if hasattr(estimator, "categorical_features"):
+        hint = f"Set categorical_features='from_dtype'. Or: {hint}"
+    return errors_naming_categories(X, hint)
 
 
 class MixedTables:
@@ -20,8 +34,9 @@ class MixedTables:
     min_frequency: float | None
     bounds: Any
     n_features_in_: int
-    # encoding of the columns; None for a table of numbers
+    # encoding of a table with categories, and one that an outer estimator has fitted
     _columns_: MixedColumns | None = None
+    _encoding: MixedColumns | None = None
 
     @property
     def categories_(self) -> list[NDArray[Any]]:
@@ -54,7 +69,7 @@ class MixedTables:
             with_nan(X)  # dates are an error
         if reset:
             limits = (self.max_categories, self.min_frequency)
-            self._columns_ = mixed_columns(X, features, *limits)
+            self._columns_ = self._encoding or mixed_columns(X, features, *limits)
         if self._columns_ is None:
             return None
         self._check_mixed(X)

@@ -244,7 +244,8 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, metaclass=ABCMeta
             check_not_given("a Shard", **given)
         target = self._target(y, table)
         table = replace(table, y=None if target is None else target.y)
-        warn_of_empty_columns(table, data.columns)
+        if self._encoding is None:
+            warn_of_empty_columns(table, data.columns)
         pca_is_baseline = spec.init == "pca" and not warm
         validation = read_validation_rows(self, given["X_val"], given["y_val"], data, target)
         splits = split_rows(self, table, validation, given["groups"], data.seed, pca_is_baseline)

@@ -83,6 +83,15 @@ def with_entries(column: Any, chosen: NDArray[np.bool_], entries: NDArray[Any]) 
     return filled.set_axis(column.index) if hasattr(column, "array") else filled
 
 
+def with_columns(X: Any, names: Sequence[str], values: NDArray[Any]) -> Any:
+    """Return a data frame with more columns at the end."""
+    new = dict(zip(names, values.T, strict=True))
+    if is_frame(X, "pandas"):
+        return X.assign(**new)
+    series = type(X.to_series(0))
+    return X.with_columns([series(name, column) for name, column in new.items()])
+
+
 def without_rows(X: Any) -> Any:
     """Return a copy of the columns of a table, without its rows."""
     if isinstance(X, np.ndarray):

@@ -1,4 +1,4 @@
-"""Tables with categories, numbers and missing values in `AutoencoderTransformer`."""
+"""Tables with categories, numbers and missing values."""
 
 import pickle
 from functools import cache
@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, scale
 
-from skae import AutoencoderTransformer, OutlierDetector, VariationalAutoencoder
+from skae import AutoencoderImputer, AutoencoderTransformer, OutlierDetector, VariationalAutoencoder
 
 QUICK = {"hidden_layer_sizes": (), "max_steps": 20, "validation_fraction": 0, "random_state": 0}
 LEVELS = ["small", "medium", "large"]
@@ -204,6 +204,86 @@ def test_other_ways_of_fitting_keep_the_encoding():
     numbers = X[["price", "rooms"]]
     ae.set_params(warm_start=False, n_components=1).fit(numbers)
     assert type(ae.reconstruct(numbers)) is np.ndarray
+
+
+@cache
+def fitted_imputer(name="pandas"):
+    rows = INCOMPLETE if name == "pandas" else as_polars(INCOMPLETE)
+    return AutoencoderImputer(**QUICK).fit(rows)
+
+
+def test_an_imputer_fills_a_frame_and_keeps_its_observed_entries():
+    filled = fitted_imputer().transform(INCOMPLETE)
+    assert filled.index.equals(INCOMPLETE.index)
+    pd.testing.assert_series_equal(filled.dtypes, INCOMPLETE.dtypes)
+    assert not filled.isna().to_numpy().any()
+    pd.testing.assert_frame_equal(filled.where(INCOMPLETE.notna()), INCOMPLETE)
+    polars = fitted_imputer("polars").transform(as_polars(INCOMPLETE))
+    assert polars.schema == as_polars(INCOMPLETE).schema
+    for name in X.columns:
+        assert polars[name].to_list() == filled[name].tolist()
+
+
+def test_an_imputer_restores_categories_better_than_the_most_frequent_one():
+    filled = fitted_imputer().transform(INCOMPLETE)
+    hidden = INCOMPLETE.isna()
+    for name in ("size", "garden"):
+        is_right = (filled[name] == X[name])[hidden[name]].mean()
+        assert is_right > X[name].value_counts(normalize=True).max()
+
+
+def test_an_imputer_keeps_unknown_categories_and_the_dtype_of_the_frame():
+    rows = X.astype({"rooms": "float64", "size": object})[:4]
+    rows.iloc[0, 0], rows.iloc[1, 0], rows.iloc[2, 2] = "huge", None, np.nan
+    filled = fitted_imputer().transform(rows)
+    assert filled["size"].iloc[0] == "huge"
+    assert filled["size"].iloc[1] in LEVELS
+    assert filled["rooms"].dtype == np.float64
+    assert filled["rooms"].iloc[2] == round(filled["rooms"].iloc[2])
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("kind", [pd.DataFrame, as_polars], ids=["pandas", "polars"])
+@pytest.mark.filterwarnings("ignore:X has no value in columns")
+def test_an_imputer_appends_indicators_and_drops_empty_columns(kind, keep):
+    rows = kind(INCOMPLETE.assign(none=np.nan))
+    if kind is as_polars:
+        rows = rows.cast({"none": pl.Float64})
+    imputer = AutoencoderImputer(**QUICK, add_indicator=True, keep_empty_features=keep)
+    filled = imputer.fit(rows).transform(rows)
+    names = ["size", "price", "rooms", "city", "garden", *["none"] * keep]
+    assert list(filled.columns) == imputer.get_feature_names_out().tolist()
+    assert list(filled.columns)[: len(names)] == names
+    indicators = [f"missingindicator_{name}" for name in INCOMPLETE]
+    np.testing.assert_array_equal(filled[indicators].to_numpy(), INCOMPLETE.isna())
+    if keep:
+        assert set(filled["none"]) == {0.0}
+
+
+def test_an_imputer_works_with_scikit_learns_tools():
+    imputer = pickle.loads(pickle.dumps(fitted_imputer()))
+    assert imputer.is_categorical_.tolist() == [True, False, False, True, True]
+    assert [list(c) for c in imputer.categories_] == [LEVELS, ["north", "south"], [False, True]]
+    filled = imputer.set_output(transform="polars").transform(INCOMPLETE)
+    assert isinstance(filled, pl.DataFrame)
+    assert filled.columns == INCOMPLETE.columns.tolist()
+    array = INCOMPLETE[["price", "city"]].to_numpy(dtype=object, na_value=None)
+    imputer = AutoencoderImputer(**QUICK, categorical_features=[1])
+    filled = imputer.fit_transform(array)
+    assert set(filled[:, 1]) == {"north", "south"}
+
+
+def test_an_imputer_refuses_other_frames_and_markers():
+    with pytest.raises(ValueError, match="missing_values=-1 is for a table of numbers"):
+        AutoencoderImputer(**QUICK, missing_values=-1).fit(INCOMPLETE)
+    with pytest.raises(ValueError, match="A pair of bounds"):
+        AutoencoderImputer(**QUICK, bounds=(0, 1)).fit(INCOMPLETE)
+    with pytest.raises(ValueError, match=r"'size', 'city'.*from_dtype"):
+        AutoencoderImputer(**QUICK, categorical_features=None).fit(X)
+    with pytest.raises(ValueError, match="X is no data frame"):
+        fitted_imputer().transform(INCOMPLETE.to_numpy())
+    with pytest.raises(ValueError, match=r"(?s)X_val .*city"):
+        AutoencoderImputer(**QUICK).fit(INCOMPLETE, X_val=INCOMPLETE.drop(columns="city"))
 
 
 REFUSED = {
