@@ -342,13 +342,15 @@ class FittedAutoencoder(
         """
         checked = copy(self)
         mixed = checked._mixed_table(X, reset=reset)
-        options = {"ensure_min_samples": min_samples, "ensure_all_finite": False}
+        options, groups = {"ensure_min_samples": min_samples, "ensure_all_finite": False}, None
         if mixed is not None:
             assert checked._columns_ is not None
+            groups = checked._columns_.groups
             X = check_array(checked._columns_.encode(mixed), estimator=self, **options)
         else:
             X = checked._validate_numbers(X, reset=reset, **options)
-        table = Table(X, is_incomplete=has_missing(X, type(self).__name__))
+        is_incomplete = has_missing(X, type(self).__name__)
+        table = Table(X, is_incomplete=is_incomplete, groups=groups)
         names = ("n_features_in_", "feature_names_in_", "_columns_")
         return table, {name: vars(checked)[name] for name in names if name in vars(checked)}
 

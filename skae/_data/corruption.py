@@ -4,11 +4,12 @@ Missing values are imputed here too.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .rows import ImputationModel
+from .rows import ImputationModel, drawn_in_groups
 
 # Loss weight of uncorrupted entries, relative to a corrupted entry (Vincent et al., JMLR 11, 2010,
 # section 3.5: emphasis). Uncorrupted entries keep the output of the network close to its input.
@@ -25,10 +26,13 @@ class WorkerShare:
         Shape of the chunk over all workers: steps, rows of a batch, features.
     rows : slice
         Rows of each batch that the worker has.
+    groups : ndarray of int, or None
+        Number of the group of each feature, see `Rows`.
     """
 
     shape: tuple[int, int, int]
     rows: slice
+    groups: NDArray[np.intp] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class Corruption:
         inputs = targets = rows
         if imputer is None and not self.noise:
             return inputs, targets, weights
-        chosen = self._corrupted_mask(share.shape, rng)[:, share.rows]
+        chosen = self._corrupted_mask(share.shape, share.groups, rng)[:, share.rows]
         seen: NDArray[np.bool_] | np.bool_ = np.True_
         if imputer is not None:
             seen = ~np.isnan(rows)
@@ -122,14 +126,18 @@ class Corruption:
         return inputs, targets, weights[..., None] * counts
 
     def _corrupted_mask(
-        self, shape: tuple[int, int, int], rng: np.random.Generator
+        self,
+        shape: tuple[int, int, int],
+        groups: NDArray[np.intp] | None,
+        rng: np.random.Generator,
     ) -> NDArray[np.bool_]:
         """Draw a mask of the entries that are hidden, set or replaced."""
         if self.kind == "gaussian" or not self.noise:
             return np.zeros((*shape[:2], 1), dtype=bool)
         is_drawn = self.kind == "missing"
         share = rng.uniform(0, self.noise, (*shape[:2], 1)) if is_drawn else self.noise
-        return rng.random(shape, dtype=np.float32) < share
+        numbers = drawn_in_groups(partial(rng.random, dtype=np.float32), shape, groups)
+        return numbers < share
 
     @property
     def _corrupted_share(self) -> float:

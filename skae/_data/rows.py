@@ -4,7 +4,7 @@ X stays in its format: an array, a memmap or a CSR matrix. No other module reads
 `Rows` reads them as floats, in blocks, and assigns them to the workers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Protocol, Self, TypeAlias
 
@@ -34,6 +34,20 @@ class ImputationModel(Protocol):
         """Return the model of rows ``(X - offset) / scale``."""
 
 
+def drawn_in_groups(
+    draw: Callable[[tuple[int, ...]], Any],
+    shape: tuple[int, ...],
+    groups: NDArray[np.intp] | None,
+) -> NDArray[Any]:
+    """Draw random numbers for entries, the same for the columns of a group; see `Rows`.
+
+    ``draw(shape)`` returns random numbers. `shape` is the shape of the entries.
+    """
+    n_groups = shape[-1] if groups is None else int(groups.max()) + 1
+    numbers: NDArray[Any] = draw((*shape[:-1], n_groups))
+    return numbers if groups is None else numbers[..., groups]
+
+
 @dataclass(frozen=True, eq=False)
 class Rows:
     """Rows of X, unchanged or standardised, and the workers that read them.
@@ -59,6 +73,9 @@ class Rows:
         Whether X has missing values (NaN), in any worker.
     imputer : ImputationModel or None
         Imputes the missing values of rows, before they are standardised.
+    groups : ndarray of int of shape (n_features,), or None
+        Number of the group of each column, from zero. The entries of a row in one group are hidden
+        and replaced together. None means that each column is a group.
     shards : ndarray of shape (n_workers + 1,), or None
         Number of the first row of each worker's shard, and at the end the number of rows of all
         shards. None if X has all rows.
@@ -74,6 +91,7 @@ class Rows:
     n_original_features: int | None = None
     is_incomplete: bool = False
     imputer: ImputationModel | None = None
+    groups: NDArray[np.intp] | None = None
     shards: NDArray[Any] | None = None
 
     def in_shards(self, workers: Workers) -> Self:

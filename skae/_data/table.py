@@ -236,7 +236,12 @@ class Table(Rows):
                 rows = np.zeros((*weights.shape, self.n_features), dtype=np.float32)
                 not_imputed._read_into(read[:n_steps].ravel(), rows.reshape(-1, self.n_features))
                 inputs, targets, weights = corruption(
-                    rows, weights, WorkerShare(shape, part), rng, imputer, observed_share
+                    rows,
+                    weights,
+                    WorkerShare(shape, part, self.groups),
+                    rng,
+                    imputer,
+                    observed_share,
                 )
                 if corruption.mixes_rows:
                     inputs, targets, weights = (a[:, share] for a in (inputs, targets, weights))

@@ -106,8 +106,8 @@ class RowSpace:
     def table(self, table: Table) -> Table:
         """Return the table of the coordinates of the rows, given the table of the rows."""
         y = None if table.y is None else table.take_y()
-        n_features = table.n_features
-        return replace(table, X=self.coordinates, y=y, rows=None, n_original_features=n_features)
+        table = replace(table, n_original_features=table.n_features, groups=None)
+        return replace(table, X=self.coordinates, y=y, rows=None)
 
     def embed(self, network: Autoencoder, *, is_pca: bool = False) -> Autoencoder:
         """Return the network for rows in all columns, given a network for their coordinates."""

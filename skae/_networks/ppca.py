@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from sklearn.utils import gen_batches
 
+from .._data.rows import drawn_in_groups
 from .._data.table import Table
 
 # Smallest noise variance, as a fraction of the mean variance of the columns, so that the linear
@@ -274,7 +275,10 @@ def select_ppca_params(table: Table, n_components: int, seed: int) -> PPCAParams
     size = min(size, math.isqrt(_MAX_ROW_PRODUCTS // table.n_features))
     best, least = None, np.inf
     while True:
-        ppca_params, error = _choose_steps(_subset(table, size, seed, _CHOICE_PRODUCTS), size, seed)
+        rows = _subset(table, size, seed, _CHOICE_PRODUCTS)
+        random = np.random.default_rng([1, seed]).random
+        hidden = drawn_in_groups(random, rows.shape, table.groups) < _HIDDEN_SHARE
+        ppca_params, error = _choose_steps(rows, hidden, size)
         if best is not None and error >= least:
             return best
         best, least = ppca_params, error
@@ -283,9 +287,11 @@ def select_ppca_params(table: Table, n_components: int, seed: int) -> PPCAParams
         size //= 2
 
 
-def _choose_steps(rows: NDArray[Any], size: int, seed: int) -> tuple[PPCAParams, float]:
+def _choose_steps(
+    rows: NDArray[Any], hidden: NDArray[np.bool_], size: int
+) -> tuple[PPCAParams, float]:
     """Select the number of EM steps for `size` components; return both, and the error."""
-    hidden = ~np.isnan(rows) & (np.random.default_rng([1, seed]).random(rows.shape) < _HIDDEN_SHARE)
+    hidden = hidden & ~np.isnan(rows)
     kept, truth = np.where(hidden, np.nan, rows), rows[hidden]
     best, least = PPCAParams(size, 1), np.inf
     for step, imputer in enumerate(_expectation_maximisation(kept, size), start=1):

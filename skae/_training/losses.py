@@ -6,6 +6,7 @@ between fits are therefore passed in the argument `constants`, a nest of arrays.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 
 from .._data.batches import Batch
+from .._data.rows import drawn_in_groups
 from .._data.table import Table
 from .._networks.forward import Activations, Params, decode, encode, forward
 from .._networks.network import Autoencoder
@@ -162,7 +164,8 @@ class Imputation(Reconstruction):
         """
 
         def parts_of(rng: np.random.Generator, n_rows: int) -> NDArray[Any]:
-            return rng.integers(_N_PARTS, size=(n_rows, table.n_features))
+            shape = (n_rows, table.n_features)
+            return drawn_in_groups(partial(rng.integers, 0, _N_PARTS), shape, table.groups)
 
         rng = _rng_of_share(table, parts_of)
         n_hidden_parts = max(

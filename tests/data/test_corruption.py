@@ -1,5 +1,7 @@
 """Corruption of the inputs of training."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -63,6 +65,22 @@ def corrupted(X, kind, noise, n_rows=16):
     rng = np.random.default_rng(0)
     ((batch, _),) = table.batches([4], (4, n_rows, X.shape[1]), Corruption(kind, noise), rng)
     return batch
+
+
+@pytest.mark.parametrize("kind", ["masking", "swap", "missing"])
+def test_the_columns_of_a_group_are_changed_together(complete, kind):
+    groups = np.repeat(np.arange(12), [1, 4] * 6)
+    table = Table(complete, is_incomplete=True, groups=groups).standardised(np.zeros(30), 1.0)
+    if kind == "missing":
+        means = replace(MEANS, mean=np.zeros(30), loadings=np.zeros((30, 0)))
+        table = table.imputed(means)
+    rng = np.random.default_rng(0)
+    ((batch, _),) = table.batches([4], (4, 16, 30), Corruption(kind, 0.5), rng)
+    is_changed = batch.inputs != batch.targets
+    first = np.searchsorted(groups, groups)  # the first column of each group
+    np.testing.assert_array_equal(is_changed, is_changed[..., first])
+    share = 0.25 if kind == "missing" else 0.5
+    assert is_changed.mean() == pytest.approx(share, abs=0.1)
 
 
 @pytest.mark.parametrize("kind", ["masking", "swap"])
