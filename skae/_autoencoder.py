@@ -217,6 +217,11 @@ class AutoencoderTransformer(MixedTables, BaseAutoencoder):
     and scaled to all columns. A column without any value is imputed with zeros, and a row without
     any value with the mean.
 
+    **Categories** in a data frame are encoded, and training starts at factor analysis of mixed data
+    (:doc:`/guide/mixed`). `inverse_transform` and `reconstruct` then return data frames with the
+    columns and dtypes of X. Losses, scores and fitted arrays such as `mean_` refer to the encoded
+    table. A pair of `bounds`, exports, Dask clusters and `Shard` are for tables of numbers.
+
     **More** in the user guide: windows of a time series and other rows that depend on each other
     (:doc:`/guide/dependent`), tables larger than memory, Dask and `tf.distribute`
     (:doc:`/guide/large`), tables with more columns than rows (:doc:`/guide/how_it_works`), threads

@@ -64,7 +64,8 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
     probabilistic PCA.
 
     The columns should have comparable units: standardise them first, as for PCA.
-    :class:`~sklearn.preprocessing.StandardScaler` keeps missing values.
+    :class:`~sklearn.preprocessing.StandardScaler` keeps missing values. This is not needed for a data
+    frame with categories, see `categorical_features`.
 
     Parameters
     ----------
@@ -142,6 +143,11 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
     `transform` uses only the weights and NumPy, also for new rows. A row without any value gets
     about the mean of each column. Probabilistic PCA has the number of components and of EM steps
     that best restore hidden entries: often many components and few steps.
+
+    A data frame with categories is encoded (:doc:`/guide/mixed`), and `transform` returns a data
+    frame of the same kind. Observed entries are unchanged. A missing category is replaced by the
+    most probable one, and a missing value in a column of integers by an integer. With
+    `keep_empty_features`, a column of categories without any value stays missing.
 
     References
     ----------
@@ -347,8 +353,8 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
 
         Returns
         -------
-        rows : ndarray of shape (n_samples, n_features_out)
-            Rows with imputed values. Observed values are unchanged, bit by bit. The dtype is
+        rows : ndarray or data frame of shape (n_samples, n_features_out)
+            Rows with imputed values; a data frame if X is one that has categories. Observed values are unchanged, bit by bit. The dtype is
             float32 for float32 rows, else float64. For a Dask array or frame, the result is a lazy
             Dask array or frame.
         """
