@@ -64,8 +64,8 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
     probabilistic PCA.
 
     The columns should have comparable units: standardise them first, as for PCA.
-    :class:`~sklearn.preprocessing.StandardScaler` keeps missing values. This is not needed for a data
-    frame with categories, see `categorical_features`.
+    :class:`~sklearn.preprocessing.StandardScaler` keeps missing values. This is not needed for a
+    data frame with categories, see `categorical_features`.
 
     Parameters
     ----------
@@ -354,9 +354,9 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
         Returns
         -------
         rows : ndarray or data frame of shape (n_samples, n_features_out)
-            Rows with imputed values; a data frame if X is one that has categories. Observed values are unchanged, bit by bit. The dtype is
-            float32 for float32 rows, else float64. For a Dask array or frame, the result is a lazy
-            Dask array or frame.
+            Rows with imputed values; a data frame if X is one that has categories. Observed values
+            are unchanged, bit by bit. The dtype of an array is float32 for float32 rows, else
+            float64. For a Dask array or frame, the result is a lazy Dask array or frame.
         """
         check_is_fitted(self)
         mixed = self._mixed_table(X, reset=False)

@@ -52,6 +52,11 @@ class MixedTables:
             return np.zeros(self.n_features_in_, dtype=bool)
         return self._columns_.is_categorical
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]  # of BaseEstimator
+        tags.input_tags.categorical = True
+        return tags
+
     def _mixed_table(self, X: Any, *, reset: bool) -> Any:
         """Return X as a data frame or an array that `_columns_` encodes; None for numbers.
 

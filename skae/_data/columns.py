@@ -286,7 +286,8 @@ def categorical_columns(X: Any, categorical_features: Any) -> Sequence[int]:
         return []
     if not isinstance(categorical_features, str):
         key = np.asarray(categorical_features).tolist()
-        chosen: Sequence[int] = _sklearn_compat.column_indices(X, key)
+        with _sklearn_compat.errors_naming(f"categorical_features={key!r}"):
+            chosen: Sequence[int] = _sklearn_compat.column_indices(X, key)
         return chosen
     if not is_data_frame(X):
         return []

@@ -15,6 +15,7 @@ from scipy.sparse import issparse
 from sklearn.metrics import mean_squared_error
 from sklearn.utils import check_array
 
+from .._data.columns import errors_naming_categories
 from .._data.inputs import with_nan
 from .._sklearn_compat import check_matplotlib_support
 
@@ -42,10 +43,15 @@ def axes_or_new(
     return ax, ax.figure
 
 
+# End of the error for rows with categories.
+ONLY_NUMBERS = "This display draws columns of numbers only."
+
+
 def dense_rows(X: Rows) -> NDArray[Any]:
     """Return rows as a dense array of floats, with NaN for missing values."""
     options = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
-    X = check_array(with_nan(X), accept_sparse=True, **options)
+    with errors_naming_categories(X, ONLY_NUMBERS):
+        X = check_array(with_nan(X), accept_sparse=True, **options)
     dense: NDArray[Any] = X.toarray() if issparse(X) else X
     return dense
 

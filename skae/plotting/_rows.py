@@ -13,9 +13,10 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import root_mean_squared_error
 from sklearn.utils import check_array
 
+from .._data.columns import errors_naming_categories
 from .._data.inputs import with_nan
 from .._sklearn_compat import get_mask
-from ._base import ImageShape, Rows, RowsDisplay, dense_rows, observed_error
+from ._base import ONLY_NUMBERS, ImageShape, Rows, RowsDisplay, dense_rows, observed_error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -247,7 +248,8 @@ class ImputationDisplay(RowsDisplay):
         """
         sample, missing_value = X[:n_samples], getattr(estimator, "missing_values", np.nan)
         rows = with_nan(sample, missing_value)
-        rows = check_array(rows, dtype=np.float64, ensure_all_finite="allow-nan")
+        with errors_naming_categories(sample, ONLY_NUMBERS):
+            rows = check_array(rows, dtype=np.float64, ensure_all_finite="allow-nan")
         missing = get_mask(rows, missing_value)
         rows = np.where(missing, np.nan, rows)
         filled = {}

@@ -3,10 +3,13 @@
 import pickle
 from functools import cache
 
+import dask.dataframe as dd
+import joblib
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from skl2onnx import to_onnx
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
@@ -15,7 +18,15 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, scale
 
-from skae import AutoencoderImputer, AutoencoderTransformer, OutlierDetector, VariationalAutoencoder
+import skae.onnx  # noqa: F401
+from skae import (
+    AutoencoderImputer,
+    AutoencoderTransformer,
+    Checkpoint,
+    OutlierDetector,
+    VariationalAutoencoder,
+)
+from skae.plotting import ImputationDisplay, ReconstructionDisplay
 
 QUICK = {"hidden_layer_sizes": (), "max_steps": 20, "validation_fraction": 0, "random_state": 0}
 LEVELS = ["small", "medium", "large"]
@@ -325,6 +336,32 @@ def test_what_a_table_with_categories_cannot_do_is_an_error():
         clone(fitted()).partial_fit(X)
     with pytest.raises(ValueError, match=r"categories.*Encode"):
         fitted().to_keras()
+    with pytest.raises(ValueError, match=r"categories.*Encode"):
+        to_onnx(fitted(), np.zeros((1, 5)))
+    for display, estimator in [
+        (ReconstructionDisplay, fitted()),
+        (ImputationDisplay, fitted_imputer()),
+    ]:
+        with pytest.raises(ValueError, match=r"columns \['size', 'city', 'garden'\].*draws"):
+            display.from_estimator(estimator, X)
+
+
+def test_a_dask_collection_is_computed_or_refused():
+    parts = dd.from_pandas(X, npartitions=2)
+    with pytest.warns(UserWarning, match=r"no distributed\.Client"):
+        ae = clone(fitted()).fit(parts)
+    np.testing.assert_array_equal(ae.transform(X), fitted().transform(X))
+    assert ae.score(parts) == pytest.approx(ae.score(X))
+    np.testing.assert_allclose(ae.column_errors(parts), ae.column_errors(X))
+    with pytest.raises(ValueError, match=r"Pass its partitions"):
+        ae.reconstruct(parts)
+    with pytest.raises(ValueError, match=r"categories in columns \['size', 'city', 'garden'\]"):
+        AutoencoderImputer(**QUICK).fit(parts)
+
+
+def test_a_checkpoint_keeps_the_encoding(tmp_path):
+    ae = clone(fitted()).set_callbacks(Checkpoint(tmp_path / "file")).fit(X)
+    pd.testing.assert_frame_equal(joblib.load(tmp_path / "file").reconstruct(X), ae.reconstruct(X))
 
 
 @pytest.mark.parametrize("cls", [VariationalAutoencoder, OutlierDetector])

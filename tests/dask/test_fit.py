@@ -85,3 +85,10 @@ def test_an_asynchronous_client_is_refused(client, table):
                 autoencoder().fit(table[2])
 
     asyncio.run(fit())
+
+
+@pytest.mark.slow
+def test_a_frame_with_categories_is_refused(client):
+    frame = pd.DataFrame({"word": ["a", "b"] * 20, "number": np.arange(40.0)})
+    with pytest.raises(ValueError, match=r"categories in columns \['word'\]"):
+        autoencoder(n_components=1).fit(dd.from_pandas(frame, npartitions=2))
