@@ -182,9 +182,8 @@ class MixedColumns:
 
         `index` is the index of the rows of a pandas frame.
         """
-        ends = np.cumsum([column.width for column in self.columns])[:-1]
-        parts = np.split(encoded, ends, axis=1)
-        entries = [column.decode(p) for column, p in zip(self.columns, parts, strict=True)]
+        parts = zip(self.columns, self._split(encoded), strict=True)
+        entries = [column.decode(part) for column, part in parts]
         if isinstance(self.template, np.ndarray):
             return np.column_stack(entries).astype(self.template.dtype)
         likes = [frames.column_of(self.template, i) for i in range(len(entries))]
@@ -216,13 +215,13 @@ class MixedColumns:
         It is the squared error in standard deviations for a number, and for a category, whether
         the most probable category is another one.
         """
-        chosen = [self.groups == i for i in range(len(self.columns))]
-        return np.column_stack(
-            [
-                column.errors(encoded[:, mask], others[:, mask])
-                for column, mask in zip(self.columns, chosen, strict=True)
-            ]
-        )
+        parts = zip(self.columns, self._split(encoded), self._split(others), strict=True)
+        return np.column_stack([column.errors(ours, theirs) for column, ours, theirs in parts])
+
+    def _split(self, encoded: NDArray[Any]) -> list[NDArray[Any]]:
+        """Return the encoded columns of each column."""
+        ends = np.cumsum([column.width for column in self.columns])[:-1]
+        return np.split(encoded, ends, axis=1)
 
 
 def mixed_columns(

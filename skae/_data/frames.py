@@ -45,6 +45,9 @@ def entries_of(column: Any) -> NDArray[Any]:
 
 def missing_in(X: Any) -> NDArray[np.bool_]:
     """Return a mask of the missing entries of a data frame or an array."""
+    if is_frame(X, "pandas"):
+        mask: NDArray[np.bool_] = X.isna().to_numpy()
+        return mask
     columns = (entries_of(column_of(X, i)) for i in range(X.shape[1]))
     return np.array([[entry is None for entry in column] for column in columns]).T
 
@@ -68,7 +71,8 @@ def as_objects(values: Sequence[Any]) -> NDArray[Any]:
 def column_like(column: Any, entries: NDArray[Any]) -> Any:
     """Return entries as a column with the name and the dtype of a column of a data frame."""
     if hasattr(column, "array"):  # pandas
-        return type(column)(entries.tolist(), name=column.name, dtype=column.dtype)
+        values = entries.tolist() if entries.dtype == object else entries
+        return type(column)(values, name=column.name, dtype=column.dtype)
     return type(column)(column.name, entries.tolist(), dtype=column.dtype, strict=False)
 
 
