@@ -41,6 +41,9 @@ def compress(X: NDArray[np.float64], y: NDArray[np.int64]) -> AutoencoderTransfo
     names: NDArray[Any] = ae.get_feature_names_out()
     print(rows.shape, score, counts, names, ae.get_params()["alpha"], ae.bounds_.shape)
     print(ae.encoder_["coefs"], ae.decoder_["coefs"], ae.activations_, ae.imputation_model_)
+    errors: NDArray[np.float64] = ae.column_errors(X)
+    categories: list[NDArray[Any]] = ae.categories_
+    print(errors[ae.is_categorical_], categories)
     return ae
 
 
@@ -70,6 +73,7 @@ def impute(X: NDArray[np.float64]) -> NDArray[Any]:
     imputer = AutoencoderImputer(missing_values=np.nan, add_indicator=True, max_steps=4)
     rows: NDArray[Any] = imputer.fit(X).transform(X)
     print(imputer.autoencoder_, imputer.n_iter_, imputer.get_feature_names_out())
+    print(imputer.categories_, imputer.is_categorical_)
     return rows
 
 
