@@ -17,7 +17,7 @@ from ._base.composition import fit_inner
 from ._base.inference import lazy_for_collections, output_names
 from ._base.mixed import MixedTables, naming_categories
 from ._dask.collections import is_collection, lazily, of_partitions, with_whole_rows
-from ._data.frames import missing_in, with_columns
+from ._data.frames import with_columns
 from ._data.inputs import has_missing, with_nan
 from ._data.markers import check_marker, equals_marker
 from ._data.table import Table
@@ -378,7 +378,7 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
     def _transform_mixed(self, X: Any) -> Any:
         """Impute missing values of a table with categories."""
         assert self._columns_ is not None
-        missing = missing_in(X)
+        missing = self._columns_.missing(X)
         encoded = check_array(self._columns_.encode(X), ensure_all_finite=False, estimator=self)
         encoded = self._filled(encoded, np.isnan(encoded))
         rows = self._columns_.filled(X, encoded, missing)
@@ -388,7 +388,7 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
         if indicator is None or isinstance(X, np.ndarray):
             return self._concatenate_indicator(rows, indicator)
         names = self.get_feature_names_out().tolist()
-        return with_columns(rows, names[rows.shape[1] :], indicator)
+        return with_columns(rows, names, indicator)
 
     def _filled(self, rows: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[Any]:
         """Impute the missing values of rows in place, in blocks, and return the array.
@@ -440,7 +440,8 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
                 f"missing_values={value!r} is for a table of numbers, and X has categories. "
                 "Replace it by NaN or None in X, and set missing_values=np.nan."
             )
-        return mixed, missing_in(mixed)
+        assert self._columns_ is not None
+        return mixed, self._columns_.missing(mixed)
 
     def _validate(self, X: Any, *, reset: bool) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Return validated rows as floats, and a mask of missing values."""

@@ -69,7 +69,8 @@ class MixedTables:
                 self._columns_ = None
                 return None
             options = {"ensure_all_finite": False, "ensure_min_samples": 0, "estimator": self}
-            X = check_array(with_nan(X), dtype=None if hasattr(X, "dtype") else object, **options)
+            is_text = getattr(getattr(X, "dtype", None), "kind", "U") in "US"
+            X = check_array(with_nan(X), dtype=object if is_text else None, **options)
         elif reset or self._columns_ is not None:
             with_nan(X)  # dates are an error
         if reset:

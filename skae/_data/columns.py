@@ -46,6 +46,9 @@ class _Column(Protocol):
     def encode(self, column: Any) -> NDArray[np.float64]:
         """Return the encoded columns of a column, with NaN for missing entries."""
 
+    def missing(self, column: Any) -> NDArray[np.bool_]:
+        """Return a mask of the missing entries of a column."""
+
     def decode(self, encoded: NDArray[Any]) -> NDArray[Any]:
         """Return the entries of encoded columns."""
 
@@ -68,10 +71,14 @@ class _Numbers:
         encoded: NDArray[np.float64] = (frames.floats_of(column) - self.mean) / self.scale
         return encoded[:, None]
 
+    def missing(self, column: Any) -> NDArray[np.bool_]:
+        return np.isnan(frames.floats_of(column))
+
     def decode(self, encoded: NDArray[Any]) -> NDArray[Any]:
         values = encoded[:, 0] * self.scale + self.mean
-        if self.is_integer:
-            return np.rint(values).clip(self.least, self.most)
+        if self.is_integer:  # in the range of the dtype, which floats may round up
+            clipped = [min(max(int(value), self.least), self.most) for value in np.rint(values)]
+            return frames.as_objects(clipped)
         for extreme in (self.least, self.most):  # a bound that holds to the last bit
             values = np.where(encoded[:, 0] == (extreme - self.mean) / self.scale, extreme, values)
         return values
@@ -116,6 +123,10 @@ class _Categories:
         indicators = np.eye(self.width)[self.indicators[codes[known]]]
         encoded[known] = (indicators - self.frequencies) / np.sqrt(self.frequencies)
         return encoded
+
+    def missing(self, column: Any) -> NDArray[np.bool_]:
+        missing: NDArray[np.bool_] = frames.entries_of(column) == None  # noqa: E711
+        return missing
 
     def decode(self, encoded: NDArray[Any]) -> NDArray[Any]:
         if not self.width:
@@ -194,6 +205,14 @@ class MixedColumns:
         frame.columns = self.template.columns
         return frame if index is None else frame.set_axis(index)
 
+    def missing(self, X: Any) -> NDArray[np.bool_]:
+        """Return a mask of the missing entries of a table; unknown categories are not missing."""
+        parts = []
+        for i, column in enumerate(self.columns):
+            with frames.errors_naming_column(X, i):
+                parts.append(column.missing(frames.column_of(X, i)))
+        return np.column_stack(parts)
+
     def filled(self, X: Any, encoded: NDArray[Any], missing: NDArray[np.bool_]) -> Any:
         """Return a table with decoded entries at missing ones; the others are unchanged."""
         decoded = self.decode(encoded, getattr(X, "index", None))
@@ -202,7 +221,9 @@ class MixedColumns:
         result = X.clone() if is_frame(X, "polars") else X.copy()
         for i in np.flatnonzero(missing.any(axis=0)).tolist():
             entries = frames.entries_of(frames.column_of(decoded, i))
-            column = frames.with_entries(frames.column_of(X, i), missing[:, i], entries)
+            parts = frames.column_of(X, i), missing[:, i], entries
+            with frames.errors_naming_column(X, i):
+                column = frames.with_entries(*parts, frames.column_of(self.template, i))
             if is_frame(X, "polars"):
                 result = result.with_columns(column)
             else:
@@ -321,8 +342,11 @@ def _fit_numbers(column: Any) -> _Column:
     mean, scale = float(scaler.mean_[0]), float(scaler.scale_[0])
     if not np.isfinite([mean, scale]).all():
         raise ValueError("its squares overflow. Divide it by a constant.")
-    least, most = float(np.nanmin(values)), float(np.nanmax(values))
-    return _Numbers(mean, scale, least, most, frames.is_integer(column.dtype))
+    is_integer = frames.is_integer(column)
+    observed = values[~np.isnan(values)].tolist()
+    if is_integer:  # exact, also above 2**53
+        observed = [int(entry) for entry in frames.entries_of(column) if entry is not None]
+    return _Numbers(mean, scale, min(observed), max(observed), is_integer)
 
 
 def _fit_categories(column: Any, name: Any, limits: dict[str, Any]) -> _Column:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ def entries_of(column: Any) -> NDArray[Any]:
     """Return the entries of a column as objects, with None for missing entries."""
     if isinstance(column, np.ndarray):
         entries = column.astype(object)
+    elif hasattr(column, "array") and hasattr(column.array, "codes"):  # categories of pandas
+        entries = as_objects([*column.array.categories, None])[column.array.codes]
     elif hasattr(column, "array"):  # pandas
         entries = column.to_numpy(dtype=object, na_value=None)
     else:
@@ -41,15 +44,6 @@ def entries_of(column: Any) -> NDArray[Any]:
     entries = entries.copy()
     entries[entries != entries] = None  # NaN
     return entries
-
-
-def missing_in(X: Any) -> NDArray[np.bool_]:
-    """Return a mask of the missing entries of a data frame or an array."""
-    if is_frame(X, "pandas"):
-        mask: NDArray[np.bool_] = X.isna().to_numpy()
-        return mask
-    columns = (entries_of(column_of(X, i)) for i in range(X.shape[1]))
-    return np.array([[entry is None for entry in column] for column in columns]).T
 
 
 def floats_of(column: Any) -> NDArray[np.float64]:
@@ -63,35 +57,63 @@ def floats_of(column: Any) -> NDArray[np.float64]:
 
 def as_objects(values: Sequence[Any]) -> NDArray[Any]:
     """Return values as an array of objects of one dimension."""
-    objects = np.empty(len(values), dtype=object)
-    objects[:] = values
-    return objects
+    return np.fromiter(values, dtype=object, count=len(values))
 
 
 def column_like(column: Any, entries: NDArray[Any]) -> Any:
-    """Return entries as a column with the name and the dtype of a column of a data frame."""
+    """Return entries as a column with the name and the dtype of a column of a data frame.
+
+    The dtype Null of polars, which has no entries, is replaced by the dtype of the entries.
+    """
     if hasattr(column, "array"):  # pandas
         values = entries.tolist() if entries.dtype == object else entries
         return type(column)(values, name=column.name, dtype=column.dtype)
-    return type(column)(column.name, entries.tolist(), dtype=column.dtype, strict=False)
+    dtype = None if str(column.dtype) == "Null" else column.dtype
+    return type(column)(column.name, entries.tolist(), dtype=dtype, strict=False)
 
 
-def with_entries(column: Any, chosen: NDArray[np.bool_], entries: NDArray[Any]) -> Any:
-    """Return a column of a data frame with other entries at the chosen rows."""
-    values, like = np.where(chosen, entries, entries_of(column)), column
+def with_entries(
+    column: Any, chosen: NDArray[np.bool_], entries: NDArray[Any], template: Any
+) -> Any:
+    """Return a column of a data frame with other entries at the chosen rows.
+
+    If the dtype of the column cannot hold the entries, the result has the dtype of `template`.
+
+    Raises
+    ------
+    ValueError
+        If neither dtype can hold the entries.
+    """
+    values, likes = np.where(chosen, entries, entries_of(column)), [column, template]
     if hasattr(column, "array") and hasattr(column.array, "add_categories"):
         known = set(column.array.categories) | {None}
         new = [entry for entry in dict.fromkeys(entries[chosen]) if entry not in known]
-        like = column.cat.add_categories(new)
-    filled = column_like(like, values)
-    return filled.set_axis(column.index) if hasattr(column, "array") else filled
+        likes[0] = column.cat.add_categories(new)
+    elif is_integer(column) and not is_integer(template):  # would cut fractions
+        likes = [template]
+    is_missing = values == None  # noqa: E711
+    for like in likes:
+        try:
+            filled = column_like(like, values)
+        except (TypeError, ValueError, OverflowError):
+            continue
+        if np.array_equal(entries_of(filled) == None, is_missing):  # noqa: E711
+            return filled.set_axis(column.index) if hasattr(column, "array") else filled
+    raise ValueError(
+        f"its dtype {column.dtype} cannot hold an imputed value. Convert it to {template.dtype}, "
+        "the dtype in fit."
+    )
 
 
 def with_columns(X: Any, names: Sequence[str], values: NDArray[Any]) -> Any:
-    """Return a data frame with more columns at the end."""
-    new = dict(zip(names, values.T, strict=True))
+    """Return a data frame with more columns at the end; `names` are the names of all columns."""
+    old, new = names[: X.shape[1]], dict(zip(names[X.shape[1] :], values.T, strict=True))
+    repeated = [name for name in new if name in old]
+    if repeated:
+        raise ValueError(f"X has a column {repeated[0]!r}, the name of a new column: rename it.")
     if is_frame(X, "pandas"):
-        return X.assign(**new)
+        has_names = all(isinstance(name, str) for name in X.columns)
+        return (X if has_names else X.set_axis(old, axis=1)).assign(**new)
     series = type(X.to_series(0))
     return X.with_columns([series(name, column) for name, column in new.items()])
 
@@ -103,8 +125,12 @@ def without_rows(X: Any) -> Any:
     return X.iloc[:0].reset_index(drop=True) if is_frame(X, "pandas") else X.clear()
 
 
-def is_integer(dtype: Any) -> bool:
-    """Whether a dtype of NumPy, pandas or polars is an integer type."""
+def is_integer(column: Any) -> bool:
+    """Whether the dtype of a column, or the type of all of its entries, is an integer type."""
+    dtype = column.dtype
     if hasattr(dtype, "is_integer"):  # polars
         return bool(dtype.is_integer())
+    if getattr(dtype, "kind", None) == "O":
+        types = set(map(type, entries_of(column))) - {type(None)}
+        return bool(types) and all(issubclass(kind, Integral) for kind in types)
     return getattr(dtype, "kind", "O") in "iu"

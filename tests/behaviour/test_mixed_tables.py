@@ -381,3 +381,102 @@ def test_a_column_without_values_and_a_constant_column_are_accepted():
     errors = ae.column_errors(rows)
     assert errors[-1] == 0
     assert np.isnan(errors[-2])
+
+
+WORDS, NUMBERS = list("xxy") * 10, np.linspace(-1, 1, 30)
+SIMPLE = pd.DataFrame({"number": NUMBERS, "word": WORDS})
+
+
+@pytest.mark.parametrize(
+    ("trained", "rows", "expected"),
+    [
+        ({"a": NUMBERS}, pl.Series("a", [None, 1.0]), pl.Float64),  # null in a column without dtype
+        ({"a": NUMBERS}, pl.Series("a", [None, None]), pl.Float64),
+        ({"a": NUMBERS}, pl.Series("a", [None, 2], pl.Int64), pl.Float64),
+        ({"a": np.arange(30) * 1000}, pl.Series("a", [None, 2], pl.Int8), pl.Int64),
+        ({"a": WORDS}, pl.Series("a", [None, "y"], pl.Enum(["y"])), pl.String),
+    ],
+)
+def test_an_imputed_value_that_a_dtype_cannot_hold_changes_the_dtype(trained, rows, expected):
+    X, word = pl.DataFrame({**trained, "word": WORDS}), pl.Series("word", ["x", "x"])
+    filled = AutoencoderImputer(**QUICK).fit(X).transform(pl.DataFrame([rows, word]))
+    assert filled["a"].null_count() == 0
+    assert filled["a"].dtype == expected
+    if rows[1] is not None:
+        assert filled["a"][1] == rows[1]
+
+
+@pytest.mark.parametrize(
+    ("trained", "rows", "expected"),
+    [
+        (NUMBERS, pd.array([None, 2], dtype="Int64"), "float64"),
+        (np.arange(30) * 1000, pd.array([None, 2], dtype="Int8"), "int64"),
+    ],
+)
+def test_a_pandas_dtype_that_cannot_hold_an_imputed_value_is_replaced(trained, rows, expected):
+    imputer = AutoencoderImputer(**QUICK).fit(pd.DataFrame({"a": trained, "word": WORDS}))
+    filled = imputer.transform(pd.DataFrame({"a": rows, "word": ["x", "x"]}))
+    assert filled["a"].dtype == expected
+    assert filled["a"].notna().all()
+    assert filled["a"][1] == 2
+
+
+def test_integer_categories_above_the_precision_of_floats_are_kept():
+    codes = [-1 if i % 5 == 0 else i % 3 for i in range(30)]
+    categories = pd.Index([2**53, 2**53 + 1, 2**53 + 2])
+    X = SIMPLE.assign(key=pd.Categorical.from_codes(codes, categories=categories))
+    imputer = AutoencoderImputer(**QUICK).fit(X)
+    assert list(imputer.categories_[1]) == list(categories)
+    filled, is_observed = imputer.transform(X)["key"], X["key"].notna()
+    assert (filled.cat.codes == X["key"].cat.codes)[is_observed].all()
+    assert filled.notna().all()
+
+
+@pytest.mark.parametrize("most", [2**63 - 1, 2**53 + 1])
+def test_integers_above_the_precision_of_floats_are_reconstructed_in_their_range(most):
+    X = SIMPLE.assign(key=np.full(30, most))
+    rows = AutoencoderTransformer(**QUICK).fit(X).reconstruct(X)
+    assert (rows["key"] == most).all()
+
+
+def test_missing_values_of_an_array_of_strings_are_filled():
+    X = np.array([[1.5, "x"], [np.nan, "y"], [0.25, "x"]] * 8)
+    imputer = AutoencoderImputer(**QUICK, categorical_features=[1]).fit(X)
+    filled = imputer.transform(X)
+    assert 0.25 <= float(filled[1, 0]) <= 1.5
+    assert filled[0].tolist() == ["1.5", "x"]
+    X = np.array([[f"{10.0 ** -(i % 5)}", "xy"[i % 2]] for i in range(20)])
+    rows = AutoencoderTransformer(**QUICK, categorical_features=[1]).fit(X).reconstruct(X)
+    assert rows[:, 0].astype(float).max() <= 1
+
+
+def test_an_indicator_with_the_name_of_a_column_is_an_error():
+    X = SIMPLE.mask(SIMPLE["number"] > 0.5).assign(missingindicator_number=1.0)
+    with pytest.raises(ValueError, match="'missingindicator_number'"):
+        AutoencoderImputer(**QUICK, add_indicator=True).fit_transform(X)
+
+
+def test_all_names_are_strings_if_indicators_are_added_to_columns_without_names():
+    X = SIMPLE.mask(SIMPLE["number"] > 0.5).set_axis([0, 1], axis=1)
+    imputer = AutoencoderImputer(**QUICK, add_indicator=True)
+    assert list(imputer.fit_transform(X)) == list(imputer.get_feature_names_out())
+
+
+def test_integers_in_a_column_of_objects_are_filled_with_integers():
+    X = SIMPLE.assign(key=pd.Series([None, 1, 2, 3, 4] * 6, dtype=object))
+    filled = AutoencoderImputer(**QUICK).fit_transform(X)["key"]
+    assert set(map(type, filled)) == {int}
+
+
+def test_an_empty_polars_column_is_filled_with_zeros():
+    X = pl.DataFrame({"number": NUMBERS, "word": WORDS, "empty": [None] * 30})
+    filled = AutoencoderImputer(**QUICK, keep_empty_features=True).fit_transform(X)
+    assert filled["empty"].to_list() == [0.0] * 30
+
+
+def test_nan_in_an_arrow_column_is_filled():
+    pa = pytest.importorskip("pyarrow")
+    numbers = pa.array(np.where(np.arange(30) % 5 == 0, np.nan, NUMBERS))
+    X = SIMPLE.assign(number=pd.Series(pd.arrays.ArrowExtensionArray(numbers)))
+    filled = AutoencoderImputer(**QUICK).fit_transform(X)["number"].to_numpy()
+    assert not np.isnan(filled).any()

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import OneHotEncoder, scale
 
 from skae._data.columns import errors_naming_categories, mixed_columns
-from skae._data.frames import missing_in
 
 RNG = np.random.default_rng(0)
 N = 60
@@ -98,7 +97,7 @@ def test_missing_entries_are_filled_and_the_others_are_the_same(library):
             pl.Series(name, np.where(hidden[:, i], None, X[name]).tolist(), X.schema[name])
             for i, name in enumerate(X.columns)
         )
-    missing = missing_in(incomplete)
+    missing = columns.missing(incomplete)
     np.testing.assert_array_equal(missing, hidden)
     encoded = columns.encode(incomplete)
     np.testing.assert_array_equal(np.isnan(encoded), hidden[:, columns.groups])
@@ -109,7 +108,7 @@ def test_a_category_that_the_dtype_of_a_frame_lacks_is_added():
     X = pd.DataFrame({"a": pd.Categorical(["x", "y"])})
     columns = fit(X)
     only_x = pd.DataFrame({"a": pd.Categorical(["x", None], ["x"])})
-    filled = columns.filled(only_x, columns.encode(X), missing_in(only_x))
+    filled = columns.filled(only_x, columns.encode(X), columns.missing(only_x))
     assert filled["a"].tolist() == ["x", "y"]
 
 
@@ -128,7 +127,7 @@ def test_missing_and_unknown_categories_of_every_kind_are_nan():
     assert np.isnan(columns.encode(X)).any(axis=1).tolist() == [False, False, True, True, True]
     unknown = pd.DataFrame({"word": ["c", "a"], "number": [1, 2]})
     np.testing.assert_array_equal(np.isnan(columns.encode(unknown)), [[1, 1, 0], [0, 0, 0]])
-    assert not missing_in(unknown).any()
+    assert not columns.missing(unknown).any()
 
 
 @settings(max_examples=30)
