@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from numbers import Number
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,8 +27,6 @@ from .. import _sklearn_compat
 from . import frames
 from .inputs import is_data_frame, is_frame
 
-# Names of the dtypes of pandas, Arrow and polars whose entries are categories.
-_CATEGORICAL_DTYPE = re.compile(r"(categor|enum|dictionary|bool|(large_)?str(ing)?\b)", re.I)
 # Without limits from the user, a column may have this number of categories, or half as many
 # categories as entries. Of a column with more, the categories with less than this share of the
 # entries, or one entry, form a group.
@@ -182,11 +179,7 @@ class MixedColumns:
 
     def encode(self, X: Any) -> NDArray[np.float64]:
         """Return the encoded table; categories that are not in the training rows are missing."""
-        parts = []
-        for i, column in enumerate(self.columns):
-            with frames.errors_naming_column(X, i):
-                parts.append(column.encode(frames.column_of(X, i)))
-        return np.hstack(parts)
+        return np.hstack(self._of_columns(X, "encode"))
 
     def decode(self, encoded: NDArray[Any], index: Any = None) -> Any:
         """Return an encoded table as a table like the training table.
@@ -207,11 +200,15 @@ class MixedColumns:
 
     def missing(self, X: Any) -> NDArray[np.bool_]:
         """Return a mask of the missing entries of a table; unknown categories are not missing."""
-        parts = []
+        return np.column_stack(self._of_columns(X, "missing"))
+
+    def _of_columns(self, X: Any, method: str) -> list[NDArray[Any]]:
+        """Return the result of a method for each column of a table."""
+        results = []
         for i, column in enumerate(self.columns):
             with frames.errors_naming_column(X, i):
-                parts.append(column.missing(frames.column_of(X, i)))
-        return np.column_stack(parts)
+                results.append(getattr(column, method)(frames.column_of(X, i)))
+        return results
 
     def filled(self, X: Any, encoded: NDArray[Any], missing: NDArray[np.bool_]) -> Any:
         """Return a table with decoded entries at missing ones; the others are unchanged."""
@@ -314,21 +311,8 @@ def categorical_columns(X: Any, categorical_features: Any) -> Sequence[int]:
     found = []
     for i in range(X.shape[1]):
         with frames.errors_naming_column(X, i):
-            found += [i] * _has_categories(frames.column_of(X, i))
+            found += [i] * frames.has_categories(frames.column_of(X, i))
     return found
-
-
-def _has_categories(column: Any) -> bool:
-    """Whether the dtype of a column, or the type of its entries, is a type of categories."""
-    dtype = str(column.dtype)
-    if dtype.lower() != "object":
-        return _CATEGORICAL_DTYPE.match(dtype) is not None
-    types = set(map(type, frames.entries_of(column))) - {type(None)}
-    if all(issubclass(kind, str) for kind in types) or types <= {bool, np.bool_}:
-        return bool(types)
-    if all(issubclass(kind, Number) for kind in types):
-        return False
-    raise TypeError(f"its entries have {_names(types)}. Convert them to numbers or to strings.")
 
 
 def _fit_numbers(column: Any) -> _Column:
@@ -359,7 +343,9 @@ def _fit_categories(column: Any, name: Any, limits: dict[str, Any]) -> _Column:
         known = of_dtype.to_list() if hasattr(of_dtype, "to_list") else sorted(counts)
     except TypeError:
         types = set(map(type, counts))
-        raise TypeError(f"its entries have {_names(types)}. Convert them to strings.") from None
+        raise TypeError(
+            f"its entries have {frames.type_names(types)}. Convert them to strings."
+        ) from None
     categories = frames.as_objects([category for category in known if counts[category]])
     codes = _codes(entries, categories)
     codes, n_categories = codes[codes >= 0], len(categories)
@@ -402,8 +388,3 @@ def _codes(entries: NDArray[Any], categories: NDArray[Any]) -> NDArray[np.intp]:
     """Return the number of the category of each entry; -1 for all others."""
     numbers = {category: i for i, category in enumerate(categories)}
     return np.fromiter((numbers.get(entry, -1) for entry in entries), np.intp, len(entries))
-
-
-def _names(types: set[type]) -> str:
-    """Return a text with the names of types."""
-    return f"the types {', '.join(sorted(kind.__name__ for kind in types))}"

@@ -1,8 +1,9 @@
 """Columns of data frames of pandas and polars, and of arrays. Neither library is imported."""
 
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from numbers import Integral
+from numbers import Integral, Number
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from sklearn.utils import check_array
 
 from .. import _sklearn_compat
 from .inputs import has_missing, is_frame, with_nan
+
+# Names of the dtypes of pandas, Arrow and polars whose entries are categories.
+_CATEGORICAL_DTYPE = re.compile(r"(categor|enum|dictionary|bool|(large_)?str(ing)?\b)", re.I)
 
 
 def labels_of(X: Any) -> list[Any]:
@@ -44,6 +48,24 @@ def entries_of(column: Any) -> NDArray[Any]:
     entries = entries.copy()
     entries[entries != entries] = None  # NaN
     return entries
+
+
+def has_categories(column: Any) -> bool:
+    """Whether the dtype of a column, or the type of its entries, is a type of categories."""
+    dtype = str(column.dtype)
+    if dtype.lower() != "object":
+        return _CATEGORICAL_DTYPE.match(dtype) is not None
+    types = set(map(type, entries_of(column))) - {type(None)}
+    if all(issubclass(kind, str) for kind in types) or types <= {bool, np.bool_}:
+        return bool(types)
+    if all(issubclass(kind, Number) for kind in types):
+        return False
+    raise TypeError(f"its entries have {type_names(types)}. Convert them to numbers or to strings.")
+
+
+def type_names(types: set[type]) -> str:
+    """Return a text with the names of types."""
+    return f"the types {', '.join(sorted(kind.__name__ for kind in types))}"
 
 
 def floats_of(column: Any) -> NDArray[np.float64]:
