@@ -1,4 +1,4 @@
-"""Common code of the benchmarks: data sets, the machine's name, and one-line errors."""
+"""Common code of the benchmarks: data sets, hidden entries, the machine, and one-line errors."""
 
 import argparse
 import json
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import rankdata
 from sklearn.datasets import fetch_openml, load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.utils import assert_all_finite
@@ -219,6 +220,20 @@ def _load_mnist():
         ) from error
     X = X / 255
     return Table("mnist", X[:60000], X[60000:], y[:60000], y[60000:], (28, 28))
+
+
+def by_value(rng, X):
+    """Hide large entries more often; NaN is never hidden."""
+    return rng.random(X.shape) < 0.4 * (rankdata(X, axis=0, nan_policy="omit") - 0.5) / len(X)
+
+
+def blocks(rng, X):
+    """Hide columns side by side, of half of the rows."""
+    width = round(0.4 * X.shape[1])
+    first = rng.integers(0, X.shape[1] - width + 1, size=(len(X), 1))
+    columns = np.arange(X.shape[1])
+    chosen = rng.permutation(len(X)) < len(X) / 2
+    return chosen[:, None] & (columns >= first) & (columns < first + width)
 
 
 def timed(fit):

@@ -42,9 +42,18 @@ from statistics import geometric_mean, mean, median
 from typing import NamedTuple
 
 import numpy as np
-from _common import RESULTS, OneLineParser, environment, load, positive, save, timed
+from _common import (
+    RESULTS,
+    OneLineParser,
+    blocks,
+    by_value,
+    environment,
+    load,
+    positive,
+    save,
+    timed,
+)
 from matplotlib.figure import Figure
-from scipy.stats import rankdata
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.exceptions import ConvergenceWarning
@@ -88,20 +97,6 @@ TABLES = {
     "curved": lambda: (curved(np.random.default_rng(0), 1000, 20), None),
     "mnist": mnist,
 }
-
-
-def by_value(rng, X):
-    """Hide large entries more often."""
-    return rng.random(X.shape) < 0.4 * (rankdata(X, axis=0) - 0.5) / len(X)
-
-
-def blocks(rng, X):
-    """Hide columns side by side, of half of the rows."""
-    width = round(0.4 * X.shape[1])
-    first = rng.integers(0, X.shape[1] - width + 1, size=(len(X), 1))
-    columns = np.arange(X.shape[1])
-    chosen = rng.permutation(len(X)) < len(X) / 2
-    return chosen[:, None] & (columns >= first) & (columns < first + width)
 
 
 # Functions that return a mask of hidden entries.
