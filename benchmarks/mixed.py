@@ -29,7 +29,7 @@ import warnings
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
-from statistics import geometric_mean, median
+from statistics import fmean, geometric_mean, median
 
 import numpy as np
 from _common import RESULTS, OneLineParser, blocks, by_value, environment, positive, save, timed
@@ -316,9 +316,10 @@ def medians(results, part, key):
     return {m: {t: median(v) for t, v in cells.items()} for m, cells in values.items()}
 
 
-def average(cells, tables):
-    """Return the geometric mean over tables; no error at all counts as one in a thousand."""
-    return geometric_mean(max(cells[table], 1e-3) for table in tables)
+def average(key, cells, tables):
+    """Return the mean over tables, of shares the arithmetic mean, else the geometric mean."""
+    mean_of = fmean if "categories" in key else geometric_mean
+    return mean_of(cells[table] for table in tables)
 
 
 def show(results):
@@ -332,11 +333,12 @@ def show(results):
             for table in tables:
                 texts = [f"{c[table]:.3f}" if table in c else "" for c in cells.values()]
                 print(f"| {table} | " + " | ".join(texts) + " |")
-            means = [f"{average(c, c):.3f}" for c in cells.values()]
-            print("| geometric mean | " + " | ".join(means) + " |")
+            means = [f"{average(key, c, c):.3f}" for c in cells.values()]
+            print("| mean | " + " | ".join(means) + " |")
             if part == "imputation" and "ours" in cells:
                 done = cells["ours"]
-                ratios = [average(done, done) / average(c, done) for c in cells.values()]
+                ours = average(key, done, done)
+                ratios = [ours / average(key, c, done) for c in cells.values()]
                 print("| ours / this | " + " | ".join(f"{r:.3f}" for r in ratios) + " |")
 
 
