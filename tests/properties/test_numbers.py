@@ -1,6 +1,7 @@
 """Extreme finite numbers give correct results, or an error that names the cause."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.decomposition import PCA
 
@@ -95,12 +96,21 @@ def test_float32_rows_near_the_largest_number_are_imputed():
 )
 def test_integers_too_large_for_a_float_are_an_error_that_names_the_parameter(kind):
     bounded = {"batch_size", "n_components", "n_iter_no_change", "verbose"}
+    bounded |= {"max_categories", "min_frequency"}
     for name in set(kind().get_params()) - bounded:
         params = {key: value for key, value in SHORT.items() if key != name}
         if name == "max_iter":
             del params["max_steps"]
         with pytest.raises(ValueError, match=name):
             kind(**params | {name: 10**400}).fit(NORMAL)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("max_categories", 3), ("min_frequency", 1)])
+def test_limits_of_categories_may_be_any_integer(name, expected):
+    X = pd.DataFrame({"number": np.arange(12.0), "word": list("abca") * 3})
+    params = SHORT | {"hidden_layer_sizes": (), name: 10**400}
+    ae = AutoencoderTransformer(2, **params).fit(X)
+    assert len(ae.center_) == 1 + expected
 
 
 @pytest.mark.slow
