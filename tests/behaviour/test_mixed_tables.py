@@ -193,6 +193,7 @@ def test_is_pickled_cloned_and_sets_its_output():
     assert codes.columns.tolist() == ["autoencodertransformer0", "autoencodertransformer1"]
 
 
+@pytest.mark.slow
 def test_works_in_pipelines_and_searches():
     ae, y = AutoencoderTransformer(2, **QUICK), X["garden"]
     pipe = make_pipeline(ae, LogisticRegression())
@@ -203,6 +204,7 @@ def test_works_in_pipelines_and_searches():
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
+@pytest.mark.slow
 def test_other_ways_of_fitting_keep_the_encoding():
     ae = clone(fitted()).fit(X, X_val=X[:20])
     assert len(ae.validation_curve_)
