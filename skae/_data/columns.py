@@ -204,9 +204,9 @@ class MixedColumns:
 
     def _of_columns(self, X: Any, method: str) -> list[NDArray[Any]]:
         """Return the result of a method for each column of a table."""
-        results = []
+        results, names = [], frames.labels_of(X)
         for i, column in enumerate(self.columns):
-            with frames.errors_naming_column(X, i):
+            with frames.errors_naming_column(names[i]):
                 results.append(getattr(column, method)(frames.column_of(X, i)))
         return results
 
@@ -215,11 +215,11 @@ class MixedColumns:
         decoded = self.decode(encoded, getattr(X, "index", None))
         if isinstance(X, np.ndarray):
             return np.where(missing, decoded, X)
-        result = X.clone() if is_frame(X, "polars") else X.copy()
+        names, result = frames.labels_of(X), X.clone() if is_frame(X, "polars") else X.copy()
         for i in np.flatnonzero(missing.any(axis=0)).tolist():
             entries = frames.entries_of(frames.column_of(decoded, i))
             parts = frames.column_of(X, i), missing[:, i], entries
-            with frames.errors_naming_column(X, i):
+            with frames.errors_naming_column(names[i]):
                 column = frames.with_entries(*parts, frames.column_of(self.template, i))
             if is_frame(X, "polars"):
                 result = result.with_columns(column)
@@ -268,7 +268,7 @@ def mixed_columns(
         raise ValueError(f"X has several columns with the name {repeated[0]!r}: rename them.")
     columns = []
     for i in range(X.shape[1]):
-        with frames.errors_naming_column(X, i):
+        with frames.errors_naming_column(names[i]):
             if is_categorical[i]:
                 limits = {"max_categories": max_categories, "min_frequency": min_frequency}
                 columns.append(_fit_categories(frames.column_of(X, i), names[i], limits))
@@ -306,13 +306,7 @@ def categorical_columns(X: Any, categorical_features: Any) -> Sequence[int]:
         with _sklearn_compat.errors_naming(f"categorical_features={key!r}"):
             chosen: Sequence[int] = _sklearn_compat.column_indices(X, key)
         return chosen
-    if not is_data_frame(X):
-        return []
-    found = []
-    for i in range(X.shape[1]):
-        with frames.errors_naming_column(X, i):
-            found += [i] * frames.has_categories(frames.column_of(X, i))
-    return found
+    return frames.columns_with_categories(X) if is_data_frame(X) else []
 
 
 def _fit_numbers(column: Any) -> _Column:

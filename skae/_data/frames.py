@@ -22,9 +22,8 @@ def labels_of(X: Any) -> list[Any]:
     return list(getattr(X, "columns", range(X.shape[1])))
 
 
-def errors_naming_column(X: Any, i: int) -> AbstractContextManager[None]:
+def errors_naming_column(name: Any) -> AbstractContextManager[None]:
     """Return a context in which errors name a column."""
-    name = X.columns[i] if hasattr(X, "columns") else i
     return _sklearn_compat.errors_naming(f"column {name!r} of X")
 
 
@@ -50,12 +49,21 @@ def entries_of(column: Any) -> NDArray[Any]:
     return entries
 
 
-def has_categories(column: Any) -> bool:
-    """Whether the dtype of a column, or the type of its entries, is a type of categories."""
-    dtype = str(column.dtype)
-    if dtype.lower() != "object":
-        return _CATEGORICAL_DTYPE.match(dtype) is not None
-    types = set(map(type, entries_of(column))) - {type(None)}
+def columns_with_categories(X: Any) -> list[int]:
+    """Return the indices of the columns of a data frame whose type is a type of categories."""
+    found, names = [], labels_of(X)
+    for i, dtype in enumerate(map(str, X.dtypes)):
+        if dtype.lower() == "object":
+            with errors_naming_column(names[i]):
+                found += [i] * _are_categories(entries_of(column_of(X, i)))
+        elif _CATEGORICAL_DTYPE.match(dtype):
+            found.append(i)
+    return found
+
+
+def _are_categories(entries: NDArray[Any]) -> bool:
+    """Whether the types of the entries of a column of objects are types of categories."""
+    types = set(map(type, entries)) - {type(None)}
     if all(issubclass(kind, str) for kind in types) or types <= {bool, np.bool_}:
         return bool(types)
     if all(issubclass(kind, Number) for kind in types):
