@@ -92,6 +92,7 @@ def test_the_container_of_the_given_rows_does_not_matter(estimator, tmp_path):
         np.testing.assert_array_equal(curve_of(fitted(estimator, X_val=container)), expected)
 
 
+@pytest.mark.slow
 @each_estimator
 def test_the_given_rows_may_have_missing_values_or_none(estimator):
     incomplete = X_VAL.copy()

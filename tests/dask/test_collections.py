@@ -158,7 +158,7 @@ def test_a_collection_has_the_score_of_its_rows(rows, frames, fitted):
 def test_likelihoods_of_a_collection_are_lazy(rows):
     X, blocks = rows
     settings = {"max_steps": 5, "validation_fraction": 0, "random_state": 0}
-    vae = VariationalAutoencoder(2, **settings).fit(X)
+    vae = VariationalAutoencoder(2, hidden_layer_sizes=(8,), **settings).fit(X)
     for method in ("score_samples", "score_features", "posterior_variance"):
         lazy = getattr(vae, method)(blocks)
         assert isinstance(lazy, da.Array)

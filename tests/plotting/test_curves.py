@@ -14,7 +14,7 @@ X = load_digits().data
 def test_the_curve_says_where_training_started():
     X = np.random.default_rng(0).normal(size=(60, 5))
     settings = {"max_steps": 2, "validation_fraction": 0.5, "random_state": 0}
-    ae = AutoencoderTransformer(2, warm_start=True, **settings)
+    ae = AutoencoderTransformer(2, hidden_layer_sizes=(8,), warm_start=True, **settings)
     names = [LossCurveDisplay.from_estimator(ae.fit(X)).start_name for _ in range(2)]
     names.append(LossCurveDisplay.from_estimator(ae.partial_fit(X)).start_name)
     ae.set_params(warm_start=False).fit(X)

@@ -71,6 +71,7 @@ def test_an_interrupt_after_training_keeps_the_network_and_a_second_one_is_raise
         fit_network(problem(objective=twice), FitCallback())
 
 
+@pytest.mark.slow
 def test_an_interrupt_of_the_fitted_attributes_keeps_the_outcome_once():
     outcome, calls = fit_network(problem(), FitCallback()).outcome, []
 
