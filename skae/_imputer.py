@@ -293,7 +293,7 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
         """
         X = with_whole_rows(X)
         self._check_collection(X)
-        self.n_features_in_ = X.shape[1]
+        self.n_features_in_, self._columns_ = X.shape[1], None
         self.__dict__.update(_sklearn_compat.feature_names(self, X._meta, reset=True))
         missing = np.concatenate(of_partitions(self, "_missing_columns", X))
         rows = lazily(self, "_rows_with_nan", X, _sklearn_compat.check_feature_names_in(self))
