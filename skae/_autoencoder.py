@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
 from . import _sklearn_compat
 from ._base.inference import MatrixLike
 from ._base.mixed import MixedTables
 from ._base.training import BaseAutoencoder
 from ._base.validation import TrainingData
-from ._dask.collections import is_collection, of_partitions
+from ._dask.collections import of_rows_or_partitions
 from ._data.table import Table
 from ._data.targets import Target
 from ._docstrings import with_shared_paragraphs
@@ -424,11 +423,7 @@ class AutoencoderTransformer(MixedTables, BaseAutoencoder):
             standard deviations for a column of numbers, and the share of wrong categories for a
             column of categories.
         """
-        if is_collection(X):
-            check_is_fitted(self)
-            parts = of_partitions(self, "_column_error_sums", X)
-        else:
-            parts = [self._column_error_sums(X)]
+        parts = of_rows_or_partitions(self, "_column_error_sums", X)
         totals, counts = np.sum(parts, axis=0)
         errors: NDArray[np.float64] = np.full(len(counts), np.nan)
         np.divide(totals, counts, out=errors, where=counts > 0)

@@ -14,7 +14,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .. import _sklearn_compat
-from .._dask.collections import is_collection, lazily, of_partitions
+from .._dask.collections import is_collection, lazily, of_rows_or_partitions
 from .._data.columns import MixedColumns
 from .._data.inputs import has_missing, with_nan
 from .._data.table import Table
@@ -253,11 +253,7 @@ class FittedAutoencoder(
             If the network is PCA, the score of its training rows is the sum of
             ``PCA.explained_variance_ratio_``.
         """
-        if is_collection(X):
-            check_is_fitted(self)
-            parts = of_partitions(self, "_error_and_total", X)
-        else:
-            parts = [self._error_and_total(X)]
+        parts = of_rows_or_partitions(self, "_error_and_total", X)
         errors, totals, units = np.transpose(parts)
         errors, totals = np.array([errors, totals]) * (units / units.max()) ** 2
         error, total = errors.sum(), totals.sum()

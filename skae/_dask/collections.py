@@ -125,6 +125,14 @@ def of_partitions(estimator: BaseEstimator, method: str, X: Collection) -> list[
     return [result for result in results if result is not None] or [function(_rows_like(X, 0))]
 
 
+def of_rows_or_partitions(estimator: BaseEstimator, method: str, X: Any) -> list[Any]:
+    """Return the result of a method for rows, or the results for each partition of a collection."""
+    check_is_fitted(estimator)
+    if is_collection(X):
+        return of_partitions(estimator, method, X)
+    return [getattr(estimator, method)(X)]
+
+
 def _bound(estimator: BaseEstimator, method: str, X: Collection) -> Callable[[Any], Any]:
     """Return a method of a copy of an estimator, after a check with one row of zeros."""
     check_is_fitted(estimator)
