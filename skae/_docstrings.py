@@ -147,8 +147,8 @@ _PARAGRAPHS = {
         """Largest number of categories of a column. The rarest form one group, as in
         :class:`~sklearn.preprocessing.OneHotEncoder`, and the group is decoded as its most frequent
         category. If this and `min_frequency` are None, the rare categories of a column with more
-        than 100 categories form a group, with a warning, and so do those of a shorter column
-        that has more than 20 categories and more than half as many categories as values.""",
+        than 100 categories form a group, with a warning. The same happens in a shorter column
+        with more than 20 categories and more than half as many categories as values.""",
     ),
     "min_frequency": (
         "min_frequency : int, float or None, default=None",
