@@ -5,12 +5,14 @@ matplotlib. A short example of a display is `LossCurveDisplay` in `_curves`.
 """
 
 from ._codes import CodeDisplay, ComponentsDisplay
+from ._columns import ColumnErrorsDisplay
 from ._contributions import ContributionDisplay
 from ._curves import LossCurveDisplay
 from ._rows import ImputationDisplay, ReconstructionDisplay
 
 __all__ = [
     "CodeDisplay",
+    "ColumnErrorsDisplay",
     "ComponentsDisplay",
     "ContributionDisplay",
     "ImputationDisplay",

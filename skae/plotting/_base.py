@@ -6,7 +6,7 @@ Only functions that draw import matplotlib.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
@@ -54,6 +54,15 @@ def dense_rows(X: Rows) -> NDArray[Any]:
         X = check_array(with_nan(X), accept_sparse=True, **options)
     dense: NDArray[Any] = X.toarray() if issparse(X) else X
     return dense
+
+
+def column_names(estimator: Any, names: Sequence[str] | None, n_features: int) -> list[str]:
+    """Return names of columns: the given names, the names in `fit`, or "x0", "x1" and so on."""
+    if names is None:
+        names = getattr(estimator, "feature_names_in_", [f"x{i}" for i in range(n_features)])
+    if len(names) != n_features:
+        raise ValueError(f"feature_names are {len(names)}, but X has {n_features} columns.")
+    return list(map(str, names))
 
 
 def observed_error(originals: NDArray[Any], rows: ArrayLike) -> float:

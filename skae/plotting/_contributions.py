@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from ._base import ImageShape, Rows, RowsDisplay, axes_or_new, dense_rows, divide
+from ._base import ImageShape, Rows, RowsDisplay, axes_or_new, column_names, dense_rows, divide
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -168,7 +168,7 @@ class ContributionDisplay(RowsDisplay):
             (entries[chosen] - medians).filled(np.nan),
             scores[chosen],
             labels=[f"row {i}" for i in chosen],
-            feature_names=_feature_names(estimator, feature_names, table.shape[1]),
+            feature_names=column_names(estimator, feature_names, table.shape[1]),
             n_features=n_features,
             image_shape=image_shape,
         ).plot(ax=ax)
@@ -212,14 +212,3 @@ class ContributionDisplay(RowsDisplay):
             title = f"{self.labels[i]}: log-likelihood {self.scores[i]:.4g}"
             axes.set_title(title, loc="left", fontsize="small")
         self.axes_[-1, 0].set_xlabel("log-likelihood minus the feature's median, nats")
-
-
-def _feature_names(
-    estimator: BaseEstimator, names: Sequence[str] | None, n_features: int
-) -> list[str]:
-    """Return feature names: the given names, the names in `fit`, or "x0", "x1" and so on."""
-    if names is None:
-        names = getattr(estimator, "feature_names_in_", [f"x{i}" for i in range(n_features)])
-    if len(names) != n_features:
-        raise ValueError(f"feature_names are {len(names)}, but X has {n_features} columns.")
-    return list(map(str, names))

@@ -16,6 +16,7 @@ from skae import (
 )
 from skae.plotting import (
     CodeDisplay,
+    ColumnErrorsDisplay,
     ComponentsDisplay,
     ContributionDisplay,
     ImputationDisplay,
@@ -96,6 +97,7 @@ def draw(X: NDArray[np.float64], y: NDArray[np.int64]) -> None:
     ComponentsDisplay.from_estimator(sized).plot()
     LossCurveDisplay.from_estimator(ae).plot()
     ReconstructionDisplay.from_estimator(ae, X[:4]).plot()
+    ColumnErrorsDisplay.from_estimator(ae, X).plot()
     imputer = AutoencoderImputer(max_steps=4).fit(incomplete)
     ImputationDisplay.from_estimator(imputer, incomplete[:4]).plot()
     detector = OutlierDetector(max_steps=4).fit(X)
