@@ -161,6 +161,12 @@ class MixedColumns:
     columns: list[_Column]
     is_categorical: NDArray[np.bool_]
 
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"template": frames.state_of(self.template)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state | {"template": frames.template_of(state["template"])})
+
     @property
     def categories(self) -> list[NDArray[Any]]:
         """Categories of each column that has categories."""

@@ -1,8 +1,11 @@
-"""Columns of data frames of pandas and polars, and of arrays. Neither library is imported."""
+"""Columns of data frames of pandas and polars, and of arrays.
+
+pandas is imported only to save and load its dtypes, and polars is not imported.
+"""
 
 import re
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from numbers import Integral, Number
 from typing import Any
 
@@ -153,6 +156,49 @@ def without_rows(X: Any) -> Any:
     if isinstance(X, np.ndarray):
         return X[:0].copy()
     return X.iloc[:0].reset_index(drop=True) if is_frame(X, "pandas") else X.clear()
+
+
+def state_of(template: Any) -> Any:
+    """Return a table without rows as data that skops can save, which it cannot do for pandas."""
+    if not is_frame(template, "pandas"):
+        return template
+    dtypes = [_dtype_state(dtype) for dtype in template.dtypes]
+    return {"columns": _index_state(template.columns), "dtypes": dtypes}
+
+
+def template_of(state: Any) -> Any:
+    """Return the table without rows whose `state_of` is given."""
+    if not isinstance(state, dict):
+        return state
+    import pandas as pd
+
+    columns = []
+    for dtype in state["dtypes"]:
+        if isinstance(dtype, dict):
+            dtype = pd.CategoricalDtype(pd.Index(**dtype["categories"]), dtype["ordered"])
+        columns.append(pd.Series(dtype=dtype))
+    template = pd.DataFrame(dict(enumerate(columns)))
+    template.columns = pd.Index(**state["columns"])
+    return template
+
+
+def _dtype_state(dtype: Any) -> Any:
+    """Return a dtype of pandas as its name, if that suffices, or as its categories."""
+    from pandas.api.types import pandas_dtype
+
+    if hasattr(dtype, "categories"):
+        return {"categories": _index_state(dtype.categories), "ordered": dtype.ordered}
+    with suppress(TypeError):  # some dtypes of Arrow have no name
+        if pandas_dtype(str(dtype)) == dtype:
+            return str(dtype)
+    return dtype
+
+
+def _index_state(index: Any) -> dict[str, Any]:
+    """Return arguments of `pandas.Index`."""
+    if index.nlevels > 1:
+        return {"data": index.tolist(), "name": tuple(index.names)}
+    return {"data": index.tolist(), "name": index.name, "dtype": _dtype_state(index.dtype)}
 
 
 def is_integer(column: Any) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import skops.io
 from skl2onnx import to_onnx
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
@@ -191,6 +192,19 @@ def test_is_pickled_cloned_and_sets_its_output():
     codes = clone(ae).set_output(transform="pandas").fit_transform(X)
     assert codes.index.equals(X.index)
     assert codes.columns.tolist() == ["autoencodertransformer0", "autoencodertransformer1"]
+
+
+@pytest.mark.parametrize(
+    "rows", [X, INCOMPLETE, as_polars(X)], ids=["pandas", "nullable", "polars"]
+)
+def test_is_saved_with_skops(rows):
+    ae = AutoencoderTransformer(2, **QUICK).fit(rows)
+    data = skops.io.dumps(ae)
+    types = skops.io.get_untrusted_types(data=data)
+    assert {name.split(".")[0] for name in types} <= {"skae", "polars"}
+    theirs, ours = skops.io.loads(data, trusted=types).reconstruct(rows), ae.reconstruct(rows)
+    assert theirs.equals(ours)
+    assert list(theirs.dtypes) == list(ours.dtypes)
 
 
 @pytest.mark.slow

@@ -79,6 +79,21 @@ def test_a_decoded_table_equals_the_table_in_values_order_and_dtypes(library):
     np.testing.assert_array_equal(again.encode(X[:7]), columns.encode(X)[:7])
 
 
+LABELS = {
+    "text": ["a", "b"],
+    "numbers": [3, 1],
+    "pairs": pd.MultiIndex.from_tuples([("a", 0), ("a", 1)], names=["u", "v"]),
+}
+
+
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
+def test_a_loaded_table_has_the_columns_of_the_saved_one(labels):
+    X = pd.DataFrame({0: ["x", "y", "x"], 1: [1.0, 2.0, 4.0]}).set_axis(labels, axis=1)
+    columns = fit(X)
+    again = pickle.loads(pickle.dumps(columns))
+    pd.testing.assert_frame_equal(again.decode(again.encode(X)), X)
+
+
 def test_a_decoded_table_has_the_given_index():
     X = FRAMES["pandas"].set_axis(RNG.integers(0, 5, N))  # with repeated labels
     columns = fit(X)
