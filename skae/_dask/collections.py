@@ -94,7 +94,7 @@ def lazily(
     if hasattr(X, "map_blocks"):
         options = {"drop_axis": 1} if columns is None else {"chunks": (X.chunks[0], shape[1:])}
         return X.map_blocks(partial(_of_block, function, empty), dtype=dtype, meta=empty, **options)
-    import pandas as pd  # type: ignore[import-untyped]  # has no types
+    import pandas as pd
 
     meta = pd.Series(empty) if columns is None else pd.DataFrame(empty, columns=list(columns))
     meta.index = X._meta.index[:0]
