@@ -14,6 +14,7 @@ _ESTIMATORS = [
     AutoencoderTransformer(**QUICK, validation_fraction=0),
     AutoencoderTransformer(**QUICK, validation_fraction=0, noise=0.3, corruption="masking"),
     AutoencoderTransformer(**QUICK, validation_fraction=0, noise=0.3, corruption="missing"),
+    AutoencoderTransformer(**QUICK, validation_fraction=0, noise=0.3, corruption="swap"),
     AutoencoderTransformer(**QUICK, validation_fraction=0, target_weight=0.1),
     AutoencoderTransformer(**QUICK, validation_fraction=0, init="glorot", activation="tanh"),
 ]
