@@ -270,7 +270,7 @@ print([str(w.message) for w in caught], ae.n_steps_ < 10**6, np.isfinite(ae.tran
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
     ("hidden", "epochs", "seconds"),  # immediately, while TensorFlow converts, traces or compiles
-    [((16,), 10**5, 0), ((16,), 10**5, 0.5), ((16,), 10**5, 3), ((2048, 2048), 1000, 0.5)],
+    [((16,), 10**5, 0), ((16,), 10**5, 3), ((2048, 2048), 1000, 0.5)],
 )
 def test_ctrl_c_stops_training_and_keeps_the_network(hidden, epochs, seconds):
     program = INTERRUPTED.format(hidden=hidden, epochs=epochs)
@@ -428,10 +428,13 @@ def test_memory_does_not_grow_over_many_fits():
 
 
 MAPS = """
+from functools import lru_cache
 import numpy as np
 from skae import AutoencoderTransformer
+from skae._training import loop
+loop.compiled_steps = lru_cache(6)(loop.compiled_steps.__wrapped__)
 maps = []
-for width in range(3, 43):  # more than the number of compiled functions that are kept
+for width in range(3, 18):  # more than the number of compiled functions that are kept
     ae = AutoencoderTransformer(2, hidden_layer_sizes=(4,), max_steps=1, validation_fraction=0)
     ae.fit(np.random.default_rng(0).normal(size=(30, width)))
     maps.append(len(open("/proc/self/maps").readlines()))
