@@ -218,15 +218,15 @@ def test_a_plain_stack_is_trained_without_centring_the_data(digits):
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["silu"]
-    + [
-        pytest.param(name, marks=pytest.mark.slow)
-        for name in ("identity", "relu", "tanh", "logistic", "elu", "gelu")
+    ("name", "hidden"),
+    [
+        ("silu", (12, 7)),
+        pytest.param("silu", 12, marks=pytest.mark.slow),
+        *(
+            pytest.param(name, (12,), marks=pytest.mark.slow)
+            for name in ("identity", "relu", "tanh", "logistic", "elu", "gelu")
+        ),
     ],
-)
-@pytest.mark.parametrize(
-    "hidden", [(12, 7), *(pytest.param(h, marks=pytest.mark.slow) for h in ((12,), 12))]
 )
 def test_any_activation_and_depth_improves_on_the_initial_network(name, hidden):
     X = curved_rows()

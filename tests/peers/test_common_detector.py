@@ -6,7 +6,6 @@ from .loading import QUICK, peer_tests, replace_all_estimators
 
 _ESTIMATORS = [
     OutlierDetector(**QUICK),
-    OutlierDetector(**QUICK, validation_fraction=0, n_draws=2),
     OutlierDetector(**QUICK, validation_fraction=0, bounds=None),
     OutlierDetector(**QUICK, validation_fraction=0, bounds=(-100, 100)),
     OutlierDetector(**QUICK, validation_fraction=0, alpha=0),
@@ -14,8 +13,9 @@ _ESTIMATORS = [
     OutlierDetector(**QUICK, validation_fraction=0, batch_size=64),
     OutlierDetector(**QUICK, validation_fraction=0),
     OutlierDetector(**QUICK, validation_fraction=0, max_iter=1),
-    OutlierDetector(**QUICK, validation_fraction=0, noise_variance="feature"),
-    OutlierDetector(**QUICK, validation_fraction=0, contamination=0.2),
+    OutlierDetector(
+        **QUICK, validation_fraction=0, noise_variance="feature", contamination=0.2, n_draws=2
+    ),
 ]
 
 globals().update(peer_tests("tests/test_common.py", replace_all_estimators(_ESTIMATORS)))

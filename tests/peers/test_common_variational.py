@@ -12,9 +12,9 @@ _ESTIMATORS = [
     VariationalAutoencoder(**QUICK, validation_fraction=0, learning_rate="cosine"),
     VariationalAutoencoder(**QUICK, validation_fraction=0, alpha=0),
     VariationalAutoencoder(**QUICK, validation_fraction=0),
-    VariationalAutoencoder(**QUICK, validation_fraction=0, noise_variance="feature"),
-    VariationalAutoencoder(**QUICK, validation_fraction=0, contamination=0.1),
-    VariationalAutoencoder(**QUICK, validation_fraction=0, beta=0.5),
+    VariationalAutoencoder(
+        **QUICK, validation_fraction=0, noise_variance="feature", contamination=0.1, beta=0.5
+    ),
 ]
 
 globals().update(peer_tests("tests/test_common.py", replace_all_estimators(_ESTIMATORS)))
