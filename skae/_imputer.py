@@ -22,6 +22,7 @@ from ._data.inputs import has_missing, with_nan
 from ._data.markers import check_marker, equals_marker
 from ._data.table import Table
 from ._docstrings import with_shared_paragraphs
+from ._initialization.architecture import automatic_layers
 from ._initialization.bounds import given_bounds
 from ._sklearn_compat import BaseImputer, EstimatorMixin, Interval, MissingValues
 
@@ -338,6 +339,9 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
             X = np.compress(has_value, X, axis=1)
             if given["X_val"] is not None:
                 given = given | {"X_val": np.compress(has_value, given["X_val"], axis=1)}
+        if self._columns_ is not None and isinstance(self.hidden_layer_sizes, str):
+            # by the columns of the frame; the autoencoder would count the indicators of categories
+            params["hidden_layer_sizes"] = automatic_layers(len(self._columns_.columns))
         autoencoder = AutoencoderTransformer(**params, corruption="missing", whiten=False)
         autoencoder._is_of_imputer, autoencoder._encoding = True, self._columns_
         return autoencoder, X, given

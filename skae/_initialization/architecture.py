@@ -18,6 +18,11 @@ _MAX_AUTO_COMPONENTS = 128
 _MAX_NARROW_FEATURES, _NARROW_LAYERS, _WIDE_LAYERS = 16, (96, 96, 96), (256,)
 
 
+def automatic_layers(n_features: int) -> tuple[int, ...]:
+    """Return the hidden layers of hidden_layer_sizes="auto" for a number of columns."""
+    return _NARROW_LAYERS if n_features <= _MAX_NARROW_FEATURES else _WIDE_LAYERS
+
+
 @dataclass(frozen=True, kw_only=True)
 class ArchitectureSpec:
     """Architecture that the parameters of an estimator ask for.
@@ -57,9 +62,8 @@ class ArchitectureSpec:
 
     def layers(self, n_features: int) -> tuple[int, ...]:
         """Return the sizes of the hidden layers for a table with this number of columns."""
-        if isinstance(self.hidden_layer_sizes, str):
-            return _NARROW_LAYERS if n_features <= _MAX_NARROW_FEATURES else _WIDE_LAYERS
-        return self.hidden_layer_sizes
+        sizes = self.hidden_layer_sizes
+        return automatic_layers(n_features) if isinstance(sizes, str) else sizes
 
     def with_size(
         self, n_components: int, n_features: int, ppca_params: PPCAParams | None = None
