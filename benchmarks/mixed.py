@@ -323,6 +323,12 @@ def average(key, cells, tables):
     return mean_of(cells[table] for table in tables)
 
 
+def ratio(ours, others):
+    """Return the geometric mean of ours / theirs, over the tables without an error of zero."""
+    tables = [table for table in others if min(ours[table], others[table]) > 0]
+    return geometric_mean(ours[table] / others[table] for table in tables)
+
+
 def show(results):
     """Print a Markdown table for each measure."""
     for part in dict.fromkeys(row["part"] for row in results):
@@ -337,10 +343,8 @@ def show(results):
             means = [f"{average(key, c, c):.3f}" for c in cells.values()]
             print("| mean | " + " | ".join(means) + " |")
             if part == "imputation" and "ours" in cells:
-                done = cells["ours"]
-                ours = average(key, done, done)
-                ratios = [ours / average(key, c, done) for c in cells.values()]
-                print("| ours / this | " + " | ".join(f"{r:.3f}" for r in ratios) + " |")
+                ratios = [f"{ratio(cells['ours'], c):.3f}" for c in cells.values()]
+                print("| ours / this | " + " | ".join(ratios) + " |")
 
 
 def draw(results, path):
