@@ -218,6 +218,18 @@ def test_works_in_pipelines_and_searches():
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
+def test_automatic_layers_of_the_imputer_are_for_the_columns_of_the_frame():
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"letter": rng.choice(list("abcdefghijklmnopqrst"), 200), "x": 1.0})
+    imputer = AutoencoderImputer(max_steps=1, validation_fraction=0).fit(rows)
+    numbers = AutoencoderImputer(max_steps=1, validation_fraction=0).fit(rng.normal(size=(9, 2)))
+    sizes = [
+        [coefs.shape[1] for coefs in one.autoencoder_.encoder_["coefs"][:-1]]
+        for one in (imputer, numbers)
+    ]
+    assert sizes[0] == sizes[1]
+
+
 @pytest.mark.slow
 def test_other_ways_of_fitting_keep_the_encoding():
     ae = clone(fitted()).fit(X, X_val=X[:20])
