@@ -419,9 +419,9 @@ class AutoencoderTransformer(MixedTables, BaseAutoencoder):
         -------
         errors : ndarray of shape (n_features_in_,)
             Mean over the observed values of a column; NaN if there are none. In a table of numbers
-            it is the mean of the squared error. In a table with categories it is the same in
-            standard deviations for a column of numbers, and the share of wrong categories for a
-            column of categories.
+            it is the mean of the squared error. In a table with categories it is the mean squared
+            error of the standardised column for a column of numbers, and the share of wrong
+            categories for a column of categories.
         """
         parts = of_rows_or_partitions(self, "_column_error_sums", X)
         totals, counts = np.sum(parts, axis=0)

@@ -21,7 +21,8 @@ _PARAGRAPHS = {
         'hidden_layer_sizes : "auto", int or tuple of int, default=%(default_layers)s',
         """Sizes of the hidden layers of the encoder. The decoder has the same layers in reverse
         order. "auto" gives three layers, (96, 96, 96), for at most 16 features, and one layer,
-        (256,), for more. ``()`` gives a network without hidden layers.""",
+        (256,), for more. For a frame with categories, the imputer counts its columns, and the
+        transformer its encoded columns. ``()`` gives a network without hidden layers.""",
     ),
     "activation": (
         'activation : {"identity", "relu", "tanh", "logistic", "elu", "gelu", "silu"}, '

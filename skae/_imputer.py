@@ -341,7 +341,7 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
                 given = given | {"X_val": np.compress(has_value, given["X_val"], axis=1)}
         if self._columns_ is not None and isinstance(self.hidden_layer_sizes, str):
             # by the columns of the frame; the autoencoder would count the indicators of categories
-            params["hidden_layer_sizes"] = automatic_layers(len(self._columns_.columns))
+            params["hidden_layer_sizes"] = automatic_layers(int(has_value.sum()))
         autoencoder = AutoencoderTransformer(**params, corruption="missing", whiten=False)
         autoencoder._is_of_imputer, autoencoder._encoding = True, self._columns_
         return autoencoder, X, given

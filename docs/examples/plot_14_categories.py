@@ -64,11 +64,10 @@ for column, mask in zip(test.columns, hidden.T, strict=True):
     truth, guess = test[column][mask], filled[column][mask]
     known = train[[column]].dropna()
     if test[column].dtype.kind == "f":
-        unit = known[column].std()
-        error = np.sqrt(np.square((guess - truth) / unit).mean())
-        simple = np.sqrt(np.square((known[column].mean() - truth) / unit).mean())
+        unit, mean = known[column].std(), known[column].mean()
+        error, simple = (np.sqrt((((x - truth) / unit) ** 2).mean()) for x in (guess, mean))
         print(f"{column:18} error {error:.2f} standard deviations   mean: {simple:.2f}")
     else:
         most_frequent = SimpleImputer(strategy="most_frequent").fit(known).statistics_[0]
         wrong, simple = (guess != truth).mean(), (most_frequent != truth).mean()
-        print(f"{column:18} {wrong:.0%} wrong{'':21}   most frequent: {simple:.0%} wrong")
+        print(f"{column:18} {wrong:4.0%} wrong   most frequent: {simple:.0%} wrong")

@@ -159,11 +159,17 @@ def without_rows(X: Any) -> Any:
 
 
 def state_of(template: Any) -> Any:
-    """Return a table without rows as data that skops can save, which it cannot do for pandas."""
+    """Return a table without rows as plain data, which skops can save, if that is possible."""
     if not is_frame(template, "pandas"):
         return template
-    dtypes = [_dtype_state(dtype) for dtype in template.dtypes]
-    return {"columns": _index_state(template.columns), "dtypes": dtypes}
+    with suppress(TypeError, ValueError, NotImplementedError):
+        dtypes = [_dtype_state(dtype) for dtype in template.dtypes]
+        state = {"columns": _index_state(template.columns), "dtypes": dtypes}
+        again = template_of(state)
+        has_columns = again.columns.identical(template.columns)
+        if has_columns and again.dtypes.tolist() == template.dtypes.tolist():
+            return state
+    return template
 
 
 def template_of(state: Any) -> Any:
@@ -183,22 +189,18 @@ def template_of(state: Any) -> Any:
 
 
 def _dtype_state(dtype: Any) -> Any:
-    """Return a dtype of pandas as its name, if that suffices, or as its categories."""
-    from pandas.api.types import pandas_dtype
-
-    if hasattr(dtype, "categories"):
-        return {"categories": _index_state(dtype.categories), "ordered": dtype.ordered}
-    with suppress(TypeError):  # some dtypes of Arrow have no name
-        if pandas_dtype(str(dtype)) == dtype:
-            return str(dtype)
-    return dtype
+    """Return the name of a dtype of pandas, or its categories."""
+    if not hasattr(dtype, "categories"):
+        return str(dtype)
+    return {"categories": _index_state(dtype.categories), "ordered": dtype.ordered}
 
 
 def _index_state(index: Any) -> dict[str, Any]:
-    """Return arguments of `pandas.Index`."""
-    if index.nlevels > 1:
-        return {"data": index.tolist(), "name": tuple(index.names)}
-    return {"data": index.tolist(), "name": index.name, "dtype": _dtype_state(index.dtype)}
+    """Return the arguments of `pandas.Index`; TypeError if the labels are no text or numbers."""
+    labels = index.tolist()
+    if not all(isinstance(label, str | Number) for label in labels):
+        raise TypeError("The labels are neither text nor numbers.")
+    return {"data": labels, "name": index.name, "dtype": str(index.dtype)}
 
 
 def is_integer(column: Any) -> bool:

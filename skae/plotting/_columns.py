@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from ._base import AxesDisplay, Rows, column_names
@@ -14,11 +14,14 @@ from ._base import AxesDisplay, Rows, column_names
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# Longer names of columns are shortened.
+_MAX_NAME = 40
+
 
 class ColumnErrorsDisplay(AxesDisplay):
     """Reconstruction error of each column.
 
-    The bars are in descending order of the errors, columns without an error are last. For a table
+    The bars are in descending order of the errors. Columns whose error is NaN are last. For a table
     with categories, columns of numbers and columns of categories have different colours.
 
     Parameters
@@ -111,8 +114,8 @@ class ColumnErrorsDisplay(AxesDisplay):
         if not hasattr(estimator, "column_errors"):
             raise TypeError(
                 "estimator must be a fitted AutoencoderTransformer, got "
-                f"{type(estimator).__name__}. Of a pipeline, give that step and the rows that "
-                "reach it."
+                f"{type(estimator).__name__}. If it is a step of a pipeline, pass this step and "
+                "the rows that the step before it returns."
             )
         errors = estimator.column_errors(X)
         return cls(
@@ -123,17 +126,19 @@ class ColumnErrorsDisplay(AxesDisplay):
         ).plot(ax=ax)
 
     def _draw(self, ax: Axes) -> None:
-        errors: ArrayLike = self.errors
-        drawn = np.argsort(-np.asarray(errors), kind="stable")[: self.n_features]  # NaN are last
-        is_mixed = np.any(self.is_categorical)
+        errors, is_categorical = np.asarray(self.errors), np.asarray(self.is_categorical)
+        drawn = np.argsort(-errors, kind="stable")[: max(1, self.n_features)]  # NaN are last
         for kind, color, label in (
-            (False, "C0", "number: squared error in standard deviations"),
+            (False, "C0", "number: squared error of the standardised column"),
             (True, "C1", "category: share of wrong entries"),
         ):
-            (places,) = np.nonzero(np.asarray(self.is_categorical)[drawn] == kind)
-            ax.barh(places, self.errors[drawn[places]], color=color, label=label)
-        ax.set_yticks(range(len(drawn)), [self.feature_names[i] for i in drawn], fontsize="small")
+            places = np.flatnonzero(is_categorical[drawn] == kind)
+            if len(places):
+                ax.barh(places, errors[drawn[places]], color=color, label=label)
+        names = [str(self.feature_names[i]) for i in drawn]
+        names = [name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…" for name in names]
+        ax.set_yticks(range(len(drawn)), names, fontsize="small", parse_math=False)
         ax.set_ylim(len(drawn) - 0.4, -0.6)
-        ax.set_xlabel("reconstruction error" if is_mixed else "mean squared error")
-        if is_mixed:
+        ax.set_xlabel("reconstruction error" if is_categorical.any() else "mean squared error")
+        if is_categorical.any():
             ax.legend(fontsize="small", loc="lower right")

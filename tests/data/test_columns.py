@@ -77,11 +77,17 @@ def test_a_decoded_table_equals_the_table_in_values_order_and_dtypes(library):
     check_equal(columns.decode(columns.encode(X)), X)
     again = pickle.loads(pickle.dumps(columns))
     np.testing.assert_array_equal(again.encode(X[:7]), columns.encode(X)[:7])
+    check_equal(again.decode(again.encode(X)), X)
 
 
 LABELS = {
     "text": ["a", "b"],
     "numbers": [3, 1],
+    "named": pd.Index(["a", "b"], name="measure"),
+    "categories": pd.CategoricalIndex(["a", "b"]),
+    "dates": pd.date_range("2026-01-01", periods=2),
+    "tuples": pd.Index([("a", 0), ("b", 1)], tupleize_cols=False),
+    "one level": pd.MultiIndex.from_arrays([["a", "b"]]),
     "pairs": pd.MultiIndex.from_tuples([("a", 0), ("a", 1)], names=["u", "v"]),
 }
 
@@ -92,6 +98,20 @@ def test_a_loaded_table_has_the_columns_of_the_saved_one(labels):
     columns = fit(X)
     again = pickle.loads(pickle.dumps(columns))
     pd.testing.assert_frame_equal(again.decode(again.encode(X)), X)
+
+
+def test_a_loaded_table_has_the_categories_of_the_saved_one():
+    dates = pd.date_range("2026-01-01", periods=3)
+    X = pd.DataFrame(
+        {
+            "date": pd.Categorical(dates, ordered=True),
+            "amount": pd.array([1, 2, 3], dtype=pd.ArrowDtype(pa.decimal128(25, 2))),
+            "text": pd.array(["x", "y", "x"], dtype=pd.ArrowDtype(pa.string())),
+        }
+    )
+    columns = fit(X)
+    again = pickle.loads(pickle.dumps(columns))
+    assert again.decode(again.encode(X)).dtypes.tolist() == X.dtypes.tolist()
 
 
 def test_a_decoded_table_has_the_given_index():

@@ -54,6 +54,21 @@ def test_a_table_of_numbers_has_one_colour_and_no_legend():
     assert drawn(ColumnErrorsDisplay.from_estimator(ae, X))[0][0].startswith("x")
 
 
+@pytest.mark.parametrize("kind", [False, True])
+def test_the_legend_lists_only_the_kinds_that_are_drawn(kind):
+    errors = pd.Series([0.5, 0.2], index=["price $_$ x", "long" * 50])
+    display = ColumnErrorsDisplay(errors, [kind, not kind], feature_names=errors.index)
+    display.n_features = 1
+    display.plot()
+    display.figure_.canvas.draw()
+    assert len(display.ax_.get_legend().get_texts()) == 1
+    assert drawn(display)[2] == [to_rgba("C1" if kind else "C0")]
+    display.n_features = 2
+    names, _, _ = drawn(display.plot())
+    assert names[0] == "price $_$ x"
+    assert names[1] == "long" * 9 + "lon…"
+
+
 def test_a_column_without_values_is_last(mixed):
     frame, ae = mixed
     display = ColumnErrorsDisplay.from_estimator(ae, frame.assign(kind=None))
