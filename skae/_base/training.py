@@ -37,7 +37,6 @@ from .reporting import kept_text, report_stop
 from .validation import (
     TrainingData,
     agreed_seed,
-    check_first_batch,
     read_table,
     read_validation_rows,
     split_rows,
@@ -343,8 +342,6 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, metaclass=ABCMeta
         if not is_new:
             check_same("whiten", self._whitens, self._whitened_)
         data, stream = self._read(X, fitted=not is_new), Stream.from_estimator(self)
-        if is_new:
-            check_first_batch(data.columns)
         starts = stream.starts
         table, architecture = data.table, data.architecture
         if stream.kept is not None:

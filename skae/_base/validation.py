@@ -185,15 +185,6 @@ def split_rows(
     return group_splits(groups, fraction, min_rows, min_groups, rng)
 
 
-def check_first_batch(columns: dict[str, Any]) -> None:
-    """Raise ValueError if the first batch of a stream has categories."""
-    if columns.get("_columns_") is not None:
-        raise ValueError(
-            "X has categories, and a batch may lack categories that others have: call fit before "
-            "partial_fit, or encode the categories first."
-        )
-
-
 def warn_of_empty_columns(table: Table, columns: dict[str, Any]) -> None:
     """Warn about columns without any value."""
     mixed = columns.get("_columns_")
