@@ -11,8 +11,8 @@ from pathlib import Path
 # test modules import it without skae, which would pass OMP_NUM_THREADS to it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-# Most of the time of the tests is compilation. Without optimisation of the compiled code, it takes
-# two thirds of the time. With XLA_FLAGS set, also to nothing, the tests use that instead.
+# Most of the time of the tests is compilation. Without optimisation of the compiled code, a short
+# fit takes about three quarters of the time. XLA_FLAGS that are set before, also to nothing, remain.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import numpy as np
