@@ -389,8 +389,8 @@ class AutoencoderTransformer(MixedTables, BaseAutoencoder):
         over all rows seen, each encoded by the network at its call; later calls rotate the code as
         little as possible. `alpha` is divided by the number of rows seen. Automatic bounds are
         widened to include new rows. A batch on which training diverges is ignored, with a warning.
-        The first batch determines the categories of a data frame: other categories are missing
-        values in later batches.
+        The categories of a data frame are those of `fit`, or else of the first batch: other
+        categories are missing values in later batches.
 
         Parameters
         ----------
