@@ -631,7 +631,7 @@ def test_a_grid_search_over_it_runs(digits):
 @pytest.mark.slow
 def test_the_folds_of_a_search_share_a_compiled_loop(compilations):
     search = GridSearchCV(
-        AutoencoderTransformer(2, hidden_layer_sizes=(8,), max_steps=10),
+        AutoencoderTransformer(2, hidden_layer_sizes=(8,), max_steps=10, random_state=0),
         {"learning_rate_init": [1e-3, 1e-2], "alpha": [0.0, 1.0], "noise": [0.0, 0.1]},
         cv=3,
     )
