@@ -12,7 +12,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 # Most of the time of the tests is compilation. Without optimisation of the compiled code, a short
-# fit takes about three quarters of the time. XLA_FLAGS that are set before, also to nothing, remain.
+# fit takes about three quarters of the time. A value that is set before is kept.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import numpy as np
