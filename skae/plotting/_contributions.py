@@ -150,8 +150,8 @@ class ContributionDisplay(RowsDisplay):
         if not hasattr(estimator, "score_features"):
             raise TypeError(
                 "estimator must be a fitted OutlierDetector or VariationalAutoencoder, got "
-                f"{type(estimator).__name__}. Of a pipeline, give that step and the rows that "
-                "reach it."
+                f"{type(estimator).__name__}. If it is a step of a pipeline, pass this step and "
+                "the rows that the step before it returns."
             )
         scores, entries = estimator.score_samples(X), estimator.score_features(X)
         table = dense_rows(X)

@@ -101,7 +101,7 @@ class LossCurveDisplay(AxesDisplay):
         if not hasattr(estimator, "validation_curve_"):
             raise TypeError(
                 "estimator must be a fitted AutoencoderTransformer, got "
-                f"{type(estimator).__name__}. Of a pipeline, give that step."
+                f"{type(estimator).__name__}. If it is a step of a pipeline, pass it."
             )
         return cls(
             estimator.loss_curve_,

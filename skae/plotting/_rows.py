@@ -308,6 +308,6 @@ def _check_filled(name: str, filled: NDArray[Any], rows: NDArray[Any]) -> None:
     observed = ~np.isnan(rows)
     if not np.allclose(filled[observed], rows[observed], rtol=1e-5):
         raise ValueError(
-            f"{name} changes observed values. Of a pipeline, give the imputer and the rows "
-            "that reach it."
+            f"{name} changes observed values. If the imputer is a step of a pipeline, pass the "
+            "imputer and the rows that the step before it returns."
         )

@@ -115,7 +115,7 @@ def test_rows_whose_likelihood_overflows_are_drawn(wine, shape):
 
 def test_contributions_that_cannot_be_drawn_are_refused(wine):
     frame, detector = wine
-    with pytest.raises(TypeError, match=r"got Pipeline\. Of a pipeline, give that step"):
+    with pytest.raises(TypeError, match=r"got Pipeline\. If it is a step of a pipeline, pass"):
         ContributionDisplay.from_estimator(make_pipeline(detector), frame)
     for params, message in (
         ({"rows": []}, r"There are no rows to draw: rows=\[\]"),

@@ -32,7 +32,7 @@ def test_a_streams_curve_has_no_selected_network(start):
 
 
 def test_an_estimator_without_curves_is_refused(fitted):
-    with pytest.raises(TypeError, match=r"got Pipeline\. Of a pipeline, give that step"):
+    with pytest.raises(TypeError, match=r"got Pipeline\. If it is a step of a pipeline, pass"):
         LossCurveDisplay.from_estimator(make_pipeline(fitted))
     one_row = AutoencoderTransformer(2).fit(X[:1])
     assert not LossCurveDisplay.from_estimator(one_row).ax_.lines
