@@ -135,7 +135,9 @@ def test_other_marks_of_missing_values_are_shown_as_missing():
 
 def test_rows_that_were_not_just_filled_are_refused(incomplete):
     incomplete, _ = incomplete
-    with pytest.raises(ValueError, match="pass the imputer and the rows that the step before it returns"):
+    with pytest.raises(
+        ValueError, match="pass the imputer and the rows that the step before it returns"
+    ):
         ImputationDisplay.from_estimator(
             make_pipeline(StandardScaler(), KNNImputer()).fit(incomplete), incomplete
         )
