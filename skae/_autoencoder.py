@@ -389,7 +389,7 @@ class AutoencoderTransformer(MixedTables, BaseAutoencoder):
         over all rows seen, each encoded by the network at its call; later calls rotate the code as
         little as possible. `alpha` is divided by the number of rows seen. Automatic bounds are
         widened to include new rows. A batch on which training diverges is ignored, with a warning.
-        The categories of a data frame are those of `fit`, or else of the first batch: other
+        `fit`, or otherwise the first batch, determines the categories of a data frame. Other
         categories are missing values in later batches.
 
         Parameters
