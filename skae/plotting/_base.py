@@ -56,6 +56,15 @@ def dense_rows(X: Rows) -> NDArray[Any]:
     return dense
 
 
+def check_has_method(estimator: Any, method: str, classes: str) -> None:
+    """Raise TypeError, which names the classes that have it, if an estimator lacks a method."""
+    if not hasattr(estimator, method):
+        raise TypeError(
+            f"estimator must be a fitted {classes}, got {type(estimator).__name__}. If it is a "
+            "step of a pipeline, pass this step and the rows that the step before it returns."
+        )
+
+
 def column_names(estimator: Any, names: Sequence[str] | None, n_features: int) -> list[str]:
     """Return names of columns: the given names, the names in `fit`, or "x0", "x1" and so on."""
     if names is None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from ._base import AxesDisplay, Rows, column_names
+from ._base import AxesDisplay, Rows, check_has_method, column_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,12 +111,7 @@ class ColumnErrorsDisplay(AxesDisplay):
         ValueError
             If the length of `feature_names` is not the number of columns.
         """
-        if not hasattr(estimator, "column_errors"):
-            raise TypeError(
-                "estimator must be a fitted AutoencoderTransformer, got "
-                f"{type(estimator).__name__}. If it is a step of a pipeline, pass this step and "
-                "the rows that the step before it returns."
-            )
+        check_has_method(estimator, "column_errors", "AutoencoderTransformer")
         errors = estimator.column_errors(X)
         return cls(
             errors,

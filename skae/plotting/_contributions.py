@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from ._base import ImageShape, Rows, RowsDisplay, axes_or_new, column_names, dense_rows, divide
+from ._base import (
+    ImageShape,
+    Rows,
+    RowsDisplay,
+    axes_or_new,
+    check_has_method,
+    column_names,
+    dense_rows,
+    divide,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -147,12 +156,7 @@ class ContributionDisplay(RowsDisplay):
             If there are no rows to draw; if the length of `feature_names` is not the number of
             columns; if `image_shape` is not valid, or its product is not the number of columns.
         """
-        if not hasattr(estimator, "score_features"):
-            raise TypeError(
-                "estimator must be a fitted OutlierDetector or VariationalAutoencoder, got "
-                f"{type(estimator).__name__}. If it is a step of a pipeline, pass this step and "
-                "the rows that the step before it returns."
-            )
+        check_has_method(estimator, "score_features", "OutlierDetector or VariationalAutoencoder")
         scores, entries = estimator.score_samples(X), estimator.score_features(X)
         table = dense_rows(X)
         entries = np.maximum(entries.astype(np.float64), _MIN_DRAWN)
