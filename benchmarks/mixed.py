@@ -317,10 +317,9 @@ def medians(results, part, key):
     return {m: {t: median(v) for t, v in cells.items()} for m, cells in values.items()}
 
 
-def average(key, cells, tables):
+def average(key, cells):
     """Return the mean over tables, of shares the arithmetic mean, else the geometric mean."""
-    mean_of = fmean if "categories" in key else geometric_mean
-    return mean_of(cells[table] for table in tables)
+    return (fmean if "categories" in key else geometric_mean)(cells.values())
 
 
 def ratio(ours, others):
@@ -340,7 +339,7 @@ def show(results):
             for table in tables:
                 texts = [f"{c[table]:.3f}" if table in c else "" for c in cells.values()]
                 print(f"| {table} | " + " | ".join(texts) + " |")
-            means = [f"{average(key, c, c):.3f}" for c in cells.values()]
+            means = [f"{average(key, c):.3f}" for c in cells.values()]
             print("| mean | " + " | ".join(means) + " |")
             if part == "imputation" and "ours" in cells:
                 ratios = [f"{ratio(cells['ours'], c):.3f}" for c in cells.values()]
