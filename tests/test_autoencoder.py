@@ -223,8 +223,9 @@ def test_a_plain_stack_is_trained_without_centring_the_data(digits):
         ("silu", (12, 7)),
         pytest.param("silu", 12, marks=pytest.mark.slow),
         *(
-            pytest.param(name, (12,), marks=pytest.mark.slow)
+            pytest.param(name, hidden, marks=pytest.mark.slow)
             for name in ("identity", "relu", "tanh", "logistic", "elu", "gelu")
+            for hidden in ((12, 7), (12,))
         ),
     ],
 )

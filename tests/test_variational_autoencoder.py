@@ -91,6 +91,7 @@ def test_the_result_is_probabilistic_pca_if_it_is_better():
 @pytest.mark.parametrize(
     ("load", "noise_variance"),
     [
+        (load_digits, "scalar"),
         (load_digits, "feature"),
         (load_breast_cancer, "feature"),
         (load_wine, "scalar"),

@@ -270,7 +270,7 @@ print([str(w.message) for w in caught], ae.n_steps_ < 10**6, np.isfinite(ae.tran
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
     ("hidden", "epochs", "seconds"),  # immediately, while TensorFlow converts, traces or compiles
-    [((16,), 10**5, 0), ((16,), 10**5, 3), ((2048, 2048), 1000, 0.5)],
+    [((16,), 10**5, 0), ((16,), 10**5, 0.5), ((16,), 10**5, 3), ((2048, 2048), 1000, 0.5)],
 )
 def test_ctrl_c_stops_training_and_keeps_the_network(hidden, epochs, seconds):
     program = INTERRUPTED.format(hidden=hidden, epochs=epochs)
