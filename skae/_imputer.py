@@ -238,7 +238,8 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
         ----------
         X : {array-like, Dask collection} of shape (n_samples, n_features)
             Rows, with or without missing values. A Dask array or frame is fitted by its workers,
-            as in :class:`AutoencoderTransformer`, and its partitions are computed twice.
+            as in :class:`AutoencoderTransformer`, and its partitions are computed twice; three
+            times if columns have categories.
         y : Ignored
             Not used, present for API consistency by convention.
         %(X_val)s
@@ -293,16 +294,18 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
         whether any value is missing.
         """
         X = with_whole_rows(X)
-        self._check_collection(X)
         self.n_features_in_, self._columns_ = X.shape[1], None
         self.__dict__.update(_sklearn_compat.feature_names(self, X._meta, reset=True))
+        self._columns_ = self._columns_of_collection(X, reset=True)
         missing = np.concatenate(of_partitions(self, "_missing_columns", X))
+        if self._columns_ is not None:
+            return self._encoded_collection(X, self._columns_), missing
         rows = lazily(self, "_rows_with_nan", X, _sklearn_compat.check_feature_names_in(self))
         return (rows.to_dask_array() if hasattr(rows, "to_dask_array") else rows), missing
 
     def _missing_columns(self, X: ArrayLike) -> NDArray[np.bool_]:
         """Return two masks of columns: all values missing, and any value missing."""
-        _, missing = self._validate(X, reset=False)
+        _, missing = self._read(X, reset=False)
         return np.stack([missing.all(axis=0), missing.any(axis=0)])
 
     def _rows_with_nan(self, X: ArrayLike) -> NDArray[Any]:
@@ -433,7 +436,7 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
         return names_out
 
     def _read(self, X: Any, *, reset: bool) -> tuple[Any, NDArray[np.bool_]]:
-        """Return a table as the autoencoder reads it, and a mask of missing values."""
+        """Return rows, encoded or with NaN for missing values, and a mask of missing values."""
         mixed = self._mixed_table(X, reset=reset)
         if mixed is None:
             rows, missing = self._validate(X, reset=reset)
@@ -445,7 +448,7 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
                 "Replace it by NaN or None in X, and set missing_values=np.nan."
             )
         assert self._columns_ is not None
-        return mixed, self._columns_.missing(mixed)
+        return self._columns_.encode(mixed), self._columns_.missing(mixed)
 
     def _validate(self, X: Any, *, reset: bool) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Return validated rows as floats, and a mask of missing values."""

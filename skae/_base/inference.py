@@ -64,11 +64,6 @@ def lazy_for_collections(
             if not is_collection(X):
                 return method(self, X)
             check_is_fitted(self)
-            if getattr(self, "_columns_", None) is not None:
-                raise ValueError(
-                    f"X is a Dask collection, and this {type(self).__name__} was fitted to a table "
-                    "with categories. Pass its partitions, for example with map_partitions."
-                )
             return lazily(self, method.__name__, X, None if names is None else names(self), dtype)
 
         return cast(_Method, of_rows_or_collection)
@@ -99,7 +94,7 @@ class FittedAutoencoder(
     loss_curve_: NDArray[np.float64]
     validation_curve_: NDArray[np.float64]
     _trained_with_missing_: bool  # whether training rows had missing values
-    # encoding of a table with categories, and one that an outer estimator has fitted
+    # encoding of a table with categories, and the encoding of rows that are encoded before fit
     _columns_: MixedColumns | None = None
     _encoding: MixedColumns | None = None
 
@@ -337,14 +332,18 @@ class FittedAutoencoder(
         attributes are not set here, because the fit may fail later.
         """
         checked = copy(self)
-        mixed = checked._mixed_table(X, reset=reset)
         options, groups = {"ensure_min_samples": min_samples, "ensure_all_finite": False}, None
-        if mixed is not None:
+        if self._encoding is not None:
+            encoded, checked._columns_ = X, self._encoding
+            validate_data(checked, self._encoding.template, reset=reset, skip_check_array=True)
+        else:
+            encoded = checked._encoded(X, reset=reset)
+        if encoded is None:
+            X = checked._validate_numbers(X, reset=reset, **options)
+        else:
             assert checked._columns_ is not None
             groups = checked._columns_.groups
-            X = check_array(checked._columns_.encode(mixed), estimator=self, **options)
-        else:
-            X = checked._validate_numbers(X, reset=reset, **options)
+            X = check_array(encoded, estimator=self, **options)
         is_incomplete = has_missing(X, type(self).__name__)
         table = Table(X, is_incomplete=is_incomplete, groups=groups)
         names = ("n_features_in_", "feature_names_in_", "_columns_")
@@ -359,8 +358,8 @@ class FittedAutoencoder(
             dtype = None if as_it_is else [np.float64, np.float32]
             return validate_data(self, X, accept_sparse="csr", dtype=dtype, reset=reset, **options)
 
-    def _mixed_table(self, X: Any, *, reset: bool) -> Any:
-        """Return X as a table that `_columns_` encodes; None for a table of numbers."""
+    def _encoded(self, X: Any, *, reset: bool = False) -> NDArray[np.float64] | None:
+        """Return X, a table with categories, as an encoded array; None for a table of numbers."""
         return None
 
     def _decode(self, rows: NDArray[Any], like: Any = None) -> Any:

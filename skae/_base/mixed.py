@@ -1,6 +1,7 @@
 """Tables with categories: the methods of the estimators that accept them."""
 
 from contextlib import AbstractContextManager
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,11 @@ from numpy.typing import NDArray
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .._dask.collections import Collection, example_rows, lazily, table_statistics
 from .._data.columns import (
+    CategoryLimits,
     MixedColumns,
-    categorical_columns,
+    columns_from_statistics,
     errors_naming_categories,
     mixed_columns,
 )
@@ -34,9 +37,7 @@ class MixedTables:
     min_frequency: float | None
     bounds: Any
     n_features_in_: int
-    # encoding of a table with categories, and one that an outer estimator has fitted
-    _columns_: MixedColumns | None = None
-    _encoding: MixedColumns | None = None
+    _columns_: MixedColumns | None = None  # encoding of a table with categories
 
     @property
     def categories_(self) -> list[NDArray[Any]]:
@@ -57,6 +58,14 @@ class MixedTables:
         tags.input_tags.categorical = True
         return tags
 
+    def _encoded(self, X: Any, *, reset: bool = False) -> NDArray[np.float64] | None:
+        """Return X, a table with categories, as an encoded array; None for a table of numbers."""
+        mixed = self._mixed_table(X, reset=reset)
+        if mixed is None:
+            return None
+        assert self._columns_ is not None
+        return self._columns_.encode(mixed)
+
     def _mixed_table(self, X: Any, *, reset: bool) -> Any:
         """Return X as a data frame or an array that `_columns_` encodes; None for numbers.
 
@@ -74,13 +83,16 @@ class MixedTables:
         elif reset or self._columns_ is not None:
             with_nan(X)  # dates are an error
         if reset:
-            limits = (self.max_categories, self.min_frequency)
-            self._columns_ = self._encoding or mixed_columns(X, features, *limits)
+            self._columns_ = mixed_columns(X, features, self._category_limits)
         if self._columns_ is None:
             return None
         self._check_mixed(X)
         validate_data(self, X, reset=reset, skip_check_array=True)
         return X
+
+    @property
+    def _category_limits(self) -> CategoryLimits:
+        return CategoryLimits(self.max_categories, self.min_frequency)
 
     def _check_mixed(self, X: Any) -> None:
         """Raise ValueError if X, a table with categories, or the bounds are of another kind."""
@@ -107,13 +119,21 @@ class MixedTables:
             return rows
         return self._columns_.decode(rows, like.index if is_frame(like, "pandas") else None)
 
-    def _check_collection(self, X: Any) -> None:
-        """Raise ValueError if a Dask collection has categories."""
-        if not hasattr(X, "columns"):
-            return
-        if chosen := categorical_columns(X._meta, self.categorical_features):
-            names = [labels_of(X)[i] for i in chosen]
-            raise ValueError(
-                f"X is a Dask collection with categories in columns {names}. Encode them first, "
-                "for example with dask_ml.preprocessing.OneHotEncoder, or pass X.compute()."
-            )
+    def _columns_of_collection(self, X: Collection, *, reset: bool) -> MixedColumns | None:
+        """Return the encoding of a Dask collection, or None if no column has categories.
+
+        If `reset` is True, compute the partitions. Otherwise check that the fitted encoding fits.
+        """
+        if not reset:
+            self._mixed_table(example_rows(X, 1), reset=False)
+            return self._columns_
+        table = table_statistics(X, self.categorical_features)
+        return None if table is None else columns_from_statistics(table, self._category_limits)
+
+    def _encoded_collection(self, X: Collection, columns: MixedColumns) -> Collection:
+        """Return a Dask collection as a Dask array with encoded rows."""
+        encoder = copy(self)
+        encoder._columns_ = columns
+        validate_data(encoder, columns.template, skip_check_array=True)
+        rows = lazily(encoder, "_encoded", X, list(range(len(columns.groups))), np.float64)
+        return rows.to_dask_array() if hasattr(rows, "to_dask_array") else rows

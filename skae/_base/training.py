@@ -2,6 +2,7 @@
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
@@ -10,6 +11,7 @@ import numpy as np
 from .. import _sklearn_compat
 from .._dask.client import has_client, trained
 from .._dask.collections import is_collection
+from .._data.columns import MixedColumns
 from .._data.splits import all_rows
 from .._data.table import Table
 from .._data.targets import Target
@@ -160,8 +162,13 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, metaclass=ABCMeta
     def _check_rows(self, table: Table, columns: dict[str, Any]) -> None:
         """Raise an error if rows are invalid for this estimator; this method accepts all rows."""
 
-    def _check_collection(self, X: Any) -> None:
-        """Raise an error if a Dask collection is invalid; this method accepts all."""
+    def _columns_of_collection(self, X: Any, *, reset: bool) -> MixedColumns | None:
+        """Return the encoding of a Dask collection, or None if no column has categories."""
+        return None
+
+    def _encoded_collection(self, X: Any, columns: MixedColumns) -> Any:
+        """Return a Dask collection as a Dask array with encoded rows."""
+        return X
 
     def _target(self, y: object, table: Table) -> Target | None:
         """Return the target that the code is trained to predict, or None."""
@@ -392,10 +399,16 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, metaclass=ABCMeta
             fitted: Self = getattr(self, method)(**computed)
             return fitted
         check_not_given("a Dask collection", **given)
-        self._check_collection(X)
-        result = trained(self, method, X, y)
+        is_continued = hasattr(self, "encoder_") and (method != "_fit" or self.warm_start)
+        names = _sklearn_compat.feature_names(self, X._meta, reset=not is_continued)
+        estimator = copy(self)
+        if self._encoding is None:
+            columns = self._columns_of_collection(X, reset=not is_continued)
+            if columns is not None:
+                X, estimator._encoding = self._encoded_collection(X, columns), columns
+        result = trained(estimator, method, X, y, is_continued)
         assert result.state is not None  # otherwise `trained` raises an error
-        self._set_fitted(result.state)
+        self._set_fitted(result.state | names)
         for text, category in result.warned:
             _sklearn_compat.warn(text, category)
         if result.error is not None:

@@ -69,7 +69,7 @@ def read_table(
         estimator._validate, rows, reset=reset, min_samples=min_samples
     )
     if others_have_rows:
-        if columns.get("_columns_") is not None:
+        if columns.get("_columns_") is not None and estimator._encoding is None:
             raise ValueError(
                 "A Shard has categories, and other shards may have others: encode them first."
             )

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from copy import copy
-from dataclasses import replace
 from typing import Any, Self, TypeAlias
 from uuid import uuid4
 
@@ -40,7 +39,9 @@ _REPORT, _CLEAN_UP = 30.0, 1.5
 _NO_MODEL = "No model is available yet."
 
 
-def trained(estimator: BaseEstimator, method: str, X: Collection, y: Any) -> Result:
+def trained(
+    estimator: BaseEstimator, method: str, X: Collection, y: Any, is_continued: bool
+) -> Result:
     """Train an estimator on the workers of the current Dask client.
 
     Parameters
@@ -53,6 +54,8 @@ def trained(estimator: BaseEstimator, method: str, X: Collection, y: Any) -> Res
         The rows.
     y : Dask collection, array or None
         Targets of the rows.
+    is_continued : bool
+        Whether training continues from the fitted network.
 
     Returns
     -------
@@ -76,13 +79,11 @@ def trained(estimator: BaseEstimator, method: str, X: Collection, y: Any) -> Res
     partitions = Partitions.from_collections(
         X, y if getattr(estimator, "target_weight", 0) else None
     )
-    is_continued = hasattr(estimator, "encoder_") and (method != "_fit" or estimator.warm_start)
-    names = _sklearn_compat.feature_names(estimator, partitions.meta, reset=not is_continued)
     estimator = _copy_for_workers(estimator, is_continued)
     with _free_thread(), _Training(client, partitions.assign_workers(client)) as training:
         shapes = training.store(partitions)
         has_y = partitions.y is not None
-        result = training.run(
+        return training.run(
             [
                 Job(
                     estimator=estimator,
@@ -94,8 +95,6 @@ def trained(estimator: BaseEstimator, method: str, X: Collection, y: Any) -> Res
                 for shape in shapes
             ]
         )
-    assert result.state is not None  # otherwise `run` raises an error
-    return replace(result, state={**result.state, **names})
 
 
 def _check_client(client: Any) -> None:

@@ -37,12 +37,12 @@ def main(folder: Path) -> None:
         stopped.append(stop.is_set())
         return stopped[-1]
 
-    estimator, params = job.estimator, job.estimator.get_params(deep=False)
+    estimator = job.estimator
     before = getattr(estimator, "encoder_", None)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         error = _train(job, folder, should_stop)
-    state = {name: value for name, value in vars(estimator).items() if name not in params}
+    state = {name: value for name, value in vars(estimator).items() if name.endswith("_")}
     is_new = getattr(estimator, "encoder_", None) is not before
     not_for_users = (DeprecationWarning, FutureWarning)
     warned = [(str(w.message), w.category) for w in caught]

@@ -13,24 +13,31 @@ References
 
 import math
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder
 
 from .. import _sklearn_compat
 from . import frames
+from .column_statistics import CategoryStatistics, NumberStatistics, TableStatistics
 from .inputs import is_data_frame, is_frame
 
 # Without limits from the user, a column may have this number of categories, or half as many
 # categories as entries. Of a column with more, the categories with less than this share of the
 # entries, or one entry, form a group.
 _MAX_CATEGORIES, _ALWAYS_ALLOWED, _MIN_SHARE = 100, 20, 0.01
+
+
+class CategoryLimits(NamedTuple):
+    """Parameters of `OneHotEncoder` that limit the number of categories of a column."""
+
+    max_categories: int | None = None
+    min_frequency: float | None = None
 
 
 class _Column(Protocol):
@@ -248,16 +255,16 @@ class MixedColumns:
         return np.split(encoded, ends, axis=1)
 
 
-def mixed_columns(
-    X: Any, categorical_features: Any, max_categories: Any, min_frequency: Any
-) -> MixedColumns | None:
+def mixed_columns(X: Any, categorical_features: Any, limits: CategoryLimits) -> MixedColumns | None:
     """Return the encoding of a table of training rows, or None if no column has categories.
 
     Parameters
     ----------
     X : data frame or ndarray
         Training rows.
-    categorical_features, max_categories, min_frequency : object
+    categorical_features : object
+        Parameter of the estimator.
+    limits : CategoryLimits
         Parameters of the estimator.
 
     Raises
@@ -265,27 +272,31 @@ def mixed_columns(
     ValueError, TypeError
         If a column cannot be encoded, or if no column has a value.
     """
-    is_categorical = np.isin(np.arange(X.shape[1]), categorical_columns(X, categorical_features))
+    is_categorical = categorical_mask(X, categorical_features)
     if not is_categorical.any():
         return None
-    names = frames.labels_of(X)
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise ValueError(f"X has several columns with the name {repeated[0]!r}: rename them.")
+    return columns_from_statistics(TableStatistics.of(X, is_categorical), limits)
+
+
+def columns_from_statistics(table: TableStatistics, limits: CategoryLimits) -> MixedColumns:
+    """Return the encoding of a table with categories whose statistics are given.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a column cannot be encoded, or if no column has a value.
+    """
     columns = []
-    for i in range(X.shape[1]):
-        with frames.errors_naming_column(names[i]):
-            if is_categorical[i]:
-                limits = {"max_categories": max_categories, "min_frequency": min_frequency}
-                columns.append(_fit_categories(frames.column_of(X, i), names[i], limits))
+    for name, column in zip(frames.labels_of(table.template), table.columns, strict=True):
+        with frames.errors_naming_column(name):
+            if isinstance(column, CategoryStatistics):
+                columns.append(_categories(column, name, limits))
             else:
-                columns.append(_fit_numbers(frames.column_of(X, i)))
+                columns.append(_numbers(column))
     if not any(column.width for column in columns):
         raise ValueError("X has no value at all: all of it is missing.")
     return MixedColumns(
-        template=frames.without_rows(X),
-        columns=columns,
-        is_categorical=is_categorical,
+        template=table.template, columns=columns, is_categorical=table.is_categorical
     )
 
 
@@ -303,6 +314,11 @@ def errors_naming_categories(X: Any, hint: str) -> Iterator[None]:
         raise ValueError(message) from error
 
 
+def categorical_mask(X: Any, categorical_features: Any) -> NDArray[np.bool_]:
+    """Return a mask of the columns that have categories."""
+    return np.isin(np.arange(X.shape[1]), categorical_columns(X, categorical_features))
+
+
 def categorical_columns(X: Any, categorical_features: Any) -> Sequence[int]:
     """Return the indices of the columns that have categories."""
     if categorical_features is None:
@@ -315,53 +331,33 @@ def categorical_columns(X: Any, categorical_features: Any) -> Sequence[int]:
     return frames.columns_with_categories(X) if is_data_frame(X) else []
 
 
-def _fit_numbers(column: Any) -> _Column:
-    """Return the encoding of a column of numbers."""
-    values = frames.floats_of(column)
-    if np.isnan(values).all():
+def _numbers(column: NumberStatistics | None) -> _Column:
+    """Return the encoding of a column of numbers; None for a column without any value."""
+    if column is None:
         nothing = np.empty(0)
         return _Categories(nothing, nothing.astype(np.intp), nothing, nothing, empty=0.0)
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        scaler = StandardScaler().fit(values[:, None])
-    mean, scale = float(scaler.mean_[0]), float(scaler.scale_[0])
-    if not np.isfinite([mean, scale]).all():
-        raise ValueError("its squares overflow. Divide it by a constant.")
-    is_integer = frames.is_integer(column)
-    observed = values[~np.isnan(values)].tolist()
-    if is_integer:  # exact, also above 2**53
-        observed = [int(entry) for entry in frames.entries_of(column) if entry is not None]
-    return _Numbers(mean, scale, min(observed), max(observed), is_integer)
+    return _Numbers(column.mean, column.scale, column.least, column.most, column.is_integer)
 
 
-def _fit_categories(column: Any, name: Any, limits: dict[str, Any]) -> _Column:
+def _categories(column: CategoryStatistics, name: Any, limits: CategoryLimits) -> _Column:
     """Return the encoding of a column of categories, with the limits of `OneHotEncoder`."""
-    entries = frames.entries_of(column)
-    counts = Counter(entries.tolist())
-    counts.pop(None, None)
-    of_dtype: Any = getattr(column.dtype, "categories", None)
-    try:
-        known = of_dtype.to_list() if hasattr(of_dtype, "to_list") else sorted(counts)
-    except TypeError:
-        types = set(map(type, counts))
-        raise TypeError(
-            f"its entries have {frames.type_names(types)}. Convert them to strings."
-        ) from None
-    categories = frames.as_objects([category for category in known if counts[category]])
-    codes = _codes(entries, categories)
-    codes, n_categories = codes[codes >= 0], len(categories)
-    if limits == dict.fromkeys(limits):
-        limits = _default_limits(n_categories, len(codes), name)
+    categories = column.categories
+    counts = np.array([column.counts[category] for category in categories], dtype=np.intp)
+    n_categories = len(categories)
+    if limits == CategoryLimits():
+        limits = _default_limits(n_categories, int(counts.sum()), name)
     rare = np.zeros(n_categories, dtype=bool)
-    if limits and n_categories:
-        infrequent = OneHotEncoder(**limits).fit(codes[:, None]).infrequent_categories_[0]
+    if limits != CategoryLimits() and n_categories:
+        codes = np.repeat(np.arange(n_categories), counts)
+        infrequent = OneHotEncoder(**limits._asdict()).fit(codes[:, None]).infrequent_categories_[0]
         rare[[] if infrequent is None else infrequent] = True
-    return _Categories(categories, *_indicators(rare, np.bincount(codes), categories))
+    return _Categories(categories, *_indicators(rare, counts, categories))
 
 
-def _default_limits(n_categories: int, n_entries: int, name: Any) -> dict[str, Any]:
+def _default_limits(n_categories: int, n_entries: int, name: Any) -> CategoryLimits:
     """Return limits for a column with very many categories, with a warning; else no limits."""
     if n_categories <= min(_MAX_CATEGORIES, max(_ALWAYS_ALLOWED, n_entries / 2)):
-        return {}
+        return CategoryLimits()
     least = max(2, math.ceil(_MIN_SHARE * n_entries))
     _sklearn_compat.warn(
         f"Column {name!r} of X has {n_categories} categories: those with fewer than {least} rows "
@@ -369,7 +365,7 @@ def _default_limits(n_categories: int, n_entries: int, name: Any) -> dict[str, A
         "min_frequency.",
         UserWarning,
     )
-    return {"min_frequency": least}
+    return CategoryLimits(min_frequency=least)
 
 
 def _indicators(

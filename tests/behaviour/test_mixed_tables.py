@@ -384,17 +384,51 @@ def test_what_a_table_with_categories_cannot_do_is_an_error():
             display.from_estimator(estimator, X)
 
 
-def test_a_dask_collection_is_computed_or_refused():
-    parts = dd.from_pandas(X, npartitions=2)
-    with pytest.warns(UserWarning, match=r"no distributed\.Client"):
-        ae = clone(fitted()).fit(parts)
-    np.testing.assert_array_equal(ae.transform(X), fitted().transform(X))
+def in_partitions(X):
+    """Return a Dask frame with known and unknown categories, one partition of which is empty."""
+    frames = [X[:50], X[50:50], X[50:]]
+    return dd.from_map(lambda i: frames[i], range(3), meta=X[:0])
+
+
+def check_equal(parts, theirs):
+    """Compare a Dask frame, whose text may have another dtype, and a frame."""
+    ours = parts.compute()
+    pd.testing.assert_frame_equal(ours, theirs.astype(ours.dtypes), rtol=1e-5)
+
+
+def test_results_for_a_dask_frame_equal_those_for_a_frame():
+    ae, parts = fitted(), in_partitions(X)
+    for method in ("transform", "score_samples"):
+        ours = getattr(ae, method)(parts).compute()
+        np.testing.assert_allclose(ours, getattr(ae, method)(X), rtol=1e-5, atol=1e-9)
+        assert ours.index.equals(X.index)
+    check_equal(ae.reconstruct(parts), ae.reconstruct(X))
+    codes = ae.transform(parts)
+    expected = ae.inverse_transform(ae.transform(X))
+    check_equal(ae.inverse_transform(codes), expected.set_axis(X.index))
+    of_array = ae.inverse_transform(codes.to_dask_array())
+    check_equal(of_array, expected.set_axis(of_array.compute().index))
     assert ae.score(parts) == pytest.approx(ae.score(X))
     np.testing.assert_allclose(ae.column_errors(parts), ae.column_errors(X))
-    with pytest.raises(ValueError, match=r"Pass its partitions"):
-        ae.reconstruct(parts)
-    with pytest.raises(ValueError, match=r"categories in columns \['size', 'city', 'garden'\]"):
-        AutoencoderImputer(**QUICK).fit(parts)
+
+
+def test_a_dask_frame_of_other_columns_is_an_error():
+    with pytest.raises(ValueError, match="same order"):
+        fitted().transform(in_partitions(X[X.columns[::-1]]))
+
+
+def test_a_dask_frame_without_a_client_is_computed():
+    with pytest.warns(UserWarning, match=r"no distributed\.Client"):
+        ae = clone(fitted()).fit(in_partitions(X))
+    np.testing.assert_array_equal(ae.transform(X), fitted().transform(X))
+
+
+def test_a_dask_frame_is_imputed_as_a_frame():
+    imputer = AutoencoderImputer(2, **QUICK, add_indicator=True)
+    with pytest.warns(UserWarning, match=r"no distributed\.Client"):
+        imputer.fit(in_partitions(X))
+    check_equal(imputer.transform(in_partitions(X)), imputer.transform(X))
+    assert imputer.autoencoder_.transform(X).shape == (120, 2)
 
 
 def test_a_checkpoint_keeps_the_encoding(tmp_path):

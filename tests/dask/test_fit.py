@@ -3,14 +3,16 @@
 import asyncio
 import pickle
 
+import dask
 import dask.array as da
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
 from distributed import Client
+from sklearn.base import clone
 
-from skae import AutoencoderImputer
+from skae import AutoencoderImputer, AutoencoderTransformer
 
 from .helpers import autoencoder, reconstruction_error
 
@@ -87,8 +89,57 @@ def test_an_asynchronous_client_is_refused(client, table):
     asyncio.run(fit())
 
 
+def table_with_categories():
+    """Return a frame with categories of three kinds, numbers, integers and missing values."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(400, 2))
+    table = pd.DataFrame(
+        {
+            "word": np.select([z[:, 0] > 0, z[:, 1] > 0], ["a", "b"], "c"),
+            "number": 2 * z[:, 0] + 5,
+            "level": pd.Categorical(np.where(z.sum(axis=1) > 0, "high", "low"), ["low", "high"]),
+            "yes": z[:, 1] > 0.3,
+            "count": np.rint(9 * z[:, 1]).astype(int),
+        },
+        index=np.arange(1000, 1400),
+    )
+    return table.mask(rng.random(table.shape) < [0.1, 0.1, 0.1, 0, 0])
+
+
 @pytest.mark.slow
-def test_a_frame_with_categories_is_refused(client):
-    frame = pd.DataFrame({"word": ["a", "b"] * 20, "number": np.arange(40.0)})
-    with pytest.raises(ValueError, match=r"categories in columns \['word'\]"):
-        autoencoder(n_components=1).fit(dd.from_pandas(frame, npartitions=2))
+@pytest.mark.parametrize("cls", [AutoencoderTransformer, AutoencoderImputer])
+def test_a_frame_with_categories_is_fitted_as_in_one_process(client, cls):
+    table = table_with_categories()
+    parts = dd.from_pandas(table, npartitions=3)
+    estimator = cls(2, max_steps=60, random_state=0)
+    ours, theirs = clone(estimator).fit(parts), clone(estimator).fit(table)
+    assert vars(ours).keys() == vars(theirs).keys()
+    assert [list(part) for part in ours.categories_] == [list(part) for part in theirs.categories_]
+    assert list(ours.feature_names_in_) == list(table.columns)
+    assert ours.n_features_in_ == 5
+    rows = ours.transform(parts).compute()
+    assert rows.index.equals(table.index)
+    if cls is AutoencoderImputer:
+        assert not rows.isna().any(axis=None)
+        different = rows.to_numpy() != theirs.transform(table).to_numpy()
+        assert different[:, [0, 2, 3, 4]].mean() < 0.02
+    else:
+        np.testing.assert_allclose(rows, ours.transform(table), atol=1e-6)
+        assert ours.score(parts) == pytest.approx(theirs.score(table), abs=0.01)
+        n_steps = ours.n_steps_
+        assert ours.partial_fit(parts).n_steps_ > n_steps
+        with pytest.raises(ValueError, match="feature names"):
+            ours.partial_fit(parts[["number", "word", "level", "yes", "count"]])
+
+
+@pytest.mark.slow
+def test_the_entries_of_a_column_of_objects_determine_whether_they_are_categories(client):
+    with dask.config.set({"dataframe.convert-string": False}):
+        table = pd.DataFrame({"word": ["a", "b"] * 20, "mass": np.arange(40.0)}, dtype=object)
+        parts = dd.from_pandas(table, npartitions=2)
+        ours = autoencoder(n_components=1, max_steps=20).fit(parts)
+        assert ours.is_categorical_.tolist() == [True, False]
+        assert ours.reconstruct(parts).compute()["word"].isin(["a", "b"]).all()
+        table.iloc[3, 1] = "heavy"
+        with pytest.raises(TypeError, match=r"'mass'.* the types float, str"):
+            autoencoder(n_components=1).fit(dd.from_pandas(table, npartitions=2))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import OneHotEncoder, scale
 
-from skae._data.columns import errors_naming_categories, mixed_columns
+from skae._data.columns import CategoryLimits, errors_naming_categories, mixed_columns
 
 RNG = np.random.default_rng(0)
 N = 60
@@ -53,7 +53,7 @@ NUMERIC = [*list(PANDAS)[:5], *list(POLARS)[:2]]
 
 
 def fit(X, categorical_features="from_dtype", max_categories=None, min_frequency=None):
-    return mixed_columns(X, categorical_features, max_categories, min_frequency)
+    return mixed_columns(X, categorical_features, CategoryLimits(max_categories, min_frequency))
 
 
 def check_equal(ours, theirs):
