@@ -446,15 +446,6 @@ class AutoencoderTransformer(MixedTables, BaseAutoencoder):
         with np.errstate(over="ignore"):
             return np.stack(table.sum_blocks(sums, network.width))
 
-    def _check_exportable(self) -> None:
-        super()._check_exportable()
-        if self._columns_ is not None:
-            raise ValueError(
-                f"This {type(self).__name__} was fitted to a table with categories, and an "
-                "exported network does not encode them. Encode them first, for example with "
-                "sklearn.preprocessing.OneHotEncoder, and fit to the encoded table."
-            )
-
     @property
     def _is_supervised(self) -> bool:
         weight = self.target_weight

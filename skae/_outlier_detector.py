@@ -15,6 +15,7 @@ from ._base.composition import fit_inner
 from ._base.inference import MatrixLike, lazy_for_collections
 from ._data.table import Shard
 from ._docstrings import with_shared_paragraphs
+from ._parameters import CATEGORICAL
 from ._sklearn_compat import EstimatorMixin, Interval
 from ._variational_autoencoder import VariationalAutoencoder
 
@@ -36,6 +37,7 @@ _SHARED = (
     "validation_fraction",
     "random_state",
     "verbose",
+    *CATEGORICAL,
 )
 # Replaces a log-likelihood of minus infinity in the computation of the threshold.
 _MIN_SCORE = -1e300
@@ -101,6 +103,12 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
 
     %(verbose)s
 
+    %(categorical_features)s
+
+    %(max_categories)s
+
+    %(min_frequency)s
+
     Attributes
     ----------
     offset_ : float
@@ -111,6 +119,8 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         curves.
     n_iter_ : int
         Number of epochs of training.
+    %(categories_)s
+    %(is_categorical_)s
     %(n_features_in_)s
     %(feature_names_in_)s
 
@@ -169,6 +179,9 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         validation_fraction: float = 0.1,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
+        categorical_features: Any = "from_dtype",
+        max_categories: int | None = None,
+        min_frequency: float | None = None,
     ) -> None:
         self.n_components = n_components
         self.contamination = contamination
@@ -186,6 +199,9 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         self.validation_fraction = validation_fraction
         self.random_state = random_state
         self.verbose = verbose
+        self.categorical_features = categorical_features
+        self.max_categories = max_categories
+        self.min_frequency = min_frequency
 
     @with_shared_paragraphs(rows="{array-like, sparse matrix}")
     @_sklearn_compat.validating_parameters
@@ -235,7 +251,10 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
     ) -> dict[str, Any]:
         """Return the fitted attributes, from a fitted autoencoder and the training rows."""
         scores = np.asarray(_sklearn_compat.with_name_of_owner(self, autoencoder).score_samples(X))
-        names = ("n_features_in_", "feature_names_in_", "n_iter_")
+        names = (
+            *("n_features_in_", "feature_names_in_", "n_iter_"),
+            *("categories_", "is_categorical_"),
+        )
         state = {name: getattr(autoencoder, name) for name in names if hasattr(autoencoder, name)}
         tied = _TIED[autoencoder.center_.dtype]
         offset = _threshold(scores, float(self.contamination), tied)
@@ -312,7 +331,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = tags.input_tags.allow_nan = tags.input_tags.categorical = True
         return tags
 
 

@@ -66,6 +66,10 @@ CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 
+# Names of the parameters of tables with categories.
+CATEGORICAL = ("categorical_features", "max_categories", "min_frequency")
+
+
 def check_numbers(estimator: Any) -> None:
     """Raise ValueError if a layer size is invalid, or if a number is too large for a float."""
     layer_sizes(estimator.hidden_layer_sizes)

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import _sklearn_compat
 from ._base.density import FittedDensity
 from ._base.inference import MatrixLike
+from ._base.mixed import MixedTables
 from ._base.training import BaseAutoencoder
 from ._base.validation import TrainingData
 from ._data.table import Table
@@ -19,7 +20,7 @@ from ._data.targets import Target
 from ._docstrings import with_shared_paragraphs
 from ._initialization.architecture import Architecture, ArchitectureSpec
 from ._networks.variational import Variational, at_probabilistic_pca
-from ._parameters import check_bounds, check_same, layer_sizes
+from ._parameters import CATEGORICAL, CONSTRAINTS, check_bounds, check_same, layer_sizes
 from ._sklearn_compat import Interval, StrOptions
 from ._training.losses import Elbo
 
@@ -41,7 +42,7 @@ _MIN_SCALE = 1e-150
     "of its variances.",
     offset="the mean of the training rows, or zeros with a Bernoulli likelihood",
 )
-class VariationalAutoencoder(FittedDensity, BaseAutoencoder):
+class VariationalAutoencoder(MixedTables, FittedDensity, BaseAutoencoder):
     """Variational autoencoder that starts as probabilistic PCA and only gets better.
 
     A model of the distribution of rows: a code z is drawn from a standard normal distribution, a
@@ -107,11 +108,19 @@ class VariationalAutoencoder(FittedDensity, BaseAutoencoder):
 
     %(verbose)s
 
+    %(categorical_features)s
+
+    %(max_categories)s
+
+    %(min_frequency)s
+
     Attributes
     ----------
     %(encoder_)s
     noise_variance_ : float or ndarray of shape (n_features_in_,)
         Variance of the Gaussian noise, in the squared units of X.
+    %(categories_)s
+    %(is_categorical_)s
     lower_bound_ : float
         Mean lower bound of the log-likelihood of a validation row, in nats, with one draw of the
         code; of a training row if there are no validation rows.
@@ -180,12 +189,14 @@ class VariationalAutoencoder(FittedDensity, BaseAutoencoder):
         "beta": [Interval(Real, 0, None, closed="neither")],
         "contamination": [Interval(Real, 0, 0.5, closed="left")],
         "n_draws": [Interval(Integral, 1, 2**31 - 1, closed="both")],
+        **{name: CONSTRAINTS[name] for name in CATEGORICAL},
     }
 
     _loss_name, _error_name = "negated log-likelihood bound, nats", "_negated_bound_"
     _pca_name = "probabilistic PCA"
 
     _negated_bound_: float
+    _has_normal_scores = True
 
     def __init__(
         self,
@@ -212,6 +223,9 @@ class VariationalAutoencoder(FittedDensity, BaseAutoencoder):
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
+        categorical_features: Any = "from_dtype",
+        max_categories: int | None = None,
+        min_frequency: float | None = None,
     ) -> None:
         super().__init__(
             n_components,
@@ -237,6 +251,9 @@ class VariationalAutoencoder(FittedDensity, BaseAutoencoder):
         self.beta = beta
         self.contamination = contamination
         self.n_draws = n_draws
+        self.categorical_features = categorical_features
+        self.max_categories = max_categories
+        self.min_frequency = min_frequency
 
     # ---- fitting
 
@@ -325,6 +342,11 @@ class VariationalAutoencoder(FittedDensity, BaseAutoencoder):
     def _check_rows(self, table: Table, columns: dict[str, Any]) -> None:
         if self.likelihood != "bernoulli":
             return
+        if table.categories is not None:
+            raise ValueError(
+                "likelihood='bernoulli' is for a table of numbers, and X has categories. Set "
+                "likelihood='gaussian': the likelihood of categories is always categorical."
+            )
         least, most = table.min_max()
         for column in np.flatnonzero((least < 0) | (most > 1))[:1]:
             (label,) = _sklearn_compat.column_labels([column], columns.get("feature_names_in_"))
@@ -340,6 +362,7 @@ class VariationalAutoencoder(FittedDensity, BaseAutoencoder):
             architecture.n_components,
             float(self.contamination),
             float(self.beta),
+            () if architecture.categories is None else architecture.categories.slices,
         )
 
     def _first_network(self, table: Table, architecture: Architecture, seed: int) -> Variational:

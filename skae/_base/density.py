@@ -1,10 +1,12 @@
 """Inference with a fitted variational autoencoder, using NumPy only."""
 
+from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -25,6 +27,11 @@ from .inference import (
 
 # Seed of the draws of `score_samples`, which are the same for all rows and in all calls.
 _DRAW_SEED = 0
+# Number of rows that `sample` draws to compute the quantiles of the model.
+_N_MATCHED = 10_000
+# Smallest number of codes that `sample` draws from the prior for conditions, and the smallest
+# effective number of them, after weighting, without a warning.
+_N_PROPOSED, _MIN_EFFECTIVE = 20_000, 50
 
 
 class FittedDensity(FittedAutoencoder):
@@ -40,7 +47,10 @@ class FittedDensity(FittedAutoencoder):
         if network.activations[-1] == "identity":
             log_noise = np.atleast_1d(np.log(self.noise_variance_))
             params["log_noise_variance"] = log_noise.astype(network.offset.dtype)
-        return Variational.from_network(network, params)
+        trained = Variational.from_network(network, params)
+        if self._columns_ is None:
+            return trained
+        return replace(trained, categories=self._columns_.category_columns)
 
     @property
     def _network(self) -> Autoencoder:
@@ -93,10 +103,11 @@ class FittedDensity(FittedAutoencoder):
         -------
         scores : ndarray of shape (n_samples, n_features_in_)
             In nats, zero for missing values, and minus infinity where numbers overflow; float32 for
-            float32 rows, else float64.
+            float32 rows, else float64. The entry of a category is the logarithm of its probability.
         """
         network, table = self._prepare_density(X)
-        return table.map(network.entry_log_likelihoods, network.width)
+        entries = table.map(network.entry_log_likelihoods, network.width)
+        return entries if self._columns_ is None else self._columns_.sums(entries)
 
     def score(self, X: MatrixLike, y: object = None) -> float:
         """Compute the mean log-likelihood of the rows, which is comparable with `PCA.score`.
@@ -147,12 +158,17 @@ class FittedDensity(FittedAutoencoder):
         {
             "n_samples": [Interval(Integral, 1, None, closed="left")],
             "random_state": ["random_state"],
+            "conditions": [dict, None],
         },
         prefer_skip_nested_validation=True,
     )
     def sample(
-        self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
-    ) -> NDArray[Any]:
+        self,
+        n_samples: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+        *,
+        conditions: dict[Any, Any] | None = None,
+    ) -> Any:
         """Draw new rows.
 
         ``inverse_transform`` of standard normal codes gives the means of new rows, without noise.
@@ -163,20 +179,96 @@ class FittedDensity(FittedAutoencoder):
             Number of rows.
         random_state : int, RandomState instance or None, default=None
             Determines the draws. Pass an int to get the same rows from every call.
+        conditions : dict, default=None
+            Values of some columns, which all rows get: from the name of a column, or its index if
+            the columns have no names, to a number or a category. The other columns are drawn given
+            these values, by importance resampling of the code from its prior. The fewer rows of the
+            model agree with the values, the less accurate the result is.
 
         Returns
         -------
-        rows : ndarray of shape (n_samples, n_features_in_)
+        rows : ndarray or data frame of shape (n_samples, n_features_in_)
             Rows with Gaussian noise, clipped to `bounds_`; zeros and ones for a Bernoulli
-            likelihood.
+            likelihood. If the training table had categories, a table of the same kind with the same
+            columns and dtypes. Each number is then mapped by a function of its column, so that
+            without conditions the column has the distribution of the training column: its range,
+            its most frequent values, whole numbers. The result does not have exactly the
+            distribution that `score_samples` measures.
+
+        Raises
+        ------
+        ValueError
+            If a condition names an unknown column or category, or if its value is missing.
+
+        Warns
+        -----
+        UserWarning
+            If so few draws of the code agree with the conditions that many rows have the same code.
         """
         check_is_fitted(self)
-        rng, dtype = check_random_state(random_state), self.center_.dtype
-        codes = rng.standard_normal((n_samples, self.n_components_)).astype(dtype)
-        rows: NDArray[Any] = self.inverse_transform(codes)
-        if self.activations_[-1] == "logistic":
-            rows = (rng.uniform(size=rows.shape) < rows).astype(dtype)
+        rng, columns = check_random_state(random_state), self._columns_
+        if conditions:
+            row = self._row_of_conditions(conditions)
+            rows = self._drawn(self._codes_given(row, n_samples, rng), rng)
         else:
-            noise = rng.standard_normal(rows.shape) * np.sqrt(self.noise_variance_)
-            rows = clip(rows + noise.astype(dtype), *self.bounds_)
-        return rows
+            rows = self._drawn(self._codes(n_samples, rng), rng)
+        if columns is not None:
+            others = np.random.RandomState(_DRAW_SEED)
+            rows = columns.matched(rows, self._drawn(self._codes(_N_MATCHED, others), others))
+        if conditions:
+            rows = np.where(np.isnan(row), rows, row)
+        return self._decode(rows)
+
+    def _codes(self, n_samples: int, rng: np.random.RandomState) -> NDArray[Any]:
+        """Draw codes from the prior."""
+        codes: NDArray[Any] = rng.standard_normal((n_samples, self.n_components_))
+        return codes.astype(self.center_.dtype)
+
+    def _codes_given(
+        self, row: NDArray[Any], n_samples: int, rng: np.random.RandomState
+    ) -> NDArray[Any]:
+        """Draw codes given the entries of a row that are not NaN, by importance resampling."""
+        codes = self._codes(max(_N_PROPOSED, 10 * n_samples), rng)
+        network = self._trained_network.astype(codes.dtype)
+        weights = softmax(network.log_likelihoods_given_codes(row, codes))
+        n_effective = 1 / np.square(weights).sum()
+        if n_effective < _MIN_EFFECTIVE:
+            _sklearn_compat.warn(
+                f"The conditions are rare: about {n_effective:.0f} of {len(codes)} drawn codes "
+                "agree with them. Leave some conditions out, or expect repeated codes.",
+                UserWarning,
+            )
+        chosen: NDArray[Any] = codes[rng.choice(len(codes), n_samples, p=weights)]
+        return chosen
+
+    def _row_of_conditions(self, conditions: dict[Any, Any]) -> NDArray[np.float64]:
+        """Return a row with the values of conditions, encoded, and NaN for all other entries."""
+        names = getattr(self, "feature_names_in_", range(self.n_features_in_))
+        if unknown := [name for name in conditions if name not in names]:
+            raise ValueError(
+                f"conditions name the columns {unknown}, and the columns of X are {list(names)}."
+            )
+        if self._columns_ is not None:
+            return self._columns_.row_of(
+                {list(names).index(name): value for name, value in conditions.items()}
+            )
+        row = np.full((1, self.n_features_in_), np.nan)
+        for name, value in conditions.items():
+            row[0, list(names).index(name)] = value
+        if np.isfinite(row).sum() < len(conditions):
+            raise ValueError(f"conditions={conditions!r} need finite numbers.")
+        return row
+
+    def _drawn(self, codes: NDArray[Any], rng: np.random.RandomState) -> NDArray[Any]:
+        """Draw rows given their codes; they are encoded if the training table had categories."""
+        means = Table(codes).map(self._network.astype(codes.dtype).decode, self._network.width)
+        if self.activations_[-1] == "logistic":
+            ones: NDArray[Any] = (rng.uniform(size=means.shape) < means).astype(codes.dtype)
+            return ones
+        noise = rng.standard_normal(means.shape) * np.sqrt(self.noise_variance_)
+        rows: NDArray[Any] = means + noise.astype(codes.dtype)
+        if self._columns_ is None:
+            clipped: NDArray[Any] = clip(rows, *self.bounds_)
+            return clipped
+        categories = self._columns_.category_columns
+        return categories.drawn(np.where(categories.are_categories, means, rows), rng)

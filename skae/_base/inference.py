@@ -332,7 +332,8 @@ class FittedAutoencoder(
         attributes are not set here, because the fit may fail later.
         """
         checked = copy(self)
-        options, groups = {"ensure_min_samples": min_samples, "ensure_all_finite": False}, None
+        options = {"ensure_min_samples": min_samples, "ensure_all_finite": False}
+        groups = categories = None
         if self._encoding is not None:
             encoded, checked._columns_ = X, self._encoding
             validate_data(checked, self._encoding.template, reset=reset, skip_check_array=True)
@@ -342,10 +343,10 @@ class FittedAutoencoder(
             X = checked._validate_numbers(X, reset=reset, **options)
         else:
             assert checked._columns_ is not None
-            groups = checked._columns_.groups
+            groups, categories = checked._columns_.groups, checked._columns_.category_columns
             X = check_array(encoded, estimator=self, **options)
         is_incomplete = has_missing(X, type(self).__name__)
-        table = Table(X, is_incomplete=is_incomplete, groups=groups)
+        table = Table(X, is_incomplete=is_incomplete, groups=groups, categories=categories)
         names = ("n_features_in_", "feature_names_in_", "_columns_")
         return table, {name: vars(checked)[name] for name in names if name in vars(checked)}
 

@@ -38,6 +38,7 @@ class MixedTables:
     bounds: Any
     n_features_in_: int
     _columns_: MixedColumns | None = None  # encoding of a table with categories
+    _has_normal_scores = False  # whether numbers are encoded as normal scores
 
     @property
     def categories_(self) -> list[NDArray[Any]]:
@@ -83,7 +84,9 @@ class MixedTables:
         elif reset or self._columns_ is not None:
             with_nan(X)  # dates are an error
         if reset:
-            self._columns_ = mixed_columns(X, features, self._category_limits)
+            as_scores = self._has_normal_scores
+            limits = self._category_limits
+            self._columns_ = mixed_columns(X, features, limits, as_normal_scores=as_scores)
         if self._columns_ is None:
             return None
         self._check_mixed(X)
@@ -119,6 +122,15 @@ class MixedTables:
             return rows
         return self._columns_.decode(rows, like.index if is_frame(like, "pandas") else None)
 
+    def _check_exportable(self) -> None:
+        super()._check_exportable()  # type: ignore[misc]  # of FittedAutoencoder
+        if self._columns_ is not None:
+            raise ValueError(
+                f"This {type(self).__name__} was fitted to a table with categories, and an "
+                "exported network does not encode them. Encode them first, for example with "
+                "sklearn.preprocessing.OneHotEncoder, and fit to the encoded table."
+            )
+
     def _columns_of_collection(self, X: Collection, *, reset: bool) -> MixedColumns | None:
         """Return the encoding of a Dask collection, or None if no column has categories.
 
@@ -128,7 +140,10 @@ class MixedTables:
             self._mixed_table(example_rows(X, 1), reset=False)
             return self._columns_
         table = table_statistics(X, self.categorical_features)
-        return None if table is None else columns_from_statistics(table, self._category_limits)
+        if table is None:
+            return None
+        as_scores = self._has_normal_scores
+        return columns_from_statistics(table, self._category_limits, as_normal_scores=as_scores)
 
     def _encoded_collection(self, X: Collection, columns: MixedColumns) -> Collection:
         """Return a Dask collection as a Dask array with encoded rows."""

@@ -226,6 +226,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, metaclass=ABCMeta
         self._check_rows(table, columns)
         if fitted:
             architecture = self._spec().with_size(self.n_components_, table.n_features)
+            architecture = replace(architecture, categories=table.categories)
         else:
             architecture = self._spec().resolve(table, seed)
         return TrainingData(table=table, columns=columns, seed=seed, architecture=architecture)

@@ -15,8 +15,11 @@ from sklearn.preprocessing import StandardScaler
 
 from . import frames
 
+# Shares of the values at or below each quantile of a column of numbers.
+LEVELS = np.linspace(0, 1, 201)
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class NumberStatistics:
     """Statistics of a column of numbers.
 
@@ -31,7 +34,11 @@ class NumberStatistics:
     least, most : float or int
         Minimum and maximum.
     is_integer : bool
-        Whether the values are integers.
+        Whether the type of the values is an integer type.
+    is_whole : bool
+        Whether all values are whole numbers.
+    quantiles : ndarray of shape (n_levels,)
+        Quantiles of the values at `LEVELS`.
     """
 
     n_values: int
@@ -41,6 +48,8 @@ class NumberStatistics:
     least: float
     most: float
     is_integer: bool
+    is_whole: bool
+    quantiles: NDArray[np.float64]
 
     @classmethod
     def of(cls, column: Any) -> Self | None:
@@ -59,7 +68,13 @@ class NumberStatistics:
         if is_integer:  # exact, also above 2**53
             observed = [int(entry) for entry in frames.entries_of(column) if entry is not None]
         return cls._from_rows(
-            values, None, least=min(observed), most=max(observed), is_integer=is_integer
+            values,
+            None,
+            least=min(observed),
+            most=max(observed),
+            is_integer=is_integer,
+            is_whole=bool((values == np.rint(values)).all()),
+            quantiles=np.quantile(values, LEVELS),
         )
 
     @classmethod
@@ -78,6 +93,13 @@ class NumberStatistics:
             least=min(part.least for part in present),
             most=max(part.most for part in present),
             is_integer=all(part.is_integer for part in present),
+            is_whole=all(part.is_whole for part in present),
+            quantiles=np.quantile(
+                np.concatenate([part.quantiles for part in present]),
+                LEVELS,
+                weights=np.repeat(counts, len(LEVELS)),
+                method="inverted_cdf",
+            ),
         )
 
     @classmethod

@@ -24,8 +24,10 @@ from sklearn.preprocessing import OneHotEncoder
 
 from .. import _sklearn_compat
 from . import frames
+from .category_columns import CategoryColumns
 from .column_statistics import CategoryStatistics, NumberStatistics, TableStatistics
 from .inputs import is_data_frame, is_frame
+from .normal_scores import NormalScores
 
 # Without limits from the user, a column may have this number of categories, or half as many
 # categories as entries. Of a column with more, the categories with less than this share of the
@@ -80,9 +82,8 @@ class _Numbers:
 
     def decode(self, encoded: NDArray[Any]) -> NDArray[Any]:
         values = encoded[:, 0] * self.scale + self.mean
-        if self.is_integer:  # in the range of the dtype, which floats may round up
-            clipped = [min(max(int(value), self.least), self.most) for value in np.rint(values)]
-            return frames.as_objects(clipped)
+        if self.is_integer:
+            return frames.integers_between(values, self.least, self.most)
         for extreme in (self.least, self.most):  # a bound that holds to the last bit
             values = np.where(encoded[:, 0] == (extreme - self.mean) / self.scale, extreme, values)
         return values
@@ -186,6 +187,21 @@ class MixedColumns:
         return np.repeat(np.arange(len(self.columns)), [column.width for column in self.columns])
 
     @property
+    def category_columns(self) -> CategoryColumns:
+        """The encoded columns that belong to categories, and the units of the others."""
+        widths = [column.width for column in self.columns]
+        ends = np.cumsum(widths)
+        frequencies, slices, scores = np.full(sum(widths), np.nan), [], {}
+        for column, end in zip(self.columns, ends.tolist(), strict=True):
+            start = end - column.width
+            if isinstance(column, NormalScores):
+                scores[start] = column
+            elif isinstance(column, _Categories) and column.width:
+                frequencies[start:end] = column.frequencies
+                slices.append((start, end))
+        return CategoryColumns(tuple(slices), frequencies, scores)
+
+    @property
     def empty_columns(self) -> list[int]:
         """Numbers of the columns without any value in the training rows."""
         return [i for i, column in enumerate(self.columns) if not column.width]
@@ -249,13 +265,61 @@ class MixedColumns:
         parts = zip(self.columns, self._split(encoded), self._split(others), strict=True)
         return np.column_stack([column.errors(ours, theirs) for column, ours, theirs in parts])
 
+    def row_of(self, values: dict[int, Any]) -> NDArray[np.float64]:
+        """Return an encoded row with values of some columns, and NaN for all other entries.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a value is missing, is no category of its column, or is no number.
+        """
+        row = np.full((1, len(self.groups)), np.nan)
+        names = frames.labels_of(self.template)
+        for i, value in values.items():
+            with frames.errors_naming_column(names[i]):
+                encoded = self.columns[i].encode(frames.as_objects([value]))
+            row[:, self.groups == i] = encoded
+            if np.isnan(encoded).any() or not encoded.size:
+                kind = "a number"
+                if self.is_categorical[i]:
+                    kind = f"one of {list(self.columns[i].categories)}"  # type: ignore[attr-defined]
+                raise ValueError(
+                    f"The value of column {names[i]!r} is {value!r}: it must be {kind}."
+                )
+        return row
+
+    def matched(self, encoded: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
+        """Return rows whose normal scores have the distribution of the training rows.
+
+        Parameters
+        ----------
+        encoded : ndarray of shape (n_rows, n_encoded)
+            Encoded rows.
+        others : ndarray of shape (n_others, n_encoded)
+            Encoded rows whose columns have the distribution of the columns of `encoded`. Their
+            quantiles are mapped to those of the training rows.
+        """
+        parts = zip(self.columns, self._split(encoded), self._split(others), strict=True)
+        return np.hstack(
+            [
+                column.matched(ours, theirs) if isinstance(column, NormalScores) else ours
+                for column, ours, theirs in parts
+            ]
+        )
+
+    def sums(self, encoded: NDArray[Any]) -> NDArray[Any]:
+        """Return the sum over the encoded columns of each column."""
+        return np.column_stack([part.sum(axis=1) for part in self._split(encoded)])
+
     def _split(self, encoded: NDArray[Any]) -> list[NDArray[Any]]:
         """Return the encoded columns of each column."""
         ends = np.cumsum([column.width for column in self.columns])[:-1]
         return np.split(encoded, ends, axis=1)
 
 
-def mixed_columns(X: Any, categorical_features: Any, limits: CategoryLimits) -> MixedColumns | None:
+def mixed_columns(
+    X: Any, categorical_features: Any, limits: CategoryLimits, *, as_normal_scores: bool = False
+) -> MixedColumns | None:
     """Return the encoding of a table of training rows, or None if no column has categories.
 
     Parameters
@@ -266,6 +330,8 @@ def mixed_columns(X: Any, categorical_features: Any, limits: CategoryLimits) -> 
         Parameter of the estimator.
     limits : CategoryLimits
         Parameters of the estimator.
+    as_normal_scores : bool, default=False
+        Whether numbers are encoded as normal scores, and not standardised.
 
     Raises
     ------
@@ -275,10 +341,13 @@ def mixed_columns(X: Any, categorical_features: Any, limits: CategoryLimits) -> 
     is_categorical = categorical_mask(X, categorical_features)
     if not is_categorical.any():
         return None
-    return columns_from_statistics(TableStatistics.of(X, is_categorical), limits)
+    table = TableStatistics.of(X, is_categorical)
+    return columns_from_statistics(table, limits, as_normal_scores=as_normal_scores)
 
 
-def columns_from_statistics(table: TableStatistics, limits: CategoryLimits) -> MixedColumns:
+def columns_from_statistics(
+    table: TableStatistics, limits: CategoryLimits, *, as_normal_scores: bool = False
+) -> MixedColumns:
     """Return the encoding of a table with categories whose statistics are given.
 
     Raises
@@ -292,7 +361,7 @@ def columns_from_statistics(table: TableStatistics, limits: CategoryLimits) -> M
             if isinstance(column, CategoryStatistics):
                 columns.append(_categories(column, name, limits))
             else:
-                columns.append(_numbers(column))
+                columns.append(_numbers(column, as_normal_scores))
     if not any(column.width for column in columns):
         raise ValueError("X has no value at all: all of it is missing.")
     return MixedColumns(
@@ -331,11 +400,13 @@ def categorical_columns(X: Any, categorical_features: Any) -> Sequence[int]:
     return frames.columns_with_categories(X) if is_data_frame(X) else []
 
 
-def _numbers(column: NumberStatistics | None) -> _Column:
+def _numbers(column: NumberStatistics | None, as_normal_scores: bool) -> _Column:
     """Return the encoding of a column of numbers; None for a column without any value."""
     if column is None:
         nothing = np.empty(0)
         return _Categories(nothing, nothing.astype(np.intp), nothing, nothing, empty=0.0)
+    if as_normal_scores:
+        return NormalScores.from_statistics(column)
     return _Numbers(column.mean, column.scale, column.least, column.most, column.is_integer)
 
 

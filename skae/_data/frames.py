@@ -52,6 +52,11 @@ def entries_of(column: Any) -> NDArray[Any]:
     return entries
 
 
+def entries_of_table(X: Any) -> NDArray[Any]:
+    """Return the entries of a table as an array of objects, with None for missing entries."""
+    return np.column_stack([entries_of(column_of(X, i)) for i in range(X.shape[1])])
+
+
 def columns_with_categories(X: Any) -> list[int]:
     """Return the indices of the columns of a data frame whose type is a type of categories."""
     found, names = [], labels_of(X)
@@ -91,6 +96,11 @@ def floats_of(column: Any) -> NDArray[np.float64]:
 def as_objects(values: Sequence[Any]) -> NDArray[Any]:
     """Return values as an array of objects of one dimension."""
     return np.fromiter(values, dtype=object, count=len(values))
+
+
+def integers_between(values: NDArray[Any], least: float, most: float) -> NDArray[Any]:
+    """Return rounded values in a range, as integers that floats may not represent."""
+    return as_objects([min(max(int(value), least), most) for value in np.rint(values)])
 
 
 def column_like(column: Any, entries: NDArray[Any]) -> Any:

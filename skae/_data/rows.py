@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix, issparse, vstack
 
 from .._runtime.workers import SINGLE_PROCESS, Workers
+from .category_columns import CategoryColumns
 
 # Maximum number of entries of a block of rows for computations: it fits in the last-level cache.
 _BLOCK = 2**20
@@ -76,6 +77,8 @@ class Rows:
     groups : ndarray of int of shape (n_features,), or None
         Number of the group of each column, from zero. The entries of a row in one group are hidden
         and replaced together. None means that each column is a group.
+    categories : CategoryColumns or None
+        The columns of categories; None for a table of numbers.
     shards : ndarray of shape (n_workers + 1,), or None
         Number of the first row of each worker's shard, and at the end the number of rows of all
         shards. None if X has all rows.
@@ -92,6 +95,7 @@ class Rows:
     is_incomplete: bool = False
     imputer: ImputationModel | None = None
     groups: NDArray[np.intp] | None = None
+    categories: CategoryColumns | None = None
     shards: NDArray[Any] | None = None
 
     def in_shards(self, workers: Workers) -> Self:

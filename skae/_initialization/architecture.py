@@ -1,9 +1,10 @@
 """Architecture of a network: as the parameters ask for it, and as it is for a table."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Any, Literal
 
+from .._data.category_columns import CategoryColumns
 from .._data.table import Table
 from .._networks.ppca import PPCAParams
 from .imputation import initial_imputer, select_imputation_params
@@ -102,7 +103,8 @@ class ArchitectureSpec:
         # the code of an imputer starts as the latent variables of the imputation model
         if self.is_imputer and ppca_params is not None and n_components < ppca_params.n_components:
             ppca_params = select_imputation_params(table, n_components, seed)
-        return self.with_size(n_components, table.n_features, ppca_params)
+        architecture = self.with_size(n_components, table.n_features, ppca_params)
+        return replace(architecture, categories=table.categories)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,11 +119,14 @@ class Architecture(ArchitectureSpec):
         Sizes of the encoder's hidden layers; the decoder mirrors them.
     ppca_params : PPCAParams or None
         Hyperparameters of the imputation model; None if that model is computed from complete rows.
+    categories : CategoryColumns or None
+        The columns of categories of the table.
     """
 
     n_components: int
     hidden_layer_sizes: tuple[int, ...]
     ppca_params: PPCAParams | None = None
+    categories: CategoryColumns | None = None
 
     def sizes(self, n_features: int) -> list[int]:
         """Return the sizes of the encoder's layers, from the features to the code."""

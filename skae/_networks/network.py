@@ -157,9 +157,14 @@ class Autoencoder:
             if self.scale != 1:
                 rows *= self.scale
             rows += self.offset
+            rows = self._finished(rows)
         rows = self._again_in_double_precision("decode", codes, rows)
         clipped: NDArray[Any] = clip(rows, *self.bounds)
         return clipped
+
+    def _finished(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return decoded rows before they are clipped, in place; a subclass may change them."""
+        return rows
 
     def _again_in_double_precision(
         self, method: str, X: NDArray[Any], results: NDArray[Any]

@@ -37,7 +37,7 @@ _BLOCK = 2**20
 
 
 def probabilistic_pca(
-    variance: NDArray[Any], n_rows: int, n_features: int, n_columns: int | None = None
+    variance: NDArray[Any], n_rows: int, n_features: int, rank: int | None = None
 ) -> tuple[float, NDArray[Any]]:
     """Compute noise variance and lengths of the loadings from the variances of complete rows.
 
@@ -54,8 +54,8 @@ def probabilistic_pca(
         ``n_rows`` in the denominator, are one on average, or all zero.
     n_rows, n_features : int
         Shape of the table.
-    n_columns : int, optional
-        Number of columns of X, if the features are coordinates in a subspace.
+    rank : int, optional
+        Number of columns that are not linear functions of other columns; by default all.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def probabilistic_pca(
     """
     total = n_features * n_rows / max(1, n_rows - 1) * variance.any()
     variance = variance[: max(0, min(n_features - 1, n_rows - 2))]
-    n_left = min(n_rows, n_columns or n_features) - len(variance)
+    n_left = min(n_rows, rank or n_features) - len(variance)
     noise = max((total - variance.sum()) / n_left, MIN_NOISE)
     return float(noise), np.sqrt((variance - noise).clip(min=0))
 

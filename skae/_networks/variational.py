@@ -12,20 +12,23 @@ The params have the form of the module `forward`, with these differences::
     log_noise_variance  (1,) or (n_features,), logarithm of the noise variance in the units of
                         training; only for a Gaussian likelihood
 
-The likelihood is Bernoulli if the output activation is "logistic", and otherwise Gaussian.
+The likelihood is Bernoulli if the output activation is "logistic", and otherwise Gaussian. In a
+table with categories, the outputs of the encoded columns of categories are logits, and the
+likelihood of the categories is categorical.
 """
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from types import ModuleType
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import logit, logsumexp
+from numpy.typing import DTypeLike, NDArray
+from scipy.special import log_softmax, logit, logsumexp
 from sklearn.utils import gen_batches
 
+from .._data.category_columns import CategoryColumns
 from .._data.table import Table
 from .forward import Activations, Params, clip, forward
 from .network import Autoencoder
@@ -41,6 +44,31 @@ _LOG_2PI = float(np.log(2 * np.pi))
 _DRAWS_AT_ONCE = 32
 
 
+@dataclass(frozen=True)
+class Likelihood:
+    """Form of a likelihood, which a compiled function depends on.
+
+    Attributes
+    ----------
+    hidden : str
+        Activation of the hidden layers of the decoder.
+    is_bernoulli : bool
+        Whether the likelihood is Bernoulli, and not Gaussian.
+    categories : tuple of (int, int)
+        First and last encoded column, exclusive, of each column of categories.
+    """
+
+    hidden: str
+    is_bernoulli: bool
+    categories: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def from_parts(cls, activations: Activations, categories: tuple[tuple[int, int], ...]) -> Self:
+        """Return the likelihood of a network with these activations and columns of categories."""
+        hidden, _, output = activations
+        return cls(hidden, output == "logistic", categories)
+
+
 def posterior(params: Params, rows: Any, hidden: str, ops: ModuleType = np) -> tuple[Any, Any]:
     """Return the posterior means and log variances of the codes of standardised rows."""
     out = forward(params["encoder"], rows, hidden, "identity", ops)
@@ -53,8 +81,8 @@ def negative_log_likelihoods(
     params: Params,
     codes: Any,
     targets: Any,
-    bounds: Iterable[Any],
-    activations: Activations,
+    constants: Sequence[Any],
+    kind: Likelihood,
     ops: ModuleType = np,
 ) -> Any:
     """Return the negative log-likelihood of each entry of rows, given codes, in nats.
@@ -65,25 +93,98 @@ def negative_log_likelihoods(
         See the docstring of this module.
     codes, targets : ndarray or tensor of shape (n_rows, n_components) and (n_rows, n_features)
         Codes, and standardised rows.
-    bounds : tuple of ndarray or tensor
+    constants : sequence of ndarray or tensor
         Lower and upper bounds of the mean of standardised rows; not used by a Bernoulli likelihood.
-    activations : tuple of str
-        Hidden, code and output activation.
+        In a table with categories, also the middle of the two values of each category.
+    kind : Likelihood
+        Form of the likelihood.
     ops : module, default=numpy
         `numpy` or `tensorflow`.
     """
-    (hidden, _, output), (low, high) = activations, bounds
-    out = forward(params["decoder"], codes, hidden, "identity", ops)
-    if output == "logistic":
+    out = forward(params["decoder"], codes, kind.hidden, "identity", ops)
+    return _losses(out, params.get("log_noise_variance"), targets, constants, kind, ops)
+
+
+def _losses(
+    out: Any,
+    log_noise: Any,
+    targets: Any,
+    constants: Sequence[Any],
+    kind: Likelihood,
+    ops: ModuleType,
+) -> Any:
+    """Return the result of `negative_log_likelihoods` for the output of the decoder."""
+    if kind.is_bernoulli:
         softplus = partial(np.logaddexp, 0) if ops is np else ops.nn.softplus
         return softplus(out) - targets * out
-    log_noise = params["log_noise_variance"][..., None, :]
+    log_noise = log_noise[..., None, :]
+    low, high, *middles = constants
+    # NumPy clips in place; the bounds of logits are infinite
     squares = ops.square(clip(out, low, high, ops) - targets)
-    return (_LOG_2PI + log_noise + squares * ops.exp(-log_noise)) / 2
+    losses = (_LOG_2PI + log_noise + squares * ops.exp(-log_noise)) / 2
+    if not kind.categories:
+        return losses
+    return _with_categories(losses, out, targets > middles[0], kind.categories, ops)
 
 
-class Variational(Autoencoder):
+def _with_categories(
+    losses: Any, logits: Any, is_chosen: Any, categories: Sequence[tuple[int, int]], ops: ModuleType
+) -> Any:
+    """Return losses in which the losses of categories are their negative log-probabilities."""
+    log_p = partial(log_softmax, axis=-1) if ops is np else ops.nn.log_softmax
+    parts, done = [], 0
+    for start, stop in categories:
+        costs = -log_p(logits[..., start:stop])
+        parts += [losses[..., done:start], ops.where(is_chosen[..., start:stop], costs, 0)]
+        done = stop
+    return ops.concat([*parts, losses[..., done:]], axis=-1)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _WithCategories(Autoencoder):
+    """Network whose outputs of columns of categories are logits.
+
+    Attributes
+    ----------
+    categories : CategoryColumns or None
+        The columns of categories; None for a table of numbers.
+    """
+
+    categories: CategoryColumns | None = None
+
+    def _finished(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return decoded rows with encoded probabilities of categories, in place."""
+        if self.categories is None:
+            return rows
+        are_logits = self.categories.are_categories
+        rows[:, are_logits] -= self.offset[are_logits]
+        rows[:, are_logits] /= self.scale
+        return self.categories.encoded(rows)
+
+
+class Variational(_WithCategories):
     """Network whose encoder computes a normal distribution of the code."""
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """Form of the likelihood."""
+        slices = () if self.categories is None else self.categories.slices
+        return Likelihood.from_parts(self.activations, slices)
+
+    @property
+    def log_units(self) -> NDArray[np.float64]:
+        """Logarithm of the unit of each standardised column; zero for categories."""
+        log_units = np.full(len(self.offset), np.log(self.scale))
+        if self.categories is not None:
+            log_units[self.categories.are_categories] = 0
+        return log_units
+
+    def constants(self, dtype: DTypeLike) -> list[NDArray[Any]]:
+        """Return the constants of `negative_log_likelihoods`, in a float type."""
+        constants = list(self.standardised_bounds(dtype))
+        if self.categories is not None:
+            constants.append(((self.categories.middles - self.offset) / self.scale).astype(dtype))
+        return constants
 
     @property
     def code_size(self) -> int:
@@ -109,6 +210,9 @@ class Variational(Autoencoder):
         network = super().rescaled(scale)
         if "log_noise_variance" in network.params:
             network.params["log_noise_variance"] += 2 * np.log(self.scale / scale)
+        if self.categories is not None:  # logits have no unit
+            for output in _last_of_decoder(network.params):
+                output[..., self.categories.are_categories] *= scale / self.scale
         return network
 
     def with_unit_directions(self) -> Self:
@@ -183,12 +287,40 @@ class Variational(Autoencoder):
 
         `rows` are the standardised rows of X. Densities are in the units of X.
         """
-        bounds = self.standardised_bounds(self.dtype)
-        parts = -negative_log_likelihoods(self.params, codes, rows, bounds, self.activations)
+        constants, log_noise = self.constants(self.dtype), self.params.get("log_noise_variance")
+        out = forward(self.params["decoder"], codes, self.activations[0], "identity")
+        parts = -_losses(out, log_noise, rows, constants, self.likelihood, np)
         if self.activations[-1] != "logistic":
-            parts -= np.log(self.scale).astype(self.dtype)
+            parts -= self.log_units.astype(self.dtype)
+        if self.categories is not None and self.categories.scores:
+            measures = self.categories.measures(X)
+            columns, deviations = measures.columns, np.exp(np.asarray(log_noise) / 2) * self.scale
+            means = out[:, columns].clip(*np.stack(constants[:2])[:, columns])
+            means = means * self.scale + self.offset[columns]
+            deviations = np.broadcast_to(deviations, self.offset.shape)[columns]
+            parts[:, columns] = measures.log_likelihoods(parts[:, columns], means, deviations)
         observed: NDArray[Any] = parts if self.imputer is None else np.where(np.isnan(X), 0, parts)
         return observed
+
+    def log_likelihoods_given_codes(
+        self, row: NDArray[Any], codes: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        """Return the log-likelihood of a row given each code; NaN values are left out.
+
+        Parameters
+        ----------
+        row : ndarray of shape (1, n_features)
+            The row.
+        codes : ndarray of shape (n_codes, n_components)
+            Codes.
+        """
+
+        def log_likelihoods(codes: NDArray[Any]) -> NDArray[Any]:
+            X = np.repeat(row, len(codes), axis=0)
+            return self._log_likelihoods_of_entries(X, self.standardise(X), codes).sum(axis=1)
+
+        found: NDArray[np.float64] = Table(codes).map(log_likelihoods, self.width)
+        return found.astype(np.float64)
 
     def log_likelihoods(self, X: NDArray[Any], draws: NDArray[Any]) -> NDArray[np.float64]:
         """Return the importance-weighted lower bound of each row's log-likelihood.
@@ -211,7 +343,7 @@ class Variational(Autoencoder):
             return np.nan_to_num(mean, nan=-np.inf, neginf=-np.inf)
 
 
-class _MeanPath(Autoencoder):
+class _MeanPath(_WithCategories):
     """Network whose code is the posterior mean; zero for a row without any value."""
 
     def encode(self, X: NDArray[Any]) -> NDArray[Any]:
@@ -261,10 +393,49 @@ def at_probabilistic_pca(
     -------
     Variational
     """
-    n_rows, n_features, size = table.n_rows, table.n_features, network.code_size
-    _, covariance = mean_and_covariance(n_rows, *code_sums(network, table))
+    _, covariance = mean_and_covariance(table.n_rows, *code_sums(network, table))
+    categories = table.categories
+    if categories is None:
+        variational = _from_covariance(network, covariance, table, per_feature)
+        variational = _bernoulli(variational) if output == "logistic" else variational
+    else:
+        rank = table.n_features - len(categories.slices)  # indicators of a column sum to one
+        largest = max(0, min(network.code_size, rank - 1))
+        sizes = {largest >> i for i in range(largest.bit_length() + 1)}
+        starts = [
+            _categorical(_from_covariance(network, covariance, table, per_feature, n), categories)
+            for n in sorted(sizes)
+        ]
+        variational = max(starts, key=partial(_mean_bound, table=table))
+    result: Variational = table.workers.broadcast_object(variational.astype(table.dtype))
+    return result
+
+
+def _from_covariance(
+    network: Autoencoder,
+    covariance: NDArray[Any],
+    table: Table,
+    per_feature: bool,
+    n_loadings: int | None = None,
+) -> Variational:
+    """Return the variational network with a Gaussian likelihood, given PCA's code.
+
+    Parameters
+    ----------
+    network, table, per_feature
+        See `at_probabilistic_pca`.
+    covariance : ndarray of shape (n_components, n_components)
+        Covariance of the code of the rows.
+    n_loadings : int, optional
+        Number of components that the rows depend on, in a table with categories. Columns of the
+        encoded table then depend on others, and have no noise along some directions.
+    """
+    n_features, size, rank = table.n_features, network.code_size, None
     variance, signal = np.diag(covariance), np.zeros(size)
-    noise, lengths = probabilistic_pca(variance, n_rows, n_features)
+    if n_loadings is not None:
+        assert table.categories is not None
+        variance, rank = variance[:n_loadings], n_features - len(table.categories.slices)
+    noise, lengths = probabilistic_pca(variance, table.n_rows, n_features, rank)
     signal[: len(lengths)] = lengths
     variance = np.square(signal) + noise
 
@@ -280,16 +451,52 @@ def at_probabilistic_pca(
         encoder["linear"] = np.hstack([encoder["linear"], np.zeros_like(encoder["linear"])])
         decoder["coefs"][0] *= np.sqrt(covariance.trace() / size) or 1.0
     params["log_noise_variance"] = np.full(n_features if per_feature else 1, np.log(noise))
-    variational = Variational.from_network(network, params)
-    variational = _bernoulli(variational) if output == "logistic" else variational
-    result: Variational = table.workers.broadcast_object(variational.astype(table.dtype))
-    return result
+    return Variational.from_network(network, params)
+
+
+def _mean_bound(network: Variational, table: Table) -> float:
+    """Return the mean lower bound of the log-likelihood of the rows of a table, with one draw."""
+
+    def bounds(rows: NDArray[Any]) -> list[float]:
+        draws = np.random.default_rng(0).standard_normal((len(rows), network.code_size))
+        return [network.log_weights(rows, draws).sum()]
+
+    (total,) = table.sum_blocks(bounds, network.width)
+    return float(total) / table.n_rows
 
 
 def _last(half: Params) -> NDArray[Any]:
     """Return the linear path of an encoder or decoder at PCA, which may be its only layer."""
     path: NDArray[Any] = half["linear"] if "linear" in half else half["coefs"][0]
     return path
+
+
+def _last_of_decoder(params: Params) -> list[NDArray[Any]]:
+    """Return the weights and intercepts of a decoder that determine its output linearly."""
+    decoder = params["decoder"]
+    last = [decoder["coefs"][-1], decoder["intercepts"][-1]]
+    return [*last, decoder["linear"]] if "linear" in decoder else last
+
+
+def _categorical(network: Variational, categories: CategoryColumns) -> Variational:
+    """Return the network with categorical likelihoods, given the one with a Gaussian likelihood.
+
+    To first order around the mean of the rows, the initial probabilities are the reconstruction of
+    factor analysis of mixed data. The model's variance of each number is one, that of its rows.
+    """
+    are_categories, p = categories.are_categories, categories.frequencies
+    log_noise = network.params["log_noise_variance"]
+    if not are_categories.all():
+        signal = np.square(_last(network.params["decoder"])).sum(axis=0)
+        noise = np.maximum(1 / network.scale**2 - signal, np.exp(log_noise))
+        log_noise[...] = np.log(noise if len(log_noise) > 1 else noise[~are_categories].mean())
+    coefs, intercepts, *linear = _last_of_decoder(network.params)
+    for output in (coefs, intercepts, *linear):
+        output[..., are_categories] *= (network.scale / np.sqrt(p))[are_categories]
+    shift = network.offset / np.sqrt(p) + np.log(p)
+    intercepts[are_categories] += shift[are_categories]
+    bounds = np.where(are_categories, [[-np.inf], [np.inf]], network.bounds)
+    return replace(network, bounds=bounds.astype(network.bounds.dtype), categories=categories)
 
 
 def _bernoulli(network: Variational) -> Variational:

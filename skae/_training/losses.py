@@ -18,7 +18,7 @@ from .._data.rows import drawn_in_groups
 from .._data.table import Table
 from .._networks.forward import Activations, Params, decode, encode, forward
 from .._networks.network import Autoencoder
-from .._networks.variational import Variational, negative_log_likelihoods, posterior
+from .._networks.variational import Likelihood, Variational, negative_log_likelihoods, posterior
 from .._runtime.tensorflow import import_tensorflow
 
 # The validation error of an imputer is the error of hidden entries: the observed entries are
@@ -275,12 +275,15 @@ class Elbo:
         losses.
     beta : float
         Weight of the divergence of the posterior from the prior.
+    categories : tuple of (int, int)
+        First and last encoded column, exclusive, of each column of categories.
     """
 
     activations: Activations
     n_draws: int
     contamination: float = 0.0
     beta: float = field(default=1.0, compare=False)
+    categories: tuple[tuple[int, int], ...] = ()
     least: ClassVar[float] = -np.inf
     min_steps: ClassVar[int] = 1200
 
@@ -293,9 +296,11 @@ class Elbo:
         return f"bound of the log-likelihood {-error:.4g}"
 
     def constants(self, network: Autoencoder) -> Any:
-        """Return the bounds of standardised rows, the logarithm of the scale, and beta."""
-        log_scale = np.float32(np.log(network.scale))
-        return _finite_bounds(network), np.reshape(log_scale, 1), np.float32(self.beta).reshape(1)
+        """Return the constants of the likelihood, the mean logarithm of the units, and beta."""
+        assert isinstance(network, Variational)
+        constants = [np.nan_to_num(each)[None] for each in network.constants(np.float32)]
+        log_unit = np.float32(network.log_units.mean()).reshape(1)
+        return constants, log_unit, np.float32(self.beta).reshape(1)
 
     def __call__(self, params: Params, batch: Batch, constants: Any, factors: Any = None) -> Any:
         """Return the weighted mean over the rows of a batch; one for each stacked network.
@@ -321,10 +326,11 @@ class Elbo:
         """Return the weighted loss of each row of a batch, and its weight."""
         tf = import_tensorflow(eagerly=False)
 
-        bounds, log_scale, beta = constants
+        of_likelihood, log_unit, beta = constants
         mean, log_variance = posterior(params, batch.inputs, self.activations[0], tf)
         codes = mean + tf.exp(log_variance / 2) * batch.draws
-        parts = (codes, batch.targets, bounds, self.activations, tf)
+        kind = Likelihood.from_parts(self.activations, self.categories)
+        parts = (codes, batch.targets, of_likelihood, kind, tf)
         errors, weights = negative_log_likelihoods(params, *parts), batch.weights
         divergence = tf.square(mean) + tf.exp(log_variance) - 1 - log_variance
         divergence = tf.reduce_sum(divergence, axis=-1) / (2 * errors.shape[-1])
@@ -332,7 +338,7 @@ class Elbo:
             errors, weights = weights * errors, tf.reduce_mean(weights, axis=-1)
         else:
             errors = weights[..., None] * errors
-        losses = tf.reduce_mean(errors, axis=-1) + weights * (beta * divergence + log_scale)
+        losses = tf.reduce_mean(errors, axis=-1) + weights * (beta * divergence + log_unit)
         return losses, weights
 
     def row_factors(self, losses: Any, weights: Any) -> Any:

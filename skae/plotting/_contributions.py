@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from .._data.frames import entries_of_table
 from ._base import (
+    ONLY_NUMBERS,
     ImageShape,
     Rows,
     RowsDisplay,
@@ -31,7 +33,8 @@ _MIN_DRAWN = -1e100
 class ContributionDisplay(RowsDisplay):
     """Contribution of each feature to the log-likelihood of rows.
 
-    For each row, bars show the features with the lowest contributions, and their values. If
+    For each row, bars show the features with the lowest contributions, and their values, which may
+    be categories. If
     `image_shape` is set, each row is drawn as an image instead, and its contributions as an image
     below: red pixels decrease the log-likelihood of the row, and blue pixels increase it. Each row
     has its own scale. The part of the score of a row that the features do not explain is due to
@@ -40,7 +43,8 @@ class ContributionDisplay(RowsDisplay):
     Parameters
     ----------
     rows : ndarray of shape (n_rows, n_features)
-        Rows that are drawn, with NaN for missing values.
+        Rows that are drawn, with NaN for missing values; of dtype object, with None for missing
+        values, if columns have categories.
     contributions : ndarray of shape (n_rows, n_features)
         Log-likelihood of each entry minus the median of its feature; NaN for missing values.
     scores : ndarray of shape (n_rows,)
@@ -158,9 +162,11 @@ class ContributionDisplay(RowsDisplay):
         """
         check_has_method(estimator, "score_features", "OutlierDetector or VariationalAutoencoder")
         scores, entries = estimator.score_samples(X), estimator.score_features(X)
-        table = dense_rows(X)
+        has_categories = np.any(getattr(estimator, "is_categorical_", False))
+        table = entries_of_table(X) if has_categories else dense_rows(X)
+        is_missing = table == None if has_categories else np.isnan(table)  # noqa: E711
         entries = np.maximum(entries.astype(np.float64), _MIN_DRAWN)
-        entries = np.ma.masked_array(entries, mask=np.isnan(table))
+        entries = np.ma.masked_array(entries, mask=is_missing)
         medians = np.ma.median(entries, axis=0)  # type: ignore[no-untyped-call]  # of NumPy
         by_score = np.argsort(scores, kind="stable")
         chosen = by_score[:n_rows] if rows is None else np.arange(len(table))[rows]
@@ -178,6 +184,8 @@ class ContributionDisplay(RowsDisplay):
         ).plot(ax=ax)
 
     def _draw(self, ax: Axes | None) -> None:
+        if self.image_shape is not None and self.rows.dtype == object:
+            raise ValueError(f"image_shape={self.image_shape} is for numbers. {ONLY_NUMBERS}")
         if self.image_shape is None:
             self._draw_bars(ax)
         else:
@@ -208,7 +216,7 @@ class ContributionDisplay(RowsDisplay):
             lowest = lowest[~np.isnan(contributions[lowest])]
             values = contributions[lowest]
             axes.barh(range(len(lowest)), values, color=["C3" if v < 0 else "C0" for v in values])
-            names = [f"{self.feature_names[j]} = {row[j]:.3g}" for j in lowest]
+            names = [f"{self.feature_names[j]} = {_text(row[j])}" for j in lowest]
             axes.set_yticks(range(len(lowest)), names, fontsize="small")
             axes.set_ylim(n_bars - 0.4, -0.6)
             axes.tick_params(axis="x", labelsize="small")
@@ -216,3 +224,8 @@ class ContributionDisplay(RowsDisplay):
             title = f"{self.labels[i]}: log-likelihood {self.scores[i]:.4g}"
             axes.set_title(title, loc="left", fontsize="small")
         self.axes_[-1, 0].set_xlabel("log-likelihood minus the feature's median, nats")
+
+
+def _text(value: Any) -> str:
+    """Return a number with three digits, or a category, as a text."""
+    return f"{value:.3g}" if isinstance(value, float | np.floating) else str(value)

@@ -24,8 +24,6 @@ from skae import (
     AutoencoderImputer,
     AutoencoderTransformer,
     Checkpoint,
-    OutlierDetector,
-    VariationalAutoencoder,
 )
 from skae.plotting import ImputationDisplay, ReconstructionDisplay
 
@@ -435,13 +433,6 @@ def test_a_checkpoint_keeps_the_encoding(tmp_path):
     pytest.importorskip("sklearn.callback")  # of scikit-learn 1.9
     ae = clone(fitted()).set_callbacks(Checkpoint(tmp_path / "file")).fit(X)
     pd.testing.assert_frame_equal(joblib.load(tmp_path / "file").reconstruct(X), ae.reconstruct(X))
-
-
-@pytest.mark.parametrize("cls", [VariationalAutoencoder, OutlierDetector])
-@pytest.mark.parametrize("rows", [X, as_polars(X)], ids=["pandas", "polars"])
-def test_other_estimators_refuse_categories_and_name_the_columns(cls, rows):
-    with pytest.raises(ValueError, match=r"categories in columns \['size', 'city'.*OneHotEncoder"):
-        cls(2, **QUICK).fit(rows)
 
 
 def test_a_column_without_values_and_a_constant_column_are_accepted():

@@ -168,7 +168,7 @@ def test_the_loss_is_the_negated_bound_per_feature(output, beta):
     weights = np.random.default_rng(0).dirichlet(np.ones(30))
     mean, log_variance = posterior(network.params, network.standardise(X), "silu")
     parts = negative_log_likelihoods(
-        network.params, mean, network.standardise(X), (-np.inf, np.inf), network.activations
+        network.params, mean, network.standardise(X), (-np.inf, np.inf), network.likelihood
     )
     parts = parts.sum(axis=1) + (7 * np.log(network.scale) if output == "identity" else 0)
     divergence = (mean**2 + np.exp(log_variance) - 1 - log_variance).sum(axis=1) / 2
