@@ -317,10 +317,11 @@ class Variational(_WithCategories):
 
         def log_likelihoods(codes: NDArray[Any]) -> NDArray[Any]:
             X = np.repeat(row, len(codes), axis=0)
-            return self._log_likelihoods_of_entries(X, self.standardise(X), codes).sum(axis=1)
+            parts = self._log_likelihoods_of_entries(X, self.standardise(X), codes)
+            total: NDArray[np.float64] = parts.sum(axis=1, dtype=np.float64)
+            return total
 
-        found: NDArray[np.float64] = Table(codes).map(log_likelihoods, self.width)
-        return found.astype(np.float64)
+        return Table(codes).map(log_likelihoods, self.width)
 
     def log_likelihoods(self, X: NDArray[Any], draws: NDArray[Any]) -> NDArray[np.float64]:
         """Return the importance-weighted lower bound of each row's log-likelihood.
