@@ -140,8 +140,9 @@ _PARAGRAPHS = {
         columns of categories, enumerations, strings and booleans, and columns of objects that are
         all strings or all booleans. An array then has none. An array-like lists columns by index
         or name, or is a boolean mask. None takes all columns as numbers. In a table with
-        categories, columns of numbers are standardised, and each category becomes a column:
-        :doc:`/guide/mixed` describes this. Other tables stay as they are.""",
+        categories, columns of numbers are standardised (density models encode them as normal
+        scores), and each category becomes a column: :doc:`/guide/mixed` and :doc:`/guide/synthetic`
+        describe this. Other tables stay as they are.""",
     ),
     "max_categories": (
         "max_categories : int or None, default=None",

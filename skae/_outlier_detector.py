@@ -16,7 +16,7 @@ from ._base.inference import MatrixLike, lazy_for_collections
 from ._data.table import Shard
 from ._docstrings import with_shared_paragraphs
 from ._parameters import CATEGORICAL
-from ._sklearn_compat import EstimatorMixin, Interval
+from ._sklearn_compat import EstimatorMixin, Interval, StrOptions
 from ._variational_autoencoder import VariationalAutoencoder
 
 _AUTOENCODER = VariationalAutoencoder._parameter_constraints
@@ -39,6 +39,8 @@ _SHARED = (
     "verbose",
     *CATEGORICAL,
 )
+# Fraction of the rows of a minibatch that training leaves out with contamination="auto".
+_AUTO_TRIMMED = 0.05
 # Replaces a log-likelihood of minus infinity in the computation of the threshold.
 _MIN_SCORE = -1e300
 # Relative difference below which scores count as equal: because of rounding errors, the score of a
@@ -60,20 +62,23 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
     `contamination` of the scores of the training rows. `score_features` returns the contribution of
     each feature to the score.
 
-    The columns should have comparable units: standardise them first, as for PCA.
+    The columns of a table of numbers should have comparable units: standardise them first, as for
+    PCA. Data frames with categories are encoded, so that the units do not matter.
 
     Parameters
     ----------
     n_components : int, default=16
         Number of components of the code, at most the number of features.
 
-    contamination : float, default=0.05
-        Expected fraction of outliers in the training rows, above 0 and below 0.5. The threshold is
-        set so that this fraction of the training rows is below it. Each gradient step ignores the
-        same fraction (rounded up) of the rows of its minibatch: those with the lowest likelihood,
-        so that the network does not learn from outliers. Equal rows get the same label. If several
-        equal rows are at the threshold, the fraction of outliers is the closest one that is
-        possible.
+    contamination : float or "auto", default=0.05
+        Expected fraction of outliers in the training rows, above 0 and at most 0.5. The threshold
+        is set so that this fraction of the training rows is below it. Each gradient step ignores
+        the same fraction (rounded up) of the rows of its minibatch: those with the lowest
+        likelihood, so that the network does not learn from outliers. Equal rows get the same label.
+        If several equal rows are at the threshold, the fraction of outliers is the closest one that
+        is possible. "auto" trains as 0.05, and takes as threshold the lower quartile of the scores
+        of the training rows minus 1.5 times their interquartile range, as in a box plot: the
+        fraction of outliers then depends on the rows, and may be zero.
 
     %(likelihood)s
 
@@ -132,15 +137,16 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
 
     Notes
     -----
-    The threshold is a quantile, because no fixed value of the log-likelihood separates outliers
-    from other rows. The default of 0.05 is a convention for data with an unknown fraction of
-    outliers. If there are no outliers, training without 5 % of the rows hardly lowers the
+    The threshold depends on the scores, because no fixed value of the log-likelihood separates
+    outliers from other rows. The default of 0.05 is a convention for data with an unknown fraction
+    of outliers. If there are no outliers, training without 5 % of the rows hardly lowers the
     likelihood. If there are few training rows, the network overfits, and more than the fraction
     `contamination` of new rows is below the threshold.
 
-    Missing values are accepted, and the score of a row is computed over its observed values. Add
-    uniform noise of width one to columns of integers, see the notes of
-    :class:`VariationalAutoencoder`. `autoencoder_` has the methods that this class does not have,
+    Missing values are accepted, and the score of a row is computed over its observed values. In a
+    table of numbers, add uniform noise of width one to columns of integers, see the notes of
+    :class:`VariationalAutoencoder`. A data frame with categories does not need this, see
+    :doc:`/guide/synthetic`. `autoencoder_` has the methods that this class does not have,
     such as `sample` and `partial_fit`. They do not change the threshold, which only `fit` sets.
 
     Examples
@@ -157,14 +163,14 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **{name: _AUTOENCODER[name] for name in _SHARED},
-        "contamination": [Interval(Real, 0, 0.5, closed="neither")],
+        "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
     }
 
     def __init__(
         self,
         n_components: int = 16,
         *,
-        contamination: float = 0.05,
+        contamination: float | Literal["auto"] = 0.05,
         likelihood: Literal["gaussian", "bernoulli"] = "gaussian",
         noise_variance: Literal["scalar", "feature"] = "scalar",
         n_draws: int = 20,
@@ -241,6 +247,8 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         if isinstance(X, Shard):
             raise TypeError("OutlierDetector needs the scores of all rows: X cannot be a Shard.")
         params = {name: getattr(self, name) for name in (*_SHARED, "contamination")}
+        if self.contamination == "auto":
+            params["contamination"] = _AUTO_TRIMMED
         given = {"X_val": X_val, "y_val": y_val, "groups": groups}
         attributes_of = partial(self._fitted_attributes, X)
         fit_inner(self, VariationalAutoencoder(**params), attributes_of, X, **given)
@@ -257,7 +265,10 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         )
         state = {name: getattr(autoencoder, name) for name in names if hasattr(autoencoder, name)}
         tied = _TIED[autoencoder.center_.dtype]
-        offset = _threshold(scores, float(self.contamination), tied)
+        if self.contamination == "auto":
+            offset = _fence(scores)
+        else:
+            offset = _threshold(scores, float(self.contamination), tied)
         return state | {"offset_": offset, "autoencoder_": autoencoder}
 
     @property
@@ -333,6 +344,13 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = tags.input_tags.allow_nan = tags.input_tags.categorical = True
         return tags
+
+
+def _fence(scores: NDArray[np.float64]) -> float:
+    """Return the lower fence of a box plot of scores (Tukey, "Exploratory Data Analysis", 1977)."""
+    scores = np.nan_to_num(scores, neginf=_MIN_SCORE)
+    low, high = np.quantile(scores, [0.25, 0.75])
+    return float(low - 1.5 * (high - low))
 
 
 def _threshold(scores: NDArray[np.float64], share: float, tied: float) -> float:

@@ -70,9 +70,9 @@ class VariationalAutoencoder(MixedTables, FittedDensity, BaseAutoencoder):
         lower bound of the log-likelihood. Larger values keep less information in the code [3]_.
 
     contamination : float, default=0.0
-        Share of the rows that may be outliers, below 0.5. Each gradient step leaves out this share
-        of the rows of its minibatch, rounded up, which are the least likely rows. At least one row
-        is left.
+        Share of the rows that may be outliers, at most 0.5. Each gradient step leaves out this
+        share of the rows of its minibatch, rounded up, which are the least likely rows. At least
+        one row is left.
 
     %(n_draws)s
 
@@ -118,7 +118,9 @@ class VariationalAutoencoder(MixedTables, FittedDensity, BaseAutoencoder):
     ----------
     %(encoder_)s
     noise_variance_ : float or ndarray of shape (n_features_in_,)
-        Variance of the Gaussian noise, in the squared units of X.
+        Variance of the Gaussian noise, in the squared units of X. In a table with categories, the
+        variance of normal scores, with an entry for each encoded column; the entries of categories
+        are not used.
     %(categories_)s
     %(is_categorical_)s
     lower_bound_ : float
@@ -150,11 +152,16 @@ class VariationalAutoencoder(MixedTables, FittedDensity, BaseAutoencoder):
     Notes
     -----
     Densities are in the units of X: a density can exceed one, and its logarithm can be positive. If
-    columns hold integers, or many rows have the same value, add uniform noise of width one unit
-    first; otherwise the noise variance converges to zero. Missing values are imputed as in
-    :class:`AutoencoderTransformer`, and the score of a row is computed over its observed values.
-    The code of a row without any value has the mean and the variance of the prior, zero and one,
-    and its score is zero.
+    columns of a table of numbers hold integers, or many rows have the same value, add uniform noise
+    of width one unit first; otherwise the noise variance converges to zero. Missing values are
+    imputed as in :class:`AutoencoderTransformer`, and the score of a row is computed over its
+    observed values. The code of a row without any value has the mean and the variance of the prior,
+    zero and one, and its score is zero.
+
+    A data frame with categories is encoded, see :doc:`/guide/synthetic`: categories have a
+    categorical likelihood, numbers are encoded as normal scores, and repeated numbers have
+    probabilities. The scores and `lower_bound_` are in the units of the frame; the other fitted
+    attributes are those of the encoded table.
 
     References
     ----------
@@ -187,7 +194,7 @@ class VariationalAutoencoder(MixedTables, FittedDensity, BaseAutoencoder):
         "likelihood": [StrOptions({"gaussian", "bernoulli"})],
         "noise_variance": [StrOptions({"feature", "scalar"})],
         "beta": [Interval(Real, 0, None, closed="neither")],
-        "contamination": [Interval(Real, 0, 0.5, closed="left")],
+        "contamination": [Interval(Real, 0, 0.5, closed="both")],
         "n_draws": [Interval(Integral, 1, 2**31 - 1, closed="both")],
         **{name: CONSTRAINTS[name] for name in CATEGORICAL},
     }

@@ -52,7 +52,7 @@ def test_with_defaults_but_few_steps_fails_no_check_and_skips_only_the_array_api
     assert not_passed in ({}, {"check_array_api_input": "skipped"})
 
 
-@pytest.mark.parametrize("contamination", [pytest.param(0.05, marks=pytest.mark.slow), 0.49])
+@pytest.mark.parametrize("contamination", [pytest.param(0.05, marks=pytest.mark.slow), 0.5])
 def test_the_contamination_is_the_fraction_of_training_outliers(contamination):
     detector = OutlierDetector(2, contamination=contamination, **QUICK).fit(arc())
     assert (detector.predict(arc()) == -1).sum() == round(400 * contamination)
@@ -138,13 +138,23 @@ def test_containers_give_the_same_bits(fitted):
 
 
 @pytest.mark.slow
+def test_an_automatic_threshold_is_the_fence_of_a_box_plot():
+    X = np.vstack([arc(), [[0.0, -5.0], [9.0, 9.0]]])
+    detector = OutlierDetector(2, contamination="auto", **QUICK).fit(X)
+    assert list(detector.predict(X[-2:])) == [-1, -1]
+    assert (detector.predict(X) == -1).mean() < 0.1
+    low, high = np.quantile(detector.score_samples(X), [0.25, 0.75])
+    assert detector.offset_ == pytest.approx(low - 1.5 * (high - low))
+
+
+@pytest.mark.slow
 def test_zeros_and_ones_have_a_bernoulli_likelihood():
     X = (np.random.default_rng(0).uniform(size=(200, 5)) < [0.02, 0.5, 0.98, 0.5, 0.02]) * 1.0
     detector = OutlierDetector(1, likelihood="bernoulli", **QUICK).fit(X)
     assert list(detector.predict([[0, 1, 1, 0, 0], [1, 1, 0, 0, 1]])) == [1, -1]
 
 
-@pytest.mark.parametrize("contamination", [0, 0.0, 0.5, -0.1, 1, "auto", None])
+@pytest.mark.parametrize("contamination", [0, 0.0, 0.51, -0.1, 1, "half", None])
 def test_a_contamination_outside_of_zero_to_a_half_is_an_error(contamination):
     detector = OutlierDetector(contamination=contamination)
     with pytest.raises(InvalidParameterError, match="'contamination' parameter of OutlierDetector"):

@@ -366,7 +366,7 @@ def test_numbers_outside_of_zero_and_one_are_an_error_for_bernoulli():
         vae(likelihood="bernoulli").fit(X)
 
 
-@pytest.mark.parametrize("params", [{"contamination": 0.5}, {"beta": 0}, {"n_draws": 0}])
+@pytest.mark.parametrize("params", [{"contamination": 0.51}, {"beta": 0}, {"n_draws": 0}])
 def test_parameters_out_of_range_are_an_error(params):
     with pytest.raises(ValueError, match=next(iter(params))):
         vae(**params).fit(curved())

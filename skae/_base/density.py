@@ -1,7 +1,7 @@
 """Inference with a fitted variational autoencoder, using NumPy only."""
 
 from dataclasses import replace
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .. import _sklearn_compat
 from .._dask.collections import is_collection, of_partitions
+from .._data.frames import labels_of
 from .._data.table import Table
 from .._networks.forward import Params, clip
 from .._networks.network import Autoencoder
@@ -70,7 +71,8 @@ class FittedDensity(FittedAutoencoder):
         """Compute the log-likelihood of each row, which is low for unusual rows.
 
         It is a lower bound from importance weighting with `n_draws` draws, the same for all rows.
-        It is exact if probabilistic PCA was kept without bounds and no value is missing.
+        It is exact for a table of numbers if probabilistic PCA was kept without bounds and no value
+        is missing. A category that no training row has, has the probability ``1 / (n_rows + 1)``.
 
         Parameters
         ----------
@@ -85,7 +87,18 @@ class FittedDensity(FittedAutoencoder):
         network, table = self._prepare_density(X)
         rng = np.random.default_rng(_DRAW_SEED)
         draws = rng.standard_normal((self.n_draws, self.n_components_))
-        return table.map(lambda rows: network.log_likelihoods(rows, draws), network.width)
+        scores = table.map(lambda rows: network.log_likelihoods(rows, draws), network.width)
+        return scores if self._columns_ is None else scores + self._of_unknown(X).sum(axis=1)
+
+    def _of_unknown(self, X: Any) -> NDArray[np.float64]:
+        """Return the log-likelihood of categories that no training row has; zero for others.
+
+        The probability is that of a value that has not occurred yet, ``1 / (n_rows + 1)``.
+        """
+        assert self._columns_ is not None
+        unknown = self._columns_.unknown(self._mixed_table(X, reset=False))
+        log_likelihoods: NDArray[np.float64] = -np.log(self.n_samples_seen_ + 1) * unknown
+        return log_likelihoods
 
     @lazy_for_collections(names=input_names)
     def score_features(self, X: MatrixLike) -> NDArray[Any]:
@@ -107,7 +120,9 @@ class FittedDensity(FittedAutoencoder):
         """
         network, table = self._prepare_density(X)
         entries = table.map(network.entry_log_likelihoods, network.width)
-        return entries if self._columns_ is None else self._columns_.sums(entries)
+        if self._columns_ is None:
+            return entries
+        return self._columns_.sums(entries) + self._of_unknown(X)
 
     def score(self, X: MatrixLike, y: object = None) -> float:
         """Compute the mean log-likelihood of the rows, which is comparable with `PCA.score`.
@@ -198,7 +213,8 @@ class FittedDensity(FittedAutoencoder):
         Raises
         ------
         ValueError
-            If a condition names an unknown column or category, or if its value is missing.
+            If a condition names an unknown column or category, if its value is missing, or if the
+            dtype of the column cannot hold it.
 
         Warns
         -----
@@ -206,18 +222,18 @@ class FittedDensity(FittedAutoencoder):
             If so few draws of the code agree with the conditions that many rows have the same code.
         """
         check_is_fitted(self)
-        rng, columns = check_random_state(random_state), self._columns_
-        if conditions:
-            row = self._row_of_conditions(conditions)
-            rows = self._drawn(self._codes_given(row, n_samples, rng), rng)
+        rng, given = check_random_state(random_state), self._by_index(conditions or {})
+        if given:
+            codes = self._codes_given(self._row_of(given), n_samples, rng)
         else:
-            rows = self._drawn(self._codes(n_samples, rng), rng)
-        if columns is not None:
-            others = np.random.RandomState(_DRAW_SEED)
-            rows = columns.matched(rows, self._drawn(self._codes(_N_MATCHED, others), others))
-        if conditions:
-            rows = np.where(np.isnan(row), rows, row)
-        return self._decode(rows)
+            codes = self._codes(n_samples, rng)
+        rows = self._drawn(codes, rng)
+        if self._columns_ is None:
+            rows[:, list(given)] = list(given.values())
+            return rows
+        rng = np.random.RandomState(_DRAW_SEED)
+        others = self._drawn(self._codes(_N_MATCHED, rng), rng)
+        return self._columns_.decode(self._columns_.matched(rows, others), given=given)
 
     def _codes(self, n_samples: int, rng: np.random.RandomState) -> NDArray[Any]:
         """Draw codes from the prior."""
@@ -230,7 +246,10 @@ class FittedDensity(FittedAutoencoder):
         """Draw codes given the entries of a row that are not NaN, by importance resampling."""
         codes = self._codes(max(_N_PROPOSED, 10 * n_samples), rng)
         network = self._trained_network.astype(codes.dtype)
-        weights = softmax(network.log_likelihoods_given_codes(row, codes))
+        log_weights = network.log_likelihoods_given_codes(row, codes)
+        if np.isneginf(log_weights).all():
+            raise ValueError("The conditions have no likelihood: their numbers are too large.")
+        weights = softmax(log_weights)
         n_effective = 1 / np.square(weights).sum()
         if n_effective < _MIN_EFFECTIVE:
             _sklearn_compat.warn(
@@ -241,22 +260,32 @@ class FittedDensity(FittedAutoencoder):
         chosen: NDArray[Any] = codes[rng.choice(len(codes), n_samples, p=weights)]
         return chosen
 
-    def _row_of_conditions(self, conditions: dict[Any, Any]) -> NDArray[np.float64]:
-        """Return a row with the values of conditions, encoded, and NaN for all other entries."""
-        names = getattr(self, "feature_names_in_", range(self.n_features_in_))
-        if unknown := [name for name in conditions if name not in names]:
-            raise ValueError(
-                f"conditions name the columns {unknown}, and the columns of X are {list(names)}."
-            )
+    def _by_index(self, conditions: dict[Any, Any]) -> dict[int, Any]:
+        """Return conditions with the indices of the columns, and not their names."""
+        names = list(getattr(self, "feature_names_in_", range(self.n_features_in_)))
         if self._columns_ is not None:
-            return self._columns_.row_of(
-                {list(names).index(name): value for name, value in conditions.items()}
-            )
+            names = labels_of(self._columns_.template)
+        if unknown := [name for name in conditions if name not in names]:
+            raise ValueError(f"conditions name the columns {unknown}, and X has {names}.")
+        return {names.index(name): value for name, value in conditions.items()}
+
+    def _row_of(self, given: dict[int, Any]) -> NDArray[Any]:
+        """Return a row with given values of some columns, encoded, and NaN for all other entries.
+
+        Raises
+        ------
+        ValueError
+            If a value is missing, unknown or too large, or no number for a column of numbers.
+        """
+        if self._columns_ is not None:
+            return self._columns_.row_of(given)
         row = np.full((1, self.n_features_in_), np.nan)
-        for name, value in conditions.items():
-            row[0, list(names).index(name)] = value
-        if np.isfinite(row).sum() < len(conditions):
-            raise ValueError(f"conditions={conditions!r} need finite numbers.")
+        for i, value in given.items():
+            row[0, i] = value if isinstance(value, Real) else np.nan
+        chosen, is_binary = row[0, list(given)], self.activations_[-1] == "logistic"
+        if not np.isfinite(chosen).all() or (is_binary and not np.isin(chosen, [0, 1]).all()):
+            kind = "zeros and ones" if is_binary else "finite numbers"
+            raise ValueError(f"The values of the columns {list(given)} must be {kind}.")
         return row
 
     def _drawn(self, codes: NDArray[Any], rng: np.random.RandomState) -> NDArray[Any]:

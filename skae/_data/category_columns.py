@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from .normal_scores import Measures, NormalScores
+from .normal_scores import NormalScores, UnitsOfX
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +39,12 @@ class CategoryColumns:
         middles: NDArray[np.float64] = (0.5 - self.frequencies) / np.sqrt(self.frequencies)
         return np.where(self.are_categories, middles, 0)
 
-    def measures(self, rows: NDArray[Any]) -> Measures:
+    def units(self, rows: NDArray[Any]) -> UnitsOfX:
         """Return how densities of the normal scores of encoded rows are converted to those of X."""
         columns = list(self.scores)
-        parts = [self.scores[column].measures(rows[:, column]) for column in columns]
+        parts = [self.scores[column].units(rows[:, column]) for column in columns]
         stacked = np.reshape(parts, (len(columns), 3, len(rows)))
-        return Measures(columns, *stacked.transpose(1, 2, 0))
+        return UnitsOfX(columns, *stacked.transpose(1, 2, 0))
 
     def encoded(self, logits: NDArray[Any]) -> NDArray[Any]:
         """Return the encoded probabilities of categories, in place, from their logits.

@@ -26,7 +26,7 @@ from .. import _sklearn_compat
 from . import frames
 from .category_columns import CategoryColumns
 from .column_statistics import CategoryStatistics, NumberStatistics, TableStatistics
-from .inputs import is_data_frame, is_frame
+from .inputs import is_data_frame, is_frame, with_nan
 from .normal_scores import NormalScores
 
 # Without limits from the user, a column may have this number of categories, or half as many
@@ -210,13 +210,18 @@ class MixedColumns:
         """Return the encoded table; categories that are not in the training rows are missing."""
         return np.hstack(self._of_columns(X, "encode"))
 
-    def decode(self, encoded: NDArray[Any], index: Any = None) -> Any:
+    def decode(
+        self, encoded: NDArray[Any], index: Any = None, given: dict[int, Any] | None = None
+    ) -> Any:
         """Return an encoded table as a table like the training table.
 
-        `index` is the index of the rows of a pandas frame.
+        `index` is the index of the rows of a pandas frame. `given` has the values of all rows for
+        some columns.
         """
         parts = zip(self.columns, self._split(encoded), strict=True)
         entries = [column.decode(part) for column, part in parts]
+        for i, value in (given or {}).items():
+            entries[i] = frames.as_objects([value] * len(encoded))
         if isinstance(self.template, np.ndarray):
             return np.column_stack(entries).astype(self.template.dtype)
         likes = [frames.column_of(self.template, i) for i in range(len(entries))]
@@ -230,6 +235,13 @@ class MixedColumns:
     def missing(self, X: Any) -> NDArray[np.bool_]:
         """Return a mask of the missing entries of a table; unknown categories are not missing."""
         return np.column_stack(self._of_columns(X, "missing"))
+
+    def unknown(self, X: Any) -> NDArray[np.bool_]:
+        """Return a mask of the entries of a table that are categories of no training row."""
+        parts = self._split(self.encode(X))
+        has_code = [~np.isnan(part).any(axis=1) for part in parts]
+        mask: NDArray[np.bool_] = ~np.column_stack(has_code) & ~self.missing(X)
+        return mask
 
     def _of_columns(self, X: Any, method: str) -> list[NDArray[Any]]:
         """Return the result of a method for each column of a table."""
@@ -277,7 +289,7 @@ class MixedColumns:
         names = frames.labels_of(self.template)
         for i, value in values.items():
             with frames.errors_naming_column(names[i]):
-                encoded = self.columns[i].encode(frames.as_objects([value]))
+                encoded = self.columns[i].encode(with_nan(frames.as_objects([value])))
             row[:, self.groups == i] = encoded
             if np.isnan(encoded).any() or not encoded.size:
                 kind = "a number"
@@ -406,7 +418,7 @@ def _numbers(column: NumberStatistics | None, as_normal_scores: bool) -> _Column
         nothing = np.empty(0)
         return _Categories(nothing, nothing.astype(np.intp), nothing, nothing, empty=0.0)
     if as_normal_scores:
-        return NormalScores.from_statistics(column)
+        return NormalScores(column)
     return _Numbers(column.mean, column.scale, column.least, column.most, column.is_integer)
 
 

@@ -54,6 +54,7 @@ def entries_of(column: Any) -> NDArray[Any]:
 
 def entries_of_table(X: Any) -> NDArray[Any]:
     """Return the entries of a table as an array of objects, with None for missing entries."""
+    X = np.asarray(X, dtype=object) if isinstance(X, list | tuple) else X
     return np.column_stack([entries_of(column_of(X, i)) for i in range(X.shape[1])])
 
 

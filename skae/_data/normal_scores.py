@@ -6,7 +6,7 @@ copula. Equal numbers have the same, mean rank.
 """
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,10 @@ from . import frames
 from .column_statistics import LEVELS, NumberStatistics
 
 _LOG_2PI = float(np.log(2 * np.pi))
+# Smallest mean number of training rows between two ranks for which a density is estimated.
+_MIN_ROWS = 25
+# Normal scores are exact up to this number: the score of an extreme is not outside of the range.
+_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,66 +31,55 @@ class NormalScores:
 
     Attributes
     ----------
-    quantiles : ndarray of shape (n_levels,)
-        Quantiles of the training rows.
-    n_values : int
-        Number of values in the training rows.
-    scale : float
-        Standard deviation of the training rows.
-    least, most : float or int
-        Minimum and maximum of the training rows.
-    is_integer, is_whole : bool
-        Whether the type of the column is an integer type, and whether all values are whole numbers.
+    statistics : NumberStatistics
+        Statistics of the training rows.
     """
 
-    quantiles: NDArray[np.float64]
-    n_values: int
-    scale: float
-    least: float
-    most: float
-    is_integer: bool
-    is_whole: bool
+    statistics: NumberStatistics
     width = 1
-
-    @classmethod
-    def from_statistics(cls, column: NumberStatistics) -> Self:
-        """Return the encoding of a column with given statistics."""
-        return cls(
-            quantiles=column.quantiles,
-            n_values=column.n_values,
-            scale=column.scale,
-            least=column.least,
-            most=column.most,
-            is_integer=column.is_integer,
-            is_whole=column.is_whole,
-        )
 
     @property
     def _levels(self) -> NDArray[np.float64]:
         """Level of each quantile; the extremes are half a rank within zero and one."""
-        margin = 0.5 / self.n_values
+        margin = 0.5 / self.statistics.n_values
         return LEVELS.clip(margin, 1 - margin)
+
+    @property
+    def _are_repeated(self) -> NDArray[np.bool_]:
+        """Whether the quantiles at both ends of an interval of levels are the same number."""
+        repeated: NDArray[np.bool_] = np.diff(self.statistics.quantiles) == 0
+        return repeated
 
     def encode(self, column: Any) -> NDArray[np.float64]:
         """Return the normal scores, with NaN for missing entries."""
-        values, low, high = frames.floats_of(column), self.quantiles[0], self.quantiles[-1]
-        first = np.interp(values, self.quantiles, self._levels)
-        last = -np.interp(-values, -self.quantiles[::-1], -self._levels[::-1])
-        scores = ndtri((first + last) / 2) + (values - values.clip(low, high)) / self.scale
-        encoded: NDArray[np.float64] = scores[:, None]
-        return encoded
+        values, quantiles = frames.floats_of(column), self.statistics.quantiles
+        first = np.interp(values, quantiles, self._levels)
+        last = -np.interp(-values, -quantiles[::-1], -self._levels[::-1])
+        beyond = values - values.clip(quantiles[0], quantiles[-1])
+        scores: NDArray[np.float64] = ndtri((first + last) / 2) + beyond / self.statistics.scale
+        return scores[:, None]
 
     def missing(self, column: Any) -> NDArray[np.bool_]:
         """Return a mask of the missing entries of a column."""
         return np.isnan(frames.floats_of(column))
 
     def decode(self, encoded: NDArray[Any]) -> NDArray[Any]:
-        """Return the numbers with given normal scores, in the range of the training rows."""
-        levels = ndtr(encoded[:, 0].astype(np.float64))
-        values: NDArray[Any] = np.interp(levels, self._levels, self.quantiles)
-        if self.is_integer:
-            return frames.integers_between(values, self.least, self.most)
-        return np.rint(values) if self.is_whole else values
+        """Return the numbers with given normal scores, in the range of the training rows.
+
+        Between two repeated numbers, the closer one is returned.
+        """
+        statistics, quantiles = self.statistics, self.statistics.quantiles
+        positions = np.interp(
+            ndtr(encoded[:, 0].astype(np.float64)), self._levels, np.arange(len(LEVELS))
+        )
+        repeated = np.pad(self._are_repeated, 1)
+        is_gap = repeated[:-2] & ~repeated[1:-1] & repeated[2:]
+        inside = positions.astype(int).clip(max=len(LEVELS) - 2)
+        positions = np.where(is_gap[inside], np.rint(positions), positions)
+        values: NDArray[Any] = np.interp(positions, np.arange(len(LEVELS)), quantiles)
+        if statistics.is_integer:
+            return frames.integers_between(values, statistics.least, statistics.most)
+        return np.rint(values) if statistics.is_whole else values
 
     def errors(self, encoded: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
         """Return the squared differences of normal scores."""
@@ -99,45 +92,52 @@ class NormalScores:
         matched: NDArray[Any] = ndtri(np.interp(encoded[:, 0], quantiles, self._levels))
         return matched[:, None]
 
-    def measures(
-        self, encoded: NDArray[Any]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Return what the likelihood of normal scores in the units of X depends on.
+    def _log_densities(self) -> NDArray[np.float64]:
+        """Return the logarithm of the density of X in each interval of levels without repetition.
+
+        It is a mean over intervals with at least `_MIN_ROWS` training rows.
+        """
+        shares = np.where(self._are_repeated, 0, np.diff(self._levels))
+        n_joined = min(len(shares), -(-len(shares) * _MIN_ROWS // self.statistics.n_values))
+        block = np.arange(len(shares)) // n_joined
+        widths = np.bincount(block, np.diff(self.statistics.quantiles))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_densities: NDArray[np.float64] = np.log(np.bincount(block, shares) / widths)
+        return log_densities[block]
+
+    def units(self, encoded: NDArray[Any]) -> list[NDArray[np.float64]]:
+        """Return what converts densities of normal scores to densities and probabilities of X.
 
         Returns
         -------
         log_units : ndarray of shape (n_rows,)
             Logarithm of the density of X minus that of the normal score.
         lower, upper : ndarray of shape (n_rows,)
-            Normal scores of the first and the last rank of a repeated value; NaN for other values.
+            Normal scores of the first and the last rank of a repeated number; NaN for others.
         """
-        widths, shares, ends = np.diff(self.quantiles), np.diff(LEVELS), ndtri(LEVELS)
-        is_repeated = widths == 0
-        levels = ndtr(encoded.astype(np.float64))
-        interval = np.searchsorted(self._levels, levels).clip(1, len(shares)) - 1
-        with np.errstate(divide="ignore"):
-            log_units = np.log(shares / widths)[interval] + (np.square(encoded) + _LOG_2PI) / 2
-        is_inside = (levels >= self._levels[0]) & (levels <= self._levels[-1])
-        log_units = np.where(is_inside, log_units, -np.log(self.scale))
-        first = np.searchsorted(self.quantiles, self.quantiles[interval], side="left")
-        last = np.searchsorted(self.quantiles, self.quantiles[interval], side="right") - 1
-        has_rank = is_inside & is_repeated[interval]
-        lower, upper = (np.where(has_rank, ends[end], np.nan) for end in (first, last))
-        return log_units, lower, upper
+        quantiles, edges = self.statistics.quantiles, ndtri(self._levels)
+        interval = np.searchsorted(edges, encoded).clip(1, len(edges) - 1) - 1
+        inside = (encoded > edges[0] - _TOLERANCE) & (encoded < edges[-1] + _TOLERANCE)
+        log_units = self._log_densities()[interval] + (np.square(encoded) + _LOG_2PI) / 2
+        log_units = np.where(inside, log_units, -np.log(self.statistics.scale))
+        is_repeated = inside & self._are_repeated[interval]
+        first = np.searchsorted(quantiles, quantiles[interval], side="left")
+        last = np.searchsorted(quantiles, quantiles[interval], side="right") - 1
+        return [log_units, *(np.where(is_repeated, edges[end], np.nan) for end in (first, last))]
 
 
 @dataclass(frozen=True, eq=False)
-class Measures:
+class UnitsOfX:
     """Conversion of densities of normal scores to densities and probabilities of X.
 
-    A value that more than one in 200 training rows have has a probability, and not a density.
+    A number that more than one in 200 training rows have has a probability, and not a density.
 
     Attributes
     ----------
     columns : list of int
-        Numbers of the columns.
+        Numbers of the encoded columns that are normal scores.
     log_units, lower, upper : ndarray of shape (n_rows, n_columns)
-        See `NormalScores.measures`.
+        See `NormalScores.units`.
     """
 
     columns: list[int]
@@ -157,13 +157,12 @@ class Measures:
         deviations : ndarray of shape (n_columns,)
             Standard deviations of their distributions.
         """
-        in_units_of_x = log_densities + self.log_units
+        log_likelihoods = log_densities + self.log_units
         is_repeated = ~np.isnan(self.lower)
-        lower, upper = (
-            ((end - means) / deviations)[is_repeated] for end in (self.lower, self.upper)
-        )
-        is_high = lower > 0  # more accurate in the lower tail
+        lower = ((self.lower - means) / deviations)[is_repeated]
+        upper = ((self.upper - means) / deviations)[is_repeated]
+        is_high = lower > 0  # the lower tail is more accurate
         lower, upper = np.where(is_high, -upper, lower), np.where(is_high, -lower, upper)
         log_upper = log_ndtr(upper)
-        in_units_of_x[is_repeated] = log_upper + np.log1p(-np.exp(log_ndtr(lower) - log_upper))
-        return in_units_of_x
+        log_likelihoods[is_repeated] = log_upper + np.log1p(-np.exp(log_ndtr(lower) - log_upper))
+        return log_likelihoods

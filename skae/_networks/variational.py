@@ -293,12 +293,12 @@ class Variational(_WithCategories):
         if self.activations[-1] != "logistic":
             parts -= self.log_units.astype(self.dtype)
         if self.categories is not None and self.categories.scores:
-            measures = self.categories.measures(X)
-            columns, deviations = measures.columns, np.exp(np.asarray(log_noise) / 2) * self.scale
+            units = self.categories.units(X)
+            columns, deviations = units.columns, np.exp(np.asarray(log_noise) / 2) * self.scale
             means = out[:, columns].clip(*np.stack(constants[:2])[:, columns])
             means = means * self.scale + self.offset[columns]
             deviations = np.broadcast_to(deviations, self.offset.shape)[columns]
-            parts[:, columns] = measures.log_likelihoods(parts[:, columns], means, deviations)
+            parts[:, columns] = units.log_likelihoods(parts[:, columns], means, deviations)
         observed: NDArray[Any] = parts if self.imputer is None else np.where(np.isnan(X), 0, parts)
         return observed
 
@@ -317,9 +317,10 @@ class Variational(_WithCategories):
 
         def log_likelihoods(codes: NDArray[Any]) -> NDArray[Any]:
             X = np.repeat(row, len(codes), axis=0)
-            parts = self._log_likelihoods_of_entries(X, self.standardise(X), codes)
-            total: NDArray[np.float64] = parts.sum(axis=1, dtype=np.float64)
-            return total
+            with np.errstate(over="ignore", invalid="ignore"):
+                parts = self._log_likelihoods_of_entries(X, self.standardise(X), codes)
+                total: NDArray[np.float64] = parts.sum(axis=1, dtype=np.float64)
+            return np.nan_to_num(total, nan=-np.inf, posinf=-np.inf, neginf=-np.inf)
 
         return Table(codes).map(log_likelihoods, self.width)
 

@@ -33,8 +33,7 @@ _MIN_DRAWN = -1e100
 class ContributionDisplay(RowsDisplay):
     """Contribution of each feature to the log-likelihood of rows.
 
-    For each row, bars show the features with the lowest contributions, and their values, which may
-    be categories. If
+    For each row, bars show the features with the lowest contributions, and their values. If
     `image_shape` is set, each row is drawn as an image instead, and its contributions as an image
     below: red pixels decrease the log-likelihood of the row, and blue pixels increase it. Each row
     has its own scale. The part of the score of a row that the features do not explain is due to

@@ -57,7 +57,7 @@ def simple_table(numbers):
     return pd.DataFrame({"x": numbers, "kind": np.where(scale(numbers) + noise > 0, "a", "b")})
 
 
-@pytest.mark.parametrize("n_draws", [1, 50])
+@pytest.mark.parametrize("n_draws", [pytest.param(1, marks=pytest.mark.slow), 50])
 def test_the_densities_of_all_rows_integrate_to_one(n_draws):
     rng = np.random.default_rng(0)
     numbers = np.concatenate([rng.exponential(size=400), rng.normal(8, 1, size=300)])
@@ -144,6 +144,7 @@ def test_a_sample_is_a_frame_with_the_columns_and_distributions_of_the_training_
     pd.testing.assert_frame_equal(sample, again)
 
 
+@pytest.mark.slow
 def test_a_sample_has_the_dependences_of_the_training_frame():
     vae = VariationalAutoencoder(2, max_steps=300, random_state=0).fit(X)
     sample = vae.sample(3000, random_state=0)
@@ -153,6 +154,7 @@ def test_a_sample_has_the_dependences_of_the_training_frame():
         assert rows[["price", "rooms"]].corr("spearman").iloc[0, 1] > 0.65
 
 
+@pytest.mark.slow
 def test_rows_are_drawn_given_values_of_some_columns():
     vae = VariationalAutoencoder(2, max_steps=300, random_state=0).fit(X)
     large = vae.sample(500, random_state=0, conditions={"size": "large"})
@@ -182,7 +184,7 @@ def test_conditions_agree_with_the_exact_conditional_distribution():
 @pytest.mark.parametrize(
     ("conditions", "message"),
     [
-        ({"height": 1}, r"columns \['height'\], and the columns of X are \['size'"),
+        ({"height": 1}, r"columns \['height'\], and X has \['size'"),
         ({"size": "huge"}, r"'size' is 'huge': it must be one of \['small', 'medium', 'large'\]"),
         ({"price": None}, "'price' is None: it must be a number"),
         ({"price": "cheap"}, "'price' of X was refused"),
@@ -196,6 +198,44 @@ def test_conditions_that_the_table_does_not_know_are_an_error(conditions, messag
 def test_rare_conditions_are_a_warning():
     with pytest.warns(UserWarning, match="conditions are rare"):
         fitted().sample(conditions={"price": 1e9})
+
+
+def test_conditions_are_kept_as_they_are():
+    rows = fitted().sample(20, random_state=0, conditions={"price": 3.3, "rooms": np.int8(4)})
+    assert (rows["price"] == 3.3).all()
+    assert (rows["rooms"] == 4).all()
+    pd.testing.assert_series_equal(rows.dtypes, X.dtypes)
+    labels = VariationalAutoencoder(2, **QUICK).fit(X.set_axis([5, 0, 3, 2, 1, 4], axis=1))
+    assert (labels.sample(3, random_state=0, conditions={5: "small"})[5] == "small").all()
+    assert (labels.sample(3, random_state=0, conditions={2: 1})[2] == 1).all()
+
+
+def test_a_category_that_no_training_row_has_is_less_likely_than_the_known_ones():
+    rows = X[:20].assign(city="west")
+    for scores in (OutlierDetector(2, **QUICK).fit(X), fitted()):
+        assert (scores.score_samples(rows) < scores.score_samples(X[:20])).all()
+        column = NAMES.index("city")
+        known, unknown = scores.score_features(X[:20]), scores.score_features(rows)
+        assert (unknown[:, column] < known[:, column]).all()
+
+
+@pytest.mark.parametrize("n", [50, pytest.param(143, marks=pytest.mark.slow), 1001])
+def test_the_score_of_an_extreme_is_that_of_its_neighbours(n):
+    """The scores of numbers are continuous at the ends of the training range."""
+    rng = np.random.default_rng(n)
+    numbers = rng.normal(size=n)
+    vae = VariationalAutoencoder(1, **QUICK | {"max_steps": 1}).fit(simple_table(numbers))
+    for extreme in (numbers.min(), numbers.max()):
+        x = extreme * np.array([1 - 1e-6, 1.0])
+        scores = vae.score_samples(pd.DataFrame({"x": x, "kind": "a"}))
+        assert scores[0] == pytest.approx(scores[1], abs=0.01)
+
+
+def test_few_rows_give_new_rows_about_the_likelihood_of_training_rows():
+    rng = np.random.default_rng(0)
+    table, new = (simple_table(rng.normal(size=n)) for n in (200, 2000))
+    vae = VariationalAutoencoder(1, **QUICK | {"max_steps": 1}).fit(table)
+    assert vae.score(new) == pytest.approx(vae.score(table), abs=0.3)
 
 
 def test_a_sample_of_a_polars_frame_is_a_polars_frame():

@@ -85,7 +85,6 @@ DIFFERENCES = {
         "algorithm": _OWN_METHOD,
         "metric": _OWN_METHOD,
         "n_neighbors=500": _OWN_METHOD,
-        "contamination=0.5": "fewer than half of the rows are outliers",
         "n_neighbors_": _OWN_METHOD,
         "_fit_X": _OWN_METHOD,
         "_predict": _OWN_METHOD,
