@@ -90,10 +90,11 @@ _PARAGRAPHS = {
         probabilities.""",
     ),
     "noise_variance": (
-        'noise_variance : {"scalar", "feature"}, default="scalar"',
+        'noise_variance : {"auto", "scalar", "feature"}, default="auto"',
         """Whether the Gaussian noise has one variance for all features, as in PCA, or one variance
         for each feature, as in :class:`~sklearn.decomposition.FactorAnalysis`. "feature" gives a
-        higher likelihood if some features are easier to predict from the others.""",
+        higher likelihood if some features are easier to predict from the others. "auto" is "scalar"
+        in a table of numbers and "feature" in a table with categories.""",
     ),
     "validation_fraction": (
         "validation_fraction : float, default=0.1",

@@ -172,7 +172,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         *,
         contamination: float | Literal["auto"] = 0.05,
         likelihood: Literal["gaussian", "bernoulli"] = "gaussian",
-        noise_variance: Literal["scalar", "feature"] = "scalar",
+        noise_variance: Literal["auto", "scalar", "feature"] = "auto",
         n_draws: int = 20,
         hidden_layer_sizes: Literal["auto"] | int | Sequence[int] = (256,),
         activation: str = "silu",

@@ -15,6 +15,7 @@ from ._base.inference import MatrixLike
 from ._base.mixed import MixedTables
 from ._base.training import BaseAutoencoder
 from ._base.validation import TrainingData
+from ._data.category_columns import CategoryColumns
 from ._data.table import Table
 from ._data.targets import Target
 from ._docstrings import with_shared_paragraphs
@@ -192,7 +193,7 @@ class VariationalAutoencoder(MixedTables, FittedDensity, BaseAutoencoder):
         **BaseAutoencoder._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "likelihood": [StrOptions({"gaussian", "bernoulli"})],
-        "noise_variance": [StrOptions({"feature", "scalar"})],
+        "noise_variance": [StrOptions({"auto", "feature", "scalar"})],
         "beta": [Interval(Real, 0, None, closed="neither")],
         "contamination": [Interval(Real, 0, 0.5, closed="both")],
         "n_draws": [Interval(Integral, 1, 2**31 - 1, closed="both")],
@@ -210,7 +211,7 @@ class VariationalAutoencoder(MixedTables, FittedDensity, BaseAutoencoder):
         n_components: int = 16,
         *,
         likelihood: Literal["gaussian", "bernoulli"] = "gaussian",
-        noise_variance: Literal["scalar", "feature"] = "scalar",
+        noise_variance: Literal["auto", "scalar", "feature"] = "auto",
         beta: float = 1.0,
         contamination: float = 0.0,
         n_draws: int = 20,
@@ -342,8 +343,11 @@ class VariationalAutoencoder(MixedTables, FittedDensity, BaseAutoencoder):
     def _read(self, X: object, *, fitted: bool) -> TrainingData:
         data = super()._read(X, fitted=fitted)
         if fitted and self.likelihood == "gaussian":
-            kind = "feature" if np.ndim(self.noise_variance_) else "scalar"
-            check_same("noise_variance", self.noise_variance, kind)
+            is_scalar = not np.ndim(self.noise_variance_)
+            if self._has_scalar_noise(data.table.categories) != is_scalar:
+                check_same(
+                    "noise_variance", self.noise_variance, "scalar" if is_scalar else "feature"
+                )
         return data
 
     def _check_rows(self, table: Table, columns: dict[str, Any]) -> None:
@@ -377,7 +381,7 @@ class VariationalAutoencoder(MixedTables, FittedDensity, BaseAutoencoder):
         architecture = replace(architecture, activations=(hidden, code, "identity"))
         if output == "logistic":  # the logistic function bounds the output
             architecture = replace(architecture, bounds=None)
-        per_feature = self.noise_variance == "feature"
+        per_feature = not self._has_scalar_noise(table.categories)
         network = super()._first_network(table, architecture, seed)
         if output == "identity" and network.scale < _MIN_SCALE:
             raise ValueError(
@@ -386,12 +390,19 @@ class VariationalAutoencoder(MixedTables, FittedDensity, BaseAutoencoder):
             )
         return at_probabilistic_pca(network, table, output, per_feature=per_feature)
 
+    def _has_scalar_noise(self, categories: CategoryColumns | None) -> bool:
+        """Whether the noise has one variance, for a table with or without categories."""
+        if self.noise_variance == "auto":
+            return categories is None
+        return self.noise_variance == "scalar"
+
     def _weights(self, network: Any) -> dict[str, Any]:
         weights = super()._weights(network)
         if self.likelihood == "gaussian":
             noise = network.params["log_noise_variance"].astype(np.float64)
             noise = np.exp(noise + 2 * np.log(network.scale))
-            weights["noise_variance_"] = noise if self.noise_variance == "feature" else noise[0]
+            is_scalar = self._has_scalar_noise(network.categories)
+            weights["noise_variance_"] = noise[0] if is_scalar else noise
         return weights
 
     @property

