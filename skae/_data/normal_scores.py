@@ -73,9 +73,9 @@ class NormalScores:
             ndtr(encoded[:, 0].astype(np.float64)), self._levels, np.arange(len(LEVELS))
         )
         repeated = np.pad(self._are_repeated, 1)
-        is_gap = repeated[:-2] & ~repeated[1:-1] & repeated[2:]
+        is_between = repeated[:-2] & ~repeated[1:-1] & repeated[2:]
         inside = positions.astype(int).clip(max=len(LEVELS) - 2)
-        positions = np.where(is_gap[inside], np.rint(positions), positions)
+        positions = np.where(is_between[inside], np.rint(positions), positions)
         values: NDArray[Any] = np.interp(positions, np.arange(len(LEVELS)), quantiles)
         if statistics.is_integer:
             return frames.integers_between(values, statistics.least, statistics.most)

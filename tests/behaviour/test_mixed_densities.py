@@ -81,6 +81,7 @@ def test_the_probabilities_of_all_rows_of_repeated_numbers_sum_to_one():
         assert ours == pytest.approx(share, abs=0.16)
 
 
+@pytest.mark.slow
 def test_the_unit_of_a_column_shifts_all_scores():
     other = clone(fitted()).fit(X.assign(price=1000 * X["price"]))
     theirs = other.score_samples(X.assign(price=1000 * X["price"]))
@@ -167,6 +168,7 @@ def test_rows_are_drawn_given_values_of_some_columns():
     assert (of_price["size"] == "large").mean() > 0.6
 
 
+@pytest.mark.slow
 def test_conditions_agree_with_the_exact_conditional_distribution():
     rng = np.random.default_rng(0)
     rows = rng.multivariate_normal([1, 2], [[1, 0.8], [0.8, 1]], size=2000)
@@ -219,7 +221,7 @@ def test_a_category_that_no_training_row_has_is_less_likely_than_the_known_ones(
         assert (unknown[:, column] < known[:, column]).all()
 
 
-@pytest.mark.parametrize("n", [50, pytest.param(143, marks=pytest.mark.slow), 1001])
+@pytest.mark.parametrize("n", [50, *(pytest.param(n, marks=pytest.mark.slow) for n in (143, 1001))])
 def test_the_score_of_an_extreme_is_that_of_its_neighbours(n):
     """The scores of numbers are continuous at the ends of the training range."""
     rng = np.random.default_rng(n)
@@ -265,6 +267,7 @@ def test_a_loaded_estimator_gives_the_same_scores_and_samples():
     pd.testing.assert_frame_equal(again.sample(9, random_state=1), ours.sample(9, random_state=1))
 
 
+@pytest.mark.slow
 def test_training_continues_on_frames():
     vae = clone(fitted()).fit(X)
     before = vae.score(X)
