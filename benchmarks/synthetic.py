@@ -11,8 +11,8 @@ VariationalAutoencoder with its defaults. `real` are rows of the other quarter, 
 replacement.
 
 Measures: `shapes`, `trends` and their mean `quality`, as in the quality report of sdmetrics, if it
-is installed; `detection`, the area under the ROC curve of gradient boosting that separates drawn from
-training rows, in three-fold cross-validation: 0.5 is best; `utility`, the accuracy of gradient
+is installed; `detection`, the area under the ROC curve of gradient boosting that separates drawn
+from training rows, in three-fold cross-validation: 0.5 is best; `utility`, the accuracy of gradient
 boosting that is trained on drawn rows and predicts a category of the other quarter, divided by the
 accuracy if it is trained on the training rows; `closest`, the median distance to the closest
 training row (standardised numbers and indicators) divided by that of the other quarter's rows: rows
@@ -149,7 +149,7 @@ def quality(train, drawn):
 
 
 def detection(train, drawn):
-    """Return the area under the ROC curve of a classifier that separates drawn from training rows."""
+    """Return the area under the ROC curve of a classifier of drawn and training rows."""
     rows = pd.concat([train, drawn], ignore_index=True)
     rows = rows.astype(train.dtypes)
     is_drawn = np.arange(len(rows)) >= len(train)
