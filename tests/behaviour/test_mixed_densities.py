@@ -62,7 +62,7 @@ def test_the_densities_of_all_rows_integrate_to_one(n_draws):
     rng = np.random.default_rng(0)
     numbers = np.concatenate([rng.exponential(size=400), rng.normal(8, 1, size=300)])
     vae = VariationalAutoencoder(1, n_draws=n_draws, **QUICK).fit(simple_table(numbers))
-    x = np.linspace(-10, 25, 14_001)
+    x = np.linspace(-10, 25, 3_501)
     scores = [vae.score_samples(pd.DataFrame({"x": x, "kind": kind})) for kind in "ab"]
     total = np.exp(scores).sum() * (x[1] - x[0])
     assert total == pytest.approx(1, abs=0.02 if n_draws > 1 else 0.1)
@@ -244,11 +244,6 @@ def test_a_sample_of_a_polars_frame_is_a_polars_frame():
     rows = pl.DataFrame({name: X[name].tolist() for name in X})
     sample = VariationalAutoencoder(2, **QUICK).fit(rows).sample(5, random_state=0)
     assert sample.schema == rows.schema
-
-
-def test_a_sample_after_fit_to_an_array_is_an_array():
-    rows = X[["price", "cost"]].to_numpy()
-    assert isinstance(VariationalAutoencoder(1, **QUICK).fit(rows).sample(3), np.ndarray)
 
 
 def test_codes_and_reconstructions_have_the_columns_of_the_frame():
