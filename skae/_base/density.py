@@ -88,15 +88,16 @@ class FittedDensity(FittedAutoencoder):
         rng = np.random.default_rng(_DRAW_SEED)
         draws = rng.standard_normal((self.n_draws, self.n_components_))
         scores = table.map(lambda rows: network.log_likelihoods(rows, draws), network.width)
-        return scores if self._columns_ is None else scores + self._of_unknown(X).sum(axis=1)
+        return scores if self._columns_ is None else scores + self._of_unknown(X, table).sum(axis=1)
 
-    def _of_unknown(self, X: Any) -> NDArray[np.float64]:
+    def _of_unknown(self, X: Any, table: Table) -> NDArray[np.float64]:
         """Return the log-likelihood of categories that no training row has; zero for others.
 
-        The probability is that of a value that has not occurred yet, ``1 / (n_rows + 1)``.
+        `table` has the encoded rows of X. The probability is ``1 / (n_rows + 1)``, as for a value
+        that has not occurred yet.
         """
         assert self._columns_ is not None
-        unknown = self._columns_.unknown(self._mixed_table(X, reset=False))
+        unknown = self._columns_.unknown(self._mixed_table(X, reset=False), table.X)
         log_likelihoods: NDArray[np.float64] = -np.log(self.n_samples_seen_ + 1) * unknown
         return log_likelihoods
 
@@ -122,7 +123,7 @@ class FittedDensity(FittedAutoencoder):
         entries = table.map(network.entry_log_likelihoods, network.width)
         if self._columns_ is None:
             return entries
-        return self._columns_.sums(entries) + self._of_unknown(X)
+        return self._columns_.sums(entries) + self._of_unknown(X, table)
 
     def score(self, X: MatrixLike, y: object = None) -> float:
         """Compute the mean log-likelihood of the rows, which is comparable with `PCA.score`.

@@ -236,9 +236,12 @@ class MixedColumns:
         """Return a mask of the missing entries of a table; unknown categories are not missing."""
         return np.column_stack(self._of_columns(X, "missing"))
 
-    def unknown(self, X: Any) -> NDArray[np.bool_]:
-        """Return a mask of the entries of a table that are categories of no training row."""
-        parts = self._split(self.encode(X))
+    def unknown(self, X: Any, encoded: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return a mask of the entries of a table that are categories of no training row.
+
+        `encoded` is the encoded table.
+        """
+        parts = self._split(encoded)
         has_code = [~np.isnan(part).any(axis=1) for part in parts]
         mask: NDArray[np.bool_] = ~np.column_stack(has_code) & ~self.missing(X)
         return mask
