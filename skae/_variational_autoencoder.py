@@ -162,7 +162,7 @@ class VariationalAutoencoder(MixedTables, FittedDensity, BaseAutoencoder):
     A data frame with categories is encoded, see :doc:`/guide/synthetic`: categories have a
     categorical likelihood, numbers are encoded as normal scores, and repeated numbers have
     probabilities. The scores and `lower_bound_` are in the units of the frame; the other fitted
-    attributes are those of the encoded table.
+    attributes refer to the encoded table.
 
     References
     ----------

@@ -40,7 +40,7 @@ class CategoryColumns:
         return np.where(self.are_categories, middles, 0)
 
     def units(self, rows: NDArray[Any]) -> UnitsOfX:
-        """Return how densities of the normal scores of encoded rows are converted to those of X."""
+        """Return how densities of the normal scores of encoded rows become densities of X."""
         columns = list(self.scores)
         parts = [self.scores[column].units(rows[:, column]) for column in columns]
         stacked = np.reshape(parts, (len(columns), 3, len(rows)))

@@ -188,7 +188,7 @@ class MixedColumns:
 
     @property
     def category_columns(self) -> CategoryColumns:
-        """The encoded columns that belong to categories, and the units of the others."""
+        """The encoded columns of categories, and the encodings of normal scores."""
         widths = [column.width for column in self.columns]
         ends = np.cumsum(widths)
         frequencies, slices, scores = np.full(sum(widths), np.nan), [], {}
@@ -312,7 +312,7 @@ class MixedColumns:
             Encoded rows.
         others : ndarray of shape (n_others, n_encoded)
             Encoded rows whose columns have the distribution of the columns of `encoded`. Their
-            quantiles are mapped to those of the training rows.
+            quantiles are mapped to the quantiles of the training rows.
         """
         parts = zip(self.columns, self._split(encoded), self._split(others), strict=True)
         return np.hstack(
