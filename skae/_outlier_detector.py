@@ -1,8 +1,9 @@
 """Outlier detector based on a variational autoencoder."""
 
 from collections.abc import Sequence
+from copy import copy
 from functools import partial
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -13,6 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 from . import _sklearn_compat
 from ._base.composition import fit_inner
 from ._base.inference import MatrixLike, lazy_for_collections
+from ._base.local_density import equal_spread, mean_distances, units_of
+from ._dask.collections import is_collection, of_partitions
 from ._data.table import Shard
 from ._docstrings import with_shared_paragraphs
 from ._parameters import CATEGORICAL
@@ -55,12 +58,13 @@ _TIED = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-4}
     random_part="the draws of the code",
 )
 class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
-    """Outlier detector: rows with a low likelihood under a variational autoencoder are outliers.
+    """Outlier detector for anomaly detection, based on a variational autoencoder.
 
-    A :class:`VariationalAutoencoder` is fitted to the rows, and `score_samples` returns its
-    log-likelihood of each row. Rows below `offset_` are outliers; `offset_` is the quantile
-    `contamination` of the scores of the training rows. `score_features` returns the contribution of
-    each feature to the score.
+    A row is unusual if it has a low likelihood, or if it is far from all training rows. A
+    :class:`VariationalAutoencoder` is fitted to the rows. The score of a row is its log-likelihood,
+    lowered for rows with a large distance to the closest training rows; see the notes. Rows below
+    `offset_` are outliers; `offset_` is the quantile `contamination` of the scores of the training
+    rows. `score_features` returns the log-likelihood of each entry.
 
     The columns of a table of numbers should have comparable units: standardise them first, as for
     PCA. Data frames with categories are encoded, so that the units do not matter.
@@ -79,6 +83,10 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         is possible. "auto" trains as 0.05, and takes as threshold the lower quartile of the scores
         of the training rows minus 1.5 times their interquartile range, as in a box plot: the
         fraction of outliers then depends on the rows, and may be zero.
+
+    n_neighbors : int, default=20
+        Number of training rows to which a row is compared. With 0, the score is the log-likelihood
+        alone, and no training rows are stored.
 
     %(likelihood)s
 
@@ -124,6 +132,8 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         curves.
     n_iter_ : int
         Number of epochs of training.
+    n_neighbors_ : int
+        Number of neighbours that is used: at most the number of stored training rows minus one.
     %(categories_)s
     %(is_categorical_)s
     %(n_features_in_)s
@@ -137,6 +147,18 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
 
     Notes
     -----
+    The score is ``log_likelihood - factor * (distance - median)``. The distance is the mean over
+    `n_neighbors` training rows of the Euclidean distance between codes, in units of their posterior
+    standard deviation, and between residuals, in units of their standard deviation. The median is
+    the median distance of the training rows, and the factor is the ratio of the interquartile
+    ranges of log-likelihood and distance, so that both parts have the same weight: a sum of
+    standardised scores of different kinds is a usual ensemble of detectors (Aggarwal & Sathe,
+    "Outlier Ensembles", 2017, chapter 5). The log-likelihood finds values that do not fit the other
+    values of their row. The distance finds rows between clusters, as
+    :class:`sklearn.neighbors.LocalOutlierFactor` does. The estimator stores the codes and residuals
+    of at most 10 000 training rows, chosen at random. A group of more than `n_neighbors` similar
+    outliers among the training rows has close neighbours: only its likelihood is low.
+
     The threshold depends on the scores, because no fixed value of the log-likelihood separates
     outliers from other rows. The default of 0.05 is a convention for data with an unknown fraction
     of outliers. If there are no outliers, training without 5 % of the rows hardly lowers the
@@ -164,6 +186,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **{name: _AUTOENCODER[name] for name in _SHARED},
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
+        "n_neighbors": [Interval(Integral, 0, None, closed="left")],
     }
 
     def __init__(
@@ -171,6 +194,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         n_components: int = 16,
         *,
         contamination: float | Literal["auto"] = 0.05,
+        n_neighbors: int = 20,
         likelihood: Literal["gaussian", "bernoulli"] = "gaussian",
         noise_variance: Literal["auto", "scalar", "feature"] = "auto",
         n_draws: int = 20,
@@ -191,6 +215,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
     ) -> None:
         self.n_components = n_components
         self.contamination = contamination
+        self.n_neighbors = n_neighbors
         self.likelihood = likelihood
         self.noise_variance = noise_variance
         self.n_draws = n_draws
@@ -258,18 +283,48 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         self, X: MatrixLike, autoencoder: VariationalAutoencoder
     ) -> dict[str, Any]:
         """Return the fitted attributes, from a fitted autoencoder and the training rows."""
-        scores = np.asarray(_sklearn_compat.with_name_of_owner(self, autoencoder).score_samples(X))
         names = (
             *("n_features_in_", "feature_names_in_", "n_iter_"),
             *("categories_", "is_categorical_"),
         )
         state = {name: getattr(autoencoder, name) for name in names if hasattr(autoencoder, name)}
-        tied = _TIED[autoencoder.center_.dtype]
+        state |= {"autoencoder_": autoencoder, "n_neighbors_": 0}
+        if self.n_neighbors:
+            part = _sklearn_compat.with_name_of_owner(self, autoencoder)
+            state |= _training_coordinates(part, X)
+            state["n_neighbors_"] = min(self.n_neighbors, len(state["_coordinates_"]) - 1)
+        fitted = copy(self)
+        fitted._set_fitted(state)
+        if is_collection(X):
+            parts = np.concatenate(of_partitions(fitted, "_parts_of_scores", X))
+        else:
+            parts = fitted._parts_of_scores(X)
+        scores, distances = np.nan_to_num(parts, neginf=_MIN_SCORE).T
+        state["_distance_scale_"] = equal_spread(scores, distances)
+        fitted._set_fitted(state)
+        scores = fitted._combined(parts)
         if self.contamination == "auto":
             offset = _fence(scores)
         else:
+            tied = _TIED[autoencoder.center_.dtype]
             offset = _threshold(scores, float(self.contamination), tied)
-        return state | {"offset_": offset, "autoencoder_": autoencoder}
+        return state | {"offset_": offset}
+
+    def _parts_of_scores(self, X: MatrixLike) -> NDArray[np.float64]:
+        """Return the log-likelihood of each row, and its mean distance to neighbours."""
+        inner = self._inner
+        scores = inner.score_samples(X)
+        distances = np.zeros_like(scores)
+        if self.n_neighbors_:
+            rows = inner._codes_and_residuals(X) / self._units_
+            distances = mean_distances(rows, self._coordinates_, self.n_neighbors_)
+        return np.column_stack([scores, distances])
+
+    def _combined(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return scores, given the result of `_parts_of_scores`."""
+        median, factor = self._distance_scale_
+        scores: NDArray[np.float64] = parts[:, 0] - factor * (parts[:, 1] - median)
+        return scores
 
     @property
     def _inner(self) -> VariationalAutoencoder:
@@ -278,8 +333,12 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         part: VariationalAutoencoder = _sklearn_compat.with_name_of_owner(self, self.autoencoder_)
         return part
 
+    @lazy_for_collections(dtype=np.float64)
     def score_samples(self, X: MatrixLike) -> NDArray[Any]:
-        """Log-likelihood of each row; see :meth:`VariationalAutoencoder.score_samples`.
+        """Compute the score of each row, which is low for unusual rows.
+
+        The score is the log-likelihood (:meth:`VariationalAutoencoder.score_samples`), lowered for
+        rows with a large distance to the closest training rows; see the notes of the class.
 
         Parameters
         ----------
@@ -291,7 +350,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         scores : ndarray of shape (n_samples,)
             Scores in nats, float64; low for unusual rows.
         """
-        return self._inner.score_samples(X)
+        return self._combined(self._parts_of_scores(X))
 
     def score_features(self, X: MatrixLike) -> NDArray[Any]:
         """Log-likelihood of each entry; see :meth:`VariationalAutoencoder.score_features`.
@@ -309,7 +368,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         return self._inner.score_features(X)
 
     def decision_function(self, X: MatrixLike) -> NDArray[Any]:
-        """Log-likelihood of each row minus the threshold.
+        """Score of each row minus the threshold.
 
         Parameters
         ----------
@@ -344,6 +403,23 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = tags.input_tags.allow_nan = tags.input_tags.categorical = True
         return tags
+
+
+def _training_coordinates(autoencoder: VariationalAutoencoder, X: MatrixLike) -> dict[str, Any]:
+    """Return the coordinates of training rows, and their units, as fitted attributes."""
+    if is_collection(X):
+        parts = of_partitions(autoencoder, "_examples", X)
+        rows, variances = (np.concatenate(part) for part in zip(*parts, strict=True))
+    else:
+        rows, variances = autoencoder._examples(X)
+    has_categories = autoencoder._columns_ is not None
+    units = units_of(
+        rows,
+        variances,
+        per_feature=np.ndim(getattr(autoencoder, "noise_variance_", 0.0)) > 0,
+        n_pseudo_rows=1 if has_categories else 0,
+    )
+    return {"_coordinates_": rows / units, "_units_": units}
 
 
 def _fence(scores: NDArray[np.float64]) -> float:

@@ -70,12 +70,54 @@ def test_rows_below_the_threshold_are_outliers(fitted):
     assert 0.01 < (labels == -1).mean() < 0.12
 
 
-def test_scores_are_those_of_the_inner_autoencoder(fitted):
+def test_without_neighbours_scores_are_those_of_the_inner_autoencoder():
+    detector = OutlierDetector(2, n_neighbors=0, **QUICK).fit(arc())
     expected = VariationalAutoencoder(2, contamination=0.05, **QUICK).fit(arc())
     for name in ("score_samples", "score_features"):
-        np.testing.assert_array_equal(getattr(fitted, name)(arc()), getattr(expected, name)(arc()))
-    assert isinstance(fitted.autoencoder_, VariationalAutoencoder)
-    assert fitted.n_iter_ == expected.n_iter_
+        theirs = getattr(expected, name)(arc())
+        np.testing.assert_array_equal(getattr(detector, name)(arc()), theirs)
+    assert isinstance(detector.autoencoder_, VariationalAutoencoder)
+    assert detector.n_iter_ == expected.n_iter_
+    assert detector.n_neighbors_ == 0
+
+
+def two_clusters(rng):
+    """Return rows of two clusters, and rows between them, as in a test of IsolationForest."""
+    rows = 0.3 * rng.standard_normal((600, 2))
+    clusters = rng.permutation(np.vstack([rows + 2, rows - 2]))
+    return clusters[:1000], clusters[1000:], rng.uniform(-1, 1, size=(200, 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rows_between_clusters_have_low_scores(dtype):
+    known, usual, between = (X.astype(dtype) for X in two_clusters(np.random.default_rng(0)))
+    detector = OutlierDetector(random_state=0).fit(known)
+    scores = detector.score_samples(np.vstack([usual, between]))
+    assert roc_auc_score(np.repeat([1, 0], 200), scores) > 0.98
+
+
+def test_distances_do_not_change_the_scores_of_usual_rows(fitted):
+    alone = OutlierDetector(2, n_neighbors=0, **QUICK).fit(arc())
+    change = fitted.score_samples(arc()) - alone.score_samples(arc())
+    assert abs(np.median(change)) < 1e-9
+    new = fitted.score_samples(arc(2000, seed=1)) - alone.score_samples(arc(2000, seed=1))
+    assert abs(np.median(new)) < 0.2 * change.std()  # a training row is no neighbour of itself
+    assert new.min() < -0.5 < 0.5 < new.max()
+
+
+@pytest.mark.parametrize("n_rows", [2, 12])
+def test_there_are_at_most_as_many_neighbours_as_other_rows(n_rows):
+    X = arc(n_rows)
+    detector = OutlierDetector(1, n_neighbors=30, validation_fraction=0, max_steps=2).fit(X)
+    assert detector.n_neighbors_ == n_rows - 1
+    assert np.isfinite(detector.score_samples(X)).all()
+
+
+@pytest.mark.parametrize("n_neighbors", [-1, 2.0, None])
+def test_a_negative_number_of_neighbours_is_an_error(n_neighbors):
+    with pytest.raises(InvalidParameterError, match="'n_neighbors' parameter of OutlierDetector"):
+        OutlierDetector(n_neighbors=n_neighbors).fit(arc())
 
 
 def test_fit_predict_equals_fit_and_predict(fitted):
@@ -235,22 +277,24 @@ def with_copies(n_copies, far):
 
 @pytest.mark.parametrize("dtype", [pytest.param(np.float64, marks=pytest.mark.slow), np.float32])
 @pytest.mark.parametrize(
-    ("n_copies", "far"),
+    ("n_copies", "far", "n_neighbors"),
     [
-        pytest.param(40, True, marks=pytest.mark.slow),
-        (60, True),
-        pytest.param(60, False, marks=pytest.mark.slow),
+        (40, True, 20),
+        pytest.param(40, True, 0, marks=pytest.mark.slow),
+        (60, True, 0),
+        pytest.param(60, True, 20, marks=pytest.mark.slow),
+        pytest.param(60, False, 20, marks=pytest.mark.slow),
     ],
 )
-def test_a_label_does_not_depend_on_the_other_rows_of_the_call(n_copies, far, dtype):
+def test_a_label_does_not_depend_on_the_other_rows_of_the_call(n_copies, far, n_neighbors, dtype):
     X = with_copies(n_copies, far).astype(dtype)
-    detector = OutlierDetector(2, contamination=0.1, **QUICK).fit(X)
+    detector = OutlierDetector(2, contamination=0.1, n_neighbors=n_neighbors, **QUICK).fit(X)
     labels = detector.predict(X)
     single = np.concatenate([detector.predict(row[None]) for row in X])
     np.testing.assert_array_equal(single, labels)
     np.testing.assert_array_equal(detector.predict(X[::-1])[::-1], labels)
     assert len(set(labels[-n_copies:])) == 1
-    if far and n_copies == 40:  # the contamination of the detector
+    if far and n_copies == 40 and n_neighbors == 0:  # the contamination of the detector
         assert (labels[-n_copies:] == -1).all()
 
 

@@ -30,6 +30,8 @@ from .inference import (
 _DRAW_SEED = 0
 # Number of rows that `sample` draws to compute the quantiles of the model.
 _N_MATCHED = 10_000
+# Number of training rows to which `OutlierDetector` compares rows.
+_N_EXAMPLES = 10_000
 # Smallest number of codes that `sample` draws from the prior for conditions, and the smallest
 # effective number of them, after weighting, without a warning.
 _N_PROPOSED, _MIN_EFFECTIVE = 20_000, 50
@@ -100,6 +102,26 @@ class FittedDensity(FittedAutoencoder):
         unknown = self._columns_.unknown(self._mixed_table(X, reset=False), table.X)
         log_likelihoods: NDArray[np.float64] = -np.log(self.n_samples_seen_ + 1) * unknown
         return log_likelihoods
+
+    def _codes_and_residuals(self, X: MatrixLike) -> NDArray[np.float64]:
+        """Return the codes of rows beside their residuals, encoded if there are categories."""
+        network, table = self._prepare_density(X)
+        return table.map(network.codes_and_residuals, network.width)
+
+    def _examples(self, X: MatrixLike) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        """Return the codes and residuals of some training rows, and the variances of the codes.
+
+        X has training rows; if there are more than `_N_EXAMPLES` training rows, the same fraction
+        of the rows of each X is chosen at random.
+        """
+        network, table = self._prepare_density(X)
+        fraction = min(1.0, _N_EXAMPLES / self.n_samples_seen_)
+        rows = np.random.default_rng(0).permutation(table.n_rows)
+        examples = table.select(rows[: int(np.ceil(fraction * table.n_rows))])
+        return (
+            examples.map(network.codes_and_residuals, network.width),
+            examples.map(network.code_variances, network.width),
+        )
 
     @lazy_for_collections(names=input_names)
     def score_features(self, X: MatrixLike) -> NDArray[Any]:

@@ -200,6 +200,15 @@ class Variational(_WithCategories):
         """Return the posterior means of the codes of dense rows."""
         return self.mean_path.encode(X)
 
+    def codes_and_residuals(self, X: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the codes of dense rows beside the differences from their reconstructions.
+
+        A missing value has the difference zero.
+        """
+        codes = self.encode(X)
+        differences = np.nan_to_num(X.astype(np.float64) - self.mean_path.decode(codes))
+        return np.hstack([codes, differences])
+
     def code_variances(self, X: NDArray[Any]) -> NDArray[Any]:
         """Return the posterior variances of the codes of dense rows."""
         variances = np.exp(self._posterior(X)[-1])
