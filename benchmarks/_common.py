@@ -23,7 +23,8 @@ from skae import AutoencoderTransformer
 from skae._data.table import Table as Rows
 from skae._initialization.statistics import location_and_scale
 
-RESULTS = Path(__file__).parent / "results"
+# Default folder for results. git ignores it; benchmarks/results contains the pictures in git.
+RESULTS = Path(__file__).parent / "output"
 
 
 class OneLineParser(argparse.ArgumentParser):

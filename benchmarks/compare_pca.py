@@ -7,7 +7,7 @@ whitens, because the classifier needs whitened codes to converge; whitening does
 reconstruction.
 
 Run ``python benchmarks/compare_pca.py --help`` for the options. Writes compare_pca.json and
-compare_pca.png below benchmarks/results/ or --output.
+compare_pca.png below benchmarks/output/ or --output.
 """
 
 import json

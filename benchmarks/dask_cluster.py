@@ -6,7 +6,7 @@ a second fit, bytes through the process of client and scheduler, and anonymous m
 worker, including its training process. Part two, with --large: workers with a memory limit write a
 Parquet table of this many gigabytes, rows on a curved surface with noise, and fit it.
 
-Run ``python benchmarks/dask_cluster.py``. Writes dask_cluster.json below benchmarks/results/ or
+Run ``python benchmarks/dask_cluster.py``. Writes dask_cluster.json below benchmarks/output/ or
 --output. Stops all processes that it started.
 """
 

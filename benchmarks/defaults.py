@@ -17,7 +17,7 @@ a fit.
 
 Run ``python benchmarks/defaults.py`` (about an hour; ``--quick``: two variations, one seed, few
 data sets; ``--frontier``: ten minutes; ``--real``: a quarter of an hour for each seed). Writes
-defaults.json, real.json, or frontier.json and frontier.png, below benchmarks/results/ or --output.
+defaults.json, real.json, or frontier.json and frontier.png, below benchmarks/output/ or --output.
 """
 
 import json

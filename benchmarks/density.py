@@ -19,7 +19,7 @@ Samples of digits: for each class a density of its training rows. LogisticRegres
 equal number of samples and real test rows: an accuracy of 0.5 is perfect.
 
 Run ``python benchmarks/density.py`` (``--tables``, ``--seeds``, ``--quick``). Writes density.json
-and density.png below benchmarks/results/ or --output.
+and density.png below benchmarks/output/ or --output.
 """
 
 import sys

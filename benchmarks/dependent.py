@@ -17,7 +17,7 @@ Tables sorted by class (iris, digits, wine, breast cancer; the last two standard
 fitted to the first 75 % of the rows. There is no dependence, and `default` must equal `random`.
 
 Run ``python benchmarks/dependent.py`` (about an hour; ``--quick``: two series, one seed, short
-training). Writes dependent.json below benchmarks/results/ or --output, and prints medians over the
+training). Writes dependent.json below benchmarks/output/ or --output, and prints medians over the
 seeds.
 """
 

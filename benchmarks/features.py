@@ -30,7 +30,7 @@ Seconds of our fits include the compilation, which is repeated for each method (
 and exclude the import of TensorFlow, because a small fit comes first.
 
 Run ``python benchmarks/features.py`` (hours; ``--quick``: two tables, one seed, short training).
-Writes features.json, after each figure, and features.png below benchmarks/results/ or --output.
+Writes features.json, after each figure, and features.png below benchmarks/output/ or --output.
 """
 
 import os

@@ -11,7 +11,7 @@ with a GPU, the same is measured on its CPU. The large table is left out on a CP
 passed.
 
 Run ``python benchmarks/gpu.py`` (two minutes on two cores without a GPU; ``--quick``: small tables,
-under a minute). Writes gpu.json below benchmarks/results/ or --output.
+under a minute). Writes gpu.json below benchmarks/output/ or --output.
 """
 
 import os

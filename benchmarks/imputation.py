@@ -26,7 +26,7 @@ linear algebra (`n_jobs` is not set), TensorFlow has all. Speed of `transform`: 
 30 columns, 20 % of the entries missing, imputed by KNNImputer and ours after a fit to 2000 rows.
 
 Run ``python benchmarks/imputation.py`` (hours; ``--quick``: two tables, one pattern, one seed, no
-ExtraTrees). Writes imputation.json, after each figure, and imputation.png below benchmarks/results/
+ExtraTrees). Writes imputation.json, after each figure, and imputation.png below benchmarks/output/
 or --output. MNIST, 5000 of its training rows, is used if SKAE_MNIST is set or --tables names it,
 and only with the first seed, because it takes a quarter of an hour.
 """

@@ -20,7 +20,7 @@ that predict a column with categories from five components of the other columns.
 columns with over a fifth of missing entries, and then rows with missing entries.
 
 Run ``python benchmarks/mixed.py`` (an hour; ``--quick``: one table and one seed). Writes
-mixed.json, after each figure, and mixed.png below benchmarks/results/ or --output.
+mixed.json, after each figure, and mixed.png below benchmarks/output/ or --output.
 """
 
 import sys

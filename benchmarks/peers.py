@@ -14,7 +14,7 @@ Adam, and PyOD's AutoEncoder (784-128-64, without dropout, which would reduce it
 installed.
 
 Run ``python benchmarks/peers.py`` (25 minutes; ``--quick``: under 3). Writes peers.json and
-peers.png below benchmarks/results/ or --output. MNIST is loaded as in compare_pca.py.
+peers.png below benchmarks/output/ or --output. MNIST is loaded as in compare_pca.py.
 """
 
 import json

@@ -6,7 +6,7 @@ Memory is the maximum anonymous memory (RssAnon) during the fit, minus the memor
 before it: TensorFlow, and the table if it is in memory; pages of a memmap belong to the file.
 
 Run ``python benchmarks/scaling.py`` (about 15 minutes, up to 5 GB of memory and of temporary files;
-``--quick``: under a minute). Writes scaling.json and scaling.png below benchmarks/results/ or
+``--quick``: under a minute). Writes scaling.json and scaling.png below benchmarks/output/ or
 --output. Linux only.
 """
 

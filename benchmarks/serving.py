@@ -7,7 +7,7 @@ float32 with 64 components. Latency: one such row. Both are compared with PCA.tr
 ``keras.Model.predict`` (with several batch sizes), in one process and in turns. Medians.
 
 Run ``python benchmarks/serving.py`` (about 4 minutes; ``--quick``: one round). Writes serving.json
-below benchmarks/results/ or --output. Linux only (memory).
+below benchmarks/output/ or --output. Linux only (memory).
 """
 
 import json

@@ -20,7 +20,7 @@ that are copies have zero; `seconds` of fit and sample; `gain`, of skae, the mea
 the other quarter's rows minus that of the initial network.
 
 Run ``python benchmarks/synthetic.py`` (ten tables, about 8 minutes without TVAE; ``--quick``: one
-table and one seed). Writes synthetic.json and synthetic.png below benchmarks/results/ or --output.
+table and one seed). Writes synthetic.json and synthetic.png below benchmarks/output/ or --output.
 """
 
 import sys

@@ -6,7 +6,7 @@ each other and with that of one process without a strategy, and rows per second.
 the bytes that are sent in a step, the number of rows for which a network is fast enough.
 
 Run ``python benchmarks/tf_distribute.py --workers 2``. Writes tf_distribute.json below
-benchmarks/results/ or --output. Stops all processes that it started.
+benchmarks/output/ or --output. Stops all processes that it started.
 """
 
 import contextlib

@@ -12,7 +12,7 @@ a step; Keras Model.fit; MLPRegressor (ReLU, and no sigmoid after the output); P
 with fused Adam, if installed. All run in one process, in turns; medians are shown.
 
 Run ``python benchmarks/training_speed.py`` (about 8 minutes; ``--quick``: one round). Writes
-training_speed.json below benchmarks/results/ or --output.
+training_speed.json below benchmarks/output/ or --output.
 """
 
 import json

@@ -5,7 +5,7 @@ squared error, Adam at 0.001, batches of 32, 20 000 steps: the training loss, co
 that the tutorial prints, and 4x4 digits with their reconstructions after 2000 and 20 000 steps.
 
 Run ``python benchmarks/tutorial.py``. Writes tutorial.json and tutorial.png below
-benchmarks/results/ or --output. MNIST is the file named by SKAE_MNIST, else from OpenML.
+benchmarks/output/ or --output. MNIST is the file named by SKAE_MNIST, else from OpenML.
 """
 
 import json

@@ -9,7 +9,7 @@ Each table has its own process. Seconds: the first fit, which compiles the train
 median of three further fits. Memory is the maximum anonymous memory during the first fit, minus the
 memory before it, in MB. The accuracy is that of a LogisticRegression on standardised codes.
 
-Run ``python benchmarks/wide.py`` (two minutes). Writes wide.json below benchmarks/results/ or
+Run ``python benchmarks/wide.py`` (two minutes). Writes wide.json below benchmarks/output/ or
 --output. Linux only.
 """
 

@@ -233,13 +233,16 @@ class EstimatorMixin:
     def _doc_link_template(self) -> str:
         """URL template of the documentation of a class, for the HTML diagram.
 
-        It leads to the web site, or to the documentation that was built in the repository.
+        It leads to the web site. In a copy of the repository, it leads to the documentation that
+        was built there, and is empty if none was built.
         """
-        site = _project_urls().get("Documentation")
-        if site is None:
-            built = Path(__file__).parents[1] / "docs" / "_build" / "html"
-            site = built.as_uri() if built.is_dir() else None
-        return "" if site is None else f"{site.rstrip('/')}/generated/skae.{{estimator_name}}.html"
+        root = Path(__file__).parents[1]
+        if (root / "pyproject.toml").is_file():
+            built = root / "docs" / "_build" / "html"
+            site = built.as_uri() if built.is_dir() else ""
+        else:
+            site = _project_urls().get("Documentation", "")
+        return site and f"{site.rstrip('/')}/generated/skae.{{estimator_name}}.html"
 
     def _set_fitted(self, state: dict[str, Any]) -> None:
         """Replace all fitted attributes in one step, including those of an earlier fit.

@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skae.onnx  # noqa: F401
-from skae import AutoencoderImputer, AutoencoderTransformer
+from skae import AutoencoderImputer, AutoencoderTransformer, OutlierDetector
 from skae._networks.activations import ACTIVATIONS
 
 METHODS = ["transform", "inverse_transform", "reconstruct"]
@@ -207,3 +207,71 @@ def test_what_would_not_be_filled_is_refused(bounded_rows):
         to_onnx(ae.fit(incomplete), X[:1])
     with pytest.raises(NotImplementedError, match="AutoencoderImputer"):
         to_onnx(imputer.fit(incomplete), X[:1])
+
+
+def detector(X, **params):
+    """Fit a detector whose network is no PCA any more."""
+    params = {"max_steps": 40, "validation_fraction": 0, "random_state": 0, "n_draws": 5} | params
+    return OutlierDetector(2, hidden_layer_sizes=(8,), contamination=0.2, **params).fit(X)
+
+
+def assert_detects(fitted, X, tol, **options):
+    for batch in (X[:1], X[:7], X):
+        labels, scores = run(to_onnx(fitted, X[:1], **options), batch)
+        assert labels.dtype == "int64"
+        assert scores.dtype == X.dtype
+        np.testing.assert_allclose(scores[:, 0], fitted.decision_function(batch), atol=tol)
+        np.testing.assert_array_equal(labels[:, 0], fitted.predict(batch))
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"bounds": None, "activation": "tanh"},
+        {"noise_variance": "feature"},
+        {"likelihood": "bernoulli"},
+        {"max_steps": 1, "alpha": 1e9},
+    ],
+)
+def test_a_detector_gives_labels_and_scores(bounded_rows, params):
+    X = bounded_rows
+    if "likelihood" in params:
+        X = (X.mean(axis=0) < X).astype(float)
+    fitted = detector(X, **params)
+    assert set(fitted.predict(X)) == {-1, 1}
+    assert_detects(fitted, X, 1e-9)
+    assert_detects(fitted, X.astype("float32"), 1e-3)
+
+
+@pytest.mark.parametrize("opset", [12, 18])
+def test_a_detector_is_converted_to_older_opsets(bounded_rows, opset):
+    assert_detects(detector(bounded_rows), bounded_rows, 1e-9, target_opset=opset)
+
+
+def test_a_detector_ends_a_pipeline(bounded_rows):
+    inner = OutlierDetector(2, max_steps=20, random_state=0)
+    pipe = Pipeline([("scale", StandardScaler()), ("detector", inner)]).fit(bounded_rows)
+    labels, _ = run(to_onnx(pipe, bounded_rows[:1]), bounded_rows)
+    np.testing.assert_array_equal(labels[:, 0], pipe.predict(bounded_rows))
+
+
+def test_a_row_with_a_missing_value_is_an_outlier_in_the_graph(bounded_rows):
+    rows = np.where(np.eye(6) == 1, np.nan, bounded_rows[:6])
+    labels, scores = run(to_onnx(detector(bounded_rows), rows[:1]), rows)
+    assert (labels == -1).all()
+    assert np.isnan(scores).all()
+
+
+def test_detectors_that_cannot_be_converted_are_errors(bounded_rows):
+    with pytest.raises(NotFittedError):
+        to_onnx(OutlierDetector(), bounded_rows[:1])
+    with pytest.raises(ValueError, match="X has 3 columns, but predict takes 6"):
+        to_onnx(detector(bounded_rows), bounded_rows[:1, :3])
+    incomplete = np.where(bounded_rows > 4, np.nan, bounded_rows)
+    with pytest.raises(ValueError, match="This OutlierDetector was trained on rows with missing"):
+        to_onnx(detector(incomplete), bounded_rows[:1])
+    table = bounded_rows.astype(object)
+    table[:, 0] = np.where(bounded_rows[:, 0] > 3, "high", "low")
+    with pytest.raises(ValueError, match="This OutlierDetector was fitted to a table with categ"):
+        to_onnx(detector(table, categorical_features=[0]), bounded_rows[:1])

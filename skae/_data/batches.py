@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-# A NamedTuple, because TensorFlow and optree map functions over its arrays.
+# A NamedTuple, because TensorFlow and `map_nest` apply functions to its arrays.
 class Batch(NamedTuple):
     """The arrays of one gradient step, or of a chunk of steps.
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
-import optree
 from numpy.typing import DTypeLike, NDArray
 from sklearn.utils.extmath import svd_flip
 
 from .forward import Activations, Params, clip, forward, reconstruct, with_inputs
+from .nests import arrays_of, map_nest
 from .ppca import ProbabilisticPCA
 
 # A direction of the code is constant, except for float32 rounding, if its variance is at most this
@@ -62,7 +62,7 @@ def squared_norms(
 
 def _cast(params: Any, dtype: DTypeLike, *, copy: bool) -> Any:
     """Return params in a float type; without `copy`, arrays of that type are the same arrays."""
-    return optree.tree_map(lambda array: array.astype(dtype, copy=copy), params)
+    return map_nest(lambda array: array.astype(dtype, copy=copy), params)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,8 +121,7 @@ class Autoencoder:
 
     def is_finite(self) -> bool:
         """Whether all params are finite."""
-        params: Any = self.params  # the types of optree do not accept a dict
-        return all(np.isfinite(array).all() for array in optree.tree_leaves(params))
+        return all(np.isfinite(array).all() for array in arrays_of(self.params))
 
     def standardise(self, X: NDArray[Any]) -> NDArray[Any]:
         """Centre and scale dense rows in their own float type, and cast them to that of params."""

@@ -7,6 +7,10 @@ from contextlib import suppress
 from typing import Any
 
 _IMPORT_LOCK = threading.Lock()
+_MISSING = (
+    "fit, partial_fit and to_keras need TensorFlow. Install it: pip install tensorflow. "
+    "The other methods of a fitted estimator do not need it."
+)
 # True in a process that was forked from a process that had imported TensorFlow.
 _forked_with_tensorflow = False
 
@@ -43,6 +47,8 @@ def import_tensorflow(*, eagerly: bool = True) -> Any:
 
     Raises
     ------
+    ImportError
+        If TensorFlow is not installed.
     RuntimeError
         If this process was forked from a process that had imported TensorFlow: TensorFlow's threads
         do not exist here, and it would hang. If `eagerly` is True and the caller is inside a graph
@@ -58,8 +64,12 @@ def import_tensorflow(*, eagerly: bool = True) -> Any:
         is_first, n_threads = "tensorflow" not in sys.modules, os.environ.get("OMP_NUM_THREADS", "")
         if is_first:
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        import tensorflow
-
+        try:
+            import tensorflow
+        except ModuleNotFoundError as error:
+            if error.name != "tensorflow":
+                raise
+            raise ImportError(_MISSING) from error
         if is_first:
             # errors if another thread has imported, configured and started TensorFlow meanwhile
             with suppress(RuntimeError, ValueError):

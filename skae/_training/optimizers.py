@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-import optree
 from numpy.typing import NDArray
 
+from .._networks.nests import map_nest
 from .._runtime.tensorflow import import_tensorflow
 
 # Length of the warm-up, in which the learning rate increases to its peak: a fraction of all steps
@@ -44,8 +44,8 @@ class Adam:
         state : dict
             The moments "m" and "v", which are zero, and "l2".
         """
-        zeros = optree.tree_map(np.zeros_like, params)
-        l2 = optree.tree_map(np.float32, l2 or optree.tree_map(lambda _: 0.0, params))
+        zeros = map_nest(np.zeros_like, params)
+        l2 = map_nest(np.float32, l2 or map_nest(lambda _: 0.0, params))
         return {"m": zeros, "v": zeros, "l2": l2}
 
     def update(

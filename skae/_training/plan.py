@@ -7,7 +7,6 @@ from math import ceil
 from typing import Any
 
 import numpy as np
-import optree
 from numpy.typing import NDArray
 from sklearn import get_config
 
@@ -15,6 +14,7 @@ from .._data.corruption import Corruption
 from .._data.table import Table
 from .._initialization.architecture import Architecture
 from .._networks.forward import with_inputs
+from .._networks.nests import map_nest
 from .._networks.network import Autoencoder
 from .config import TrainingConfig
 from .loop import Optimizer, TrainState
@@ -167,11 +167,20 @@ class Plan:
         `alpha` is divided by the number of training rows plus `n_before`, the number of earlier
         rows of the stream.
         """
-        nest: Any = optree.tree_map(np.float32, params)  # type: ignore[arg-type] # a dict is a nest
+        nest = map_nest(np.float32, params)
         l2 = min(self.config.alpha / (n_before + self.n_training), _LARGEST)
         # no penalty on the linear path, so that a large alpha leads to a linear autoencoder
-        penalty = optree.tree_map_with_path(lambda path, _: l2 * ("coefs" in path), nest)
-        return TrainState(nest, self.optimizer.init(nest, penalty))
+        return TrainState(nest, self.optimizer.init(nest, _penalties(nest, l2)))
+
+
+def _penalties(params: Any, l2: float) -> Any:
+    """Return the nest of the penalty factors of params: `l2` for "coefs", zero for others."""
+    if not isinstance(params, dict):
+        return map_nest(lambda _: 0.0, params)
+    return {
+        name: map_nest(lambda _: l2, part) if name == "coefs" else _penalties(part, l2)
+        for name, part in params.items()
+    }
 
 
 def plan_fit(problem: Problem) -> Plan:

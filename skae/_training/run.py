@@ -12,11 +12,11 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
-import optree
 from numpy.typing import NDArray
 
 from .._data.splits import Split
 from .._data.table import Table
+from .._networks.nests import map_nest
 from .._networks.network import Autoencoder
 from .._runtime.threads import one_blas_thread
 from .._runtime.workers import WorkerLostError
@@ -201,7 +201,7 @@ class Run:
             array: NDArray[np.float32] = np.asarray(part)
             return array if self._index is None else array[self._index]
 
-        params: Any = optree.tree_map(to_numpy, state.params)
+        params = map_nest(to_numpy, state.params)
         return self.initial_network.with_params(self.plan.params_in_columns(params))
 
     def end(self, reason: StopReason, exception: Exception | None = None) -> None:
@@ -311,7 +311,7 @@ def _stacked(nests: Sequence[Any], axis: int = 0) -> Any:
     """Stack nested dicts and lists of arrays of equal shapes; a single nest gets no new axis."""
     if len(nests) == 1:
         return nests[0]
-    return optree.tree_map(lambda *arrays: np.stack(arrays, axis), *nests)
+    return map_nest(lambda *arrays: np.stack(arrays, axis), *nests)
 
 
 def _stacked_batches(

@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import optree
 from numpy.typing import NDArray
 
 from .._data.table import Table
+from .._networks.nests import map_nest
 from .._networks.network import Autoencoder, squared_norms
 from .callbacks import FitCallback
 from .losses import Reconstruction
@@ -145,8 +145,7 @@ def mask_components(network: Autoencoder, size: int) -> Autoencoder:
 
     They stay zero in training, because the gradients of their weights are zero.
     """
-    params: Any = optree.tree_map(np.copy, network.params)  # type: ignore[arg-type] # a dict is a nest
-    network = network.with_params(params)
+    network = network.with_params(map_nest(np.copy, network.params))
     encoder, decoder = network.params["encoder"], network.params["decoder"]
     masked = [encoder["coefs"][-1], encoder["intercepts"][-1], decoder["coefs"][0].T]
     masked += [encoder["linear"], decoder["linear"].T] if "linear" in encoder else []

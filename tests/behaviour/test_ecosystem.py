@@ -30,6 +30,7 @@ from skae import (
     Checkpoint,
     OutlierDetector,
     VariationalAutoencoder,
+    _sklearn_compat,
     plotting,
 )
 
@@ -221,12 +222,13 @@ def test_the_diagram_links_to_the_published_page(estimator, tmp_path, monkeypatc
     installed.parent.mkdir()
     installed.write_text("Name: skae\nProject-URL: Documentation, https://skae.example/stable/\n")
     monkeypatch.syspath_prepend(tmp_path)  # found before the one that is installed
+    monkeypatch.setattr(_sklearn_compat, "__file__", str(tmp_path / "skae" / "_sklearn_compat.py"))
     page = f"https://skae.example/stable/generated/skae.{estimator.__name__}.html"
     assert page in estimator()._repr_html_()
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_without_a_published_page_the_diagram_links_to_the_local_documentation(estimator):
+def test_in_the_repository_the_diagram_links_to_the_local_documentation(estimator):
     pages = Path(skae.__file__).parents[1] / "docs" / "_build" / "html"
     page = pages / "generated" / f"skae.{estimator.__name__}.html"
     assert (page.as_uri() in estimator()._repr_html_()) == pages.is_dir()

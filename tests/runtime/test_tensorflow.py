@@ -117,6 +117,20 @@ def test_one_function_imports_tensorflow():
     assert sorted(imports) == [("_keras.py", "keras"), ("tensorflow.py", "tensorflow")]
 
 
+WITHOUT_TENSORFLOW = """
+import sys, numpy as np
+from skae import AutoencoderTransformer
+sys.modules["tensorflow"] = None
+AutoencoderTransformer(2).fit(np.random.default_rng(0).normal(size=(50, 3)))
+"""
+
+
+def test_training_without_tensorflow_is_an_error_that_names_it():
+    result = run(WITHOUT_TENSORFLOW)
+    assert result.stderr.splitlines()[-1].startswith("ImportError: fit, partial_fit and to_keras")
+    assert "pip install tensorflow" in result.stderr
+
+
 # Each case is the first fit of the process: an exception stops the import of TensorFlow, so that
 # the next case imports it again.
 FIRST_FITS = """
