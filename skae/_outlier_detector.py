@@ -55,12 +55,13 @@ _TIED = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-4}
     random_part="the draws of the code",
 )
 class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
-    """Outlier detector: rows with a low likelihood under a variational autoencoder are outliers.
+    """Anomaly detection by likelihood under a variational autoencoder.
 
-    A :class:`VariationalAutoencoder` is fitted to the rows, and `score_samples` returns its
-    log-likelihood of each row. Rows below `offset_` are outliers; `offset_` is the quantile
-    `contamination` of the scores of the training rows. `score_features` returns the contribution of
-    each feature to the score.
+    Outliers are rows with a low likelihood, also contextual anomalies: rows whose values are usual
+    one by one, but not together. A :class:`VariationalAutoencoder` is fitted to the rows, and
+    `score_samples` returns its log-likelihood of each row. Rows below `offset_` are outliers;
+    `offset_` is the quantile `contamination` of the scores of the training rows. `score_features`
+    returns the contribution of each feature to the score, which explains an anomaly.
 
     The columns of a table of numbers should have comparable units: standardise them first, as for
     PCA. Data frames with categories are encoded, so that the units do not matter.
