@@ -175,8 +175,8 @@ def _describe_page(app, pagename, templatename, context, doctree):
         "og:type": "website",
         "og:site_name": project,
     }
-    if html_baseurl:
-        address = html_baseurl.rstrip("/")
+    if app.config.html_baseurl:
+        address = app.config.html_baseurl.rstrip("/")
         values["og:url"] = f"{address}/{pagename}.html"
         values["og:image"] = f"{address}/_images/compare_pca.png"
     tags = [f'<meta property="{name}" content="{escape(v)}" />' for name, v in values.items()]
@@ -186,9 +186,10 @@ def _describe_page(app, pagename, templatename, context, doctree):
 
 def _write_sitemap(app, exception):
     """Write sitemap.xml, if the site has an address."""
-    if exception or not html_baseurl or app.builder.name != "html":
+    address = app.config.html_baseurl.rstrip("/")
+    if exception or not address or app.builder.name != "html":
         return
-    pages = (f"{html_baseurl.rstrip('/')}/{name}.html" for name in sorted(app.env.found_docs))
+    pages = (f"{address}/{name}.html" for name in sorted(app.env.found_docs))
     lines = "".join(f"<url><loc>{escape(page)}</loc></url>\n" for page in pages)
     space = "http://www.sitemaps.org/schemas/sitemap/0.9"
     text = f'<?xml version="1.0" encoding="UTF-8"?>\n<urlset xmlns="{space}">\n{lines}</urlset>\n'
