@@ -69,6 +69,7 @@ sphinx_gallery_conf = {
     "reset_modules": ("matplotlib",),
     "download_all_examples": False,  # each page has links to its script and its notebook
     "show_memory": False,
+    "remove_config_comments": True,  # such as the number of the thumbnail
     "write_computation_times": False,  # their page would load scripts from another machine
     "show_signature": False,
     "doc_module": ("skae",),

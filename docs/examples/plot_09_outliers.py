@@ -91,6 +91,7 @@ for axes, j in zip(display.axes_[:, 0], columns, strict=False):
     axes.set_title(f"wrong: {data.feature_names[j]}", loc="right", fontsize="small", weight="bold")
 fig.suptitle("Contributions of features to four outliers")
 plt.show()
+# sphinx_gallery_thumbnail_number = 2
 
 # %%
 # The 30 entries of each row are ranked by their contribution, largest first. The ranks of the wrong

@@ -1,6 +1,6 @@
 """
-Synthetic tables and unusual rows
-=================================
+Synthetic tables and contextual anomalies
+=========================================
 
 `VariationalAutoencoder` is a generative model of a data frame with numbers and categorical columns.
 It draws synthetic rows, also given the values of some columns. `OutlierDetector` finds contextual
