@@ -5,6 +5,7 @@ import os
 import pkgutil
 import re
 import tomllib
+from html import escape
 from pathlib import Path
 
 from docutils import nodes
@@ -17,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 
 import skae.plotting
-from skae._sklearn_compat import EstimatorMixin
+from skae._sklearn_compat import EstimatorMixin, _project_urls
 
 # enable_iterative_imputer: Sphinx-Gallery looks up the names also if examples are not run.
 
@@ -68,6 +69,7 @@ sphinx_gallery_conf = {
     "reset_modules": ("matplotlib",),
     "download_all_examples": False,  # each page has links to its script and its notebook
     "show_memory": False,
+    "remove_config_comments": True,  # such as the number of the thumbnail
     "write_computation_times": False,  # their page would load scripts from another machine
     "show_signature": False,
     "doc_module": ("skae",),
@@ -78,6 +80,8 @@ sphinx_gallery_conf = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skae"
+# The address of the published site, from the metadata of the package; empty before publication.
+html_baseurl = _project_urls().get("Documentation", "")
 html_static_path = ["_static"]
 html_favicon = "_static/favicon.svg"
 html_css_files = ["skae.css"]
@@ -154,6 +158,45 @@ def _link_bare_names(app, env, node, contnode):
     return None
 
 
+# ---- search engines and links in messages
+
+
+def _describe_page(app, pagename, templatename, context, doctree):
+    """Add the description of a page, its first paragraph, as metadata, also for social media."""
+    paragraph = doctree and next(doctree.findall(nodes.paragraph), None)
+    if not paragraph:
+        return
+    text = " ".join(paragraph.astext().split())
+    if len(text) > 200:
+        text = text[:200].rsplit(" ", 1)[0] + " …"
+    title = re.sub("<[^>]*>", "", context.get("title", project))
+    values = {
+        "og:title": title,
+        "og:description": text,
+        "og:type": "website",
+        "og:site_name": project,
+    }
+    if app.config.html_baseurl:
+        address = app.config.html_baseurl.rstrip("/")
+        values["og:url"] = f"{address}/{pagename}.html"
+        values["og:image"] = f"{address}/_images/compare_pca.png"
+    tags = [f'<meta property="{name}" content="{escape(v)}" />' for name, v in values.items()]
+    tags.append(f'<meta name="description" content="{escape(text)}" />')
+    context["metatags"] = "\n".join([context.get("metatags", ""), *tags])
+
+
+def _write_sitemap(app, exception):
+    """Write sitemap.xml, if the site has an address."""
+    address = app.config.html_baseurl.rstrip("/")
+    if exception or not address or app.builder.name != "html":
+        return
+    pages = (f"{address}/{name}.html" for name in sorted(app.env.found_docs))
+    lines = "".join(f"<url><loc>{escape(page)}</loc></url>\n" for page in pages)
+    space = "http://www.sitemaps.org/schemas/sitemap/0.9"
+    text = f'<?xml version="1.0" encoding="UTF-8"?>\n<urlset xmlns="{space}">\n{lines}</urlset>\n'
+    Path(app.outdir, "sitemap.xml").write_text(text, encoding="utf-8")
+
+
 # ---- the page for developers
 
 
@@ -206,5 +249,7 @@ def setup(app):
     app.connect("autodoc-process-docstring", _mend_docstring, priority=900)  # after numpydoc
     app.connect("autodoc-skip-member", _skip_routing)
     app.connect("doctree-read", _describe_thumbnails)
+    app.connect("html-page-context", _describe_page)
+    app.connect("build-finished", _write_sitemap)
     app.connect("missing-reference", _link_scikit_learn)
     app.connect("missing-reference", _link_bare_names)

@@ -1,4 +1,7 @@
-"""Autoencoders for scikit-learn that start as PCA and only get better."""
+"""Autoencoders for scikit-learn, which start at PCA.
+
+Dimensionality reduction, imputation, anomaly detection, density estimation and sampling.
+"""
 
 from ._autoencoder import AutoencoderTransformer
 from ._checkpoint import Checkpoint

@@ -50,12 +50,16 @@ def _ignores_y(estimator: "AutoencoderTransformer") -> bool:
     offset="the mean of the training rows, or zeros with an `output_activation`",
 )
 class AutoencoderTransformer(MixedTables, BaseAutoencoder):
-    """Autoencoder that starts as PCA and only gets better.
+    """Nonlinear dimensionality reduction with an autoencoder, which starts at PCA.
 
-    A transformer like :class:`~sklearn.decomposition.PCA`: `transform` returns codes of
-    `n_components_` components, and `inverse_transform` returns rows. With ``init="pca"`` the
-    encoder and the decoder are each the sum of a linear path and a branch of hidden layers. With x
-    the centred row, divided by one scalar,
+    A transformer like :class:`~sklearn.decomposition.PCA`: `transform` returns embeddings of rows
+    (latent codes with `n_components_` components, the bottleneck of the network), and
+    `inverse_transform` reconstructs rows from codes. Codes may be trained without labels, or
+    supervised and semi-supervised with `target_weight`. Rows may have categorical columns and
+    missing values.
+
+    With ``init="pca"`` the encoder and the decoder are each the sum of a linear path and a branch
+    of hidden layers. With x the centred row, divided by one scalar,
 
     - code ``z = x A + branch(x)``, where A starts at the components of PCA,
     - row ``x' = z B + c + branch(z)``, where B starts at their transpose,
@@ -249,9 +253,13 @@ class AutoencoderTransformer(MixedTables, BaseAutoencoder):
     >>> ae.transform(test).shape
     (297, 8)
     >>> pca = PCA(n_components=8).fit(train)
-    >>> pca_error = ((pca.inverse_transform(pca.transform(test)) - test) ** 2).mean()
-    >>> bool(pca_error > 1.8 * ((ae.reconstruct(test) - test) ** 2).mean())
-    True
+    >>> for name, rows in {
+    ...     "PCA": pca.inverse_transform(pca.transform(test)),
+    ...     "autoencoder": ae.inverse_transform(ae.transform(test)),
+    ... }.items():
+    ...     print(f"{name}: mean squared error {((rows - test) ** 2).mean():.0f}")
+    PCA: mean squared error 6
+    autoencoder: mean squared error 3
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS

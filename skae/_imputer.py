@@ -56,13 +56,13 @@ _SHARED = (
     random_part="the hidden entries",
 )
 class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
-    """Imputer that starts as probabilistic PCA, fitted by EM, and only gets better.
+    """Imputation of missing values with a denoising autoencoder.
 
-    Probabilistic PCA imputes missing values with their conditional mean given the observed values
-    of the row. An autoencoder that starts exactly there is trained to restore entries that are
-    hidden on purpose: for each minibatch, a random share of the entries of each row [1]_. Hidden
-    entries of validation rows decide which step is kept, and whether the network is kept or
-    probabilistic PCA.
+    Tables may have numbers and categorical columns. The initial model is probabilistic PCA, fitted
+    by EM: it imputes missing values with their conditional mean given the observed values of the
+    row. An autoencoder that starts exactly there is trained to restore entries that are hidden on
+    purpose: for each minibatch, a random share of the entries of each row [1]_. Hidden entries of
+    validation rows decide which step is kept, and whether the network is kept or probabilistic PCA.
 
     The columns should have comparable units: standardise them first, as for PCA.
     :class:`~sklearn.preprocessing.StandardScaler` keeps missing values. This is not needed for a
@@ -164,8 +164,8 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
     >>> hidden = np.random.default_rng(0).random(X.shape) < 0.2
     >>> imputer = AutoencoderImputer(random_state=0)
     >>> filled = imputer.fit_transform(np.where(hidden, np.nan, X))
-    >>> bool(np.square(filled - X)[hidden].mean() < 0.16 * np.square(X[hidden]).mean())
-    True
+    >>> print(f"error of hidden entries: {np.sqrt(np.square(filled - X)[hidden].mean()):.1f}")
+    error of hidden entries: 0.4
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {

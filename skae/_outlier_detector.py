@@ -58,13 +58,14 @@ _TIED = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-4}
     random_part="the draws of the code",
 )
 class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
-    """Outlier detector for anomaly detection, based on a variational autoencoder.
+    """Anomaly detection by likelihood under a variational autoencoder, and by neighbours.
 
-    A row is unusual if it has a low likelihood, or if it is far from all training rows. A
-    :class:`VariationalAutoencoder` is fitted to the rows. The score of a row is its log-likelihood,
-    lowered for rows with a large distance to the closest training rows; see the notes. Rows below
-    `offset_` are outliers; `offset_` is the quantile `contamination` of the scores of the training
-    rows. `score_features` returns the log-likelihood of each entry.
+    Outliers are rows with a low likelihood, also contextual anomalies: rows whose values are usual
+    one by one, but not together. A :class:`VariationalAutoencoder` is fitted to the rows. The score
+    of a row is its log-likelihood, lowered for rows with a large distance to the closest training
+    rows; see the notes. Rows below `offset_` are outliers; `offset_` is the quantile
+    `contamination` of the scores of the training rows. `score_features` returns the log-likelihood
+    of each entry, which explains an anomaly.
 
     The columns of a table of numbers should have comparable units: standardise them first, as for
     PCA. Data frames with categories are encoded, so that the units do not matter.

@@ -19,7 +19,8 @@ values raises an error, and so does the conversion of `AutoencoderImputer`.
 The graph of an `OutlierDetector` has two outputs of shape (n_samples, 1), as the graphs of other
 outlier detectors: "label" is the result of ``predict``, and "scores" of ``decision_function``. It
 holds ``n_draws`` reconstructions of each row in memory: pass many rows in batches. A row with a
-missing value is labelled as an outlier, and its score is NaN.
+missing value is labelled as an outlier, and its score is NaN. The detector must be fitted with
+``n_neighbors=0``: the graph does not compare rows with training rows.
 
 Examples
 --------
@@ -197,6 +198,11 @@ def _convert_detector(scope: Any, operator: Any, container: Any) -> None:
     detector, (label, scores) = operator.raw_operator, operator.outputs
     autoencoder = detector._inner
     autoencoder._check_exportable()
+    if detector.n_neighbors_:
+        raise ValueError(
+            "The graph does not compare rows with training rows. To export an OutlierDetector to "
+            "ONNX, fit it with n_neighbors=0."
+        )
     network = autoencoder._trained_network.rescaled(autoencoder.scale_)
     draws = np.random.default_rng(_DRAW_SEED).standard_normal(
         (autoencoder.n_draws, 1, autoencoder.n_components_)

@@ -212,6 +212,7 @@ def test_what_would_not_be_filled_is_refused(bounded_rows):
 def detector(X, **params):
     """Fit a detector whose network is no PCA any more."""
     params = {"max_steps": 40, "validation_fraction": 0, "random_state": 0, "n_draws": 5} | params
+    params = {"n_neighbors": 0} | params
     return OutlierDetector(2, hidden_layer_sizes=(8,), contamination=0.2, **params).fit(X)
 
 
@@ -250,7 +251,7 @@ def test_a_detector_is_converted_to_older_opsets(bounded_rows, opset):
 
 
 def test_a_detector_ends_a_pipeline(bounded_rows):
-    inner = OutlierDetector(2, max_steps=20, random_state=0)
+    inner = OutlierDetector(2, n_neighbors=0, max_steps=20, random_state=0)
     pipe = Pipeline([("scale", StandardScaler()), ("detector", inner)]).fit(bounded_rows)
     labels, _ = run(to_onnx(pipe, bounded_rows[:1]), bounded_rows)
     np.testing.assert_array_equal(labels[:, 0], pipe.predict(bounded_rows))
@@ -268,6 +269,8 @@ def test_detectors_that_cannot_be_converted_are_errors(bounded_rows):
         to_onnx(OutlierDetector(), bounded_rows[:1])
     with pytest.raises(ValueError, match="X has 3 columns, but predict takes 6"):
         to_onnx(detector(bounded_rows), bounded_rows[:1, :3])
+    with pytest.raises(ValueError, match="fit it with n_neighbors=0"):
+        to_onnx(detector(bounded_rows, n_neighbors=5), bounded_rows[:1])
     incomplete = np.where(bounded_rows > 4, np.nan, bounded_rows)
     with pytest.raises(ValueError, match="This OutlierDetector was trained on rows with missing"):
         to_onnx(detector(incomplete), bounded_rows[:1])

@@ -1,12 +1,13 @@
 """
-Comparison of PCA and the autoencoder
-=====================================
+Dimensionality reduction: PCA and the autoencoder
+=================================================
 
-Both encode the 8 x 8 images of scikit-learn's digits in 8 components. Training of the autoencoder
-starts at PCA, and the network is kept only if it is better than PCA on validation rows. On test
-rows, which were not used in any fit, the error of the autoencoder is well below PCA's. The fit
-takes seconds instead of milliseconds. The last section uses a table without nonlinear structure,
-for which `fit` returns PCA.
+PCA and the autoencoder reduce the dimension of scikit-learn's digits from 64 to 8: each 8 x 8 image
+becomes a latent code with 8 components. Training of the autoencoder starts at PCA, and the network
+is kept only if it is better than PCA on validation rows. On test rows, which were not used in any
+fit, the error of the autoencoder is well below PCA's. The fit takes seconds instead of
+milliseconds. The last section uses a table without nonlinear structure, for which `fit` returns
+PCA.
 """
 
 # %%

@@ -1,15 +1,16 @@
 """
-Features for a classifier with few labels
-=========================================
+Semi-supervised codes for a classifier with few labels
+======================================================
 
 All images of digits are available, but only some have labels. This example compares four codes with
 8 components, trained on all training images, by the accuracy of a logistic regression on them:
 
 - PCA;
 - the autoencoder with its default parameters;
-- an autoencoder trained to restore entries that were replaced with values of other rows (no
-  labels);
-- an autoencoder also trained to predict the known labels.
+- an autoencoder trained to restore entries that were replaced with values of other rows
+  (self-supervised: no labels);
+- an autoencoder also trained to predict the known labels (supervised, or semi-supervised if some
+  rows have no label).
 
 With so few components, all three autoencoders give the classifier better features than PCA. If all
 labels are known, the code trained with labels is the best one. If few labels are known, it is not

@@ -1,6 +1,6 @@
 """
-Imputing missing values
-=======================
+Imputation of missing values
+============================
 
 The initial model of `AutoencoderImputer` is probabilistic PCA. The network is then trained to
 restore hidden entries: observed values that are set to missing on purpose. This example compares it

@@ -2,11 +2,11 @@
 Density estimation and sampling
 ===============================
 
-`VariationalAutoencoder` computes the log-likelihood of rows and draws samples. The initial model is
-probabilistic PCA, a single Gaussian, whose log-likelihood is `PCA.score`. The trained network is
-kept if it increases the likelihood of validation rows. The first section uses points on a curve in
-the plane. On digits, the log-likelihood is much higher than PCA's. That of a GaussianMixture is
-even higher, as on most tables with a few dozen columns.
+`VariationalAutoencoder` is a generative model: it computes the log-likelihood of rows and draws
+samples. The initial model is probabilistic PCA, a single Gaussian, whose log-likelihood is
+`PCA.score`. The trained network is kept if it increases the likelihood of validation rows. The
+first section uses points on a curve in the plane. On digits, the log-likelihood is much higher than
+PCA's. That of a GaussianMixture is even higher, as on most tables with a few dozen columns.
 """
 
 # %%

@@ -1,13 +1,13 @@
 """
-Outliers and the features that cause them
-=========================================
+Contextual anomalies and the columns that explain them
+======================================================
 
-`OutlierDetector` finds rows with a low likelihood, and `ContributionDisplay` shows which features
-contribute to it. In some test rows of breast_cancer, the sign of one standardised measurement is
-changed. The new value is common for this feature, but not in combination with the other values of
-the row. IsolationForest, which splits by one column at a time, is not better than chance. The
-likelihood of PCA is nearly as good as `OutlierDetector`, but does not give contributions of
-features.
+`OutlierDetector` finds anomalies, rows with a low likelihood, and `ContributionDisplay` shows which
+columns contribute to it. In some test rows of breast_cancer, the sign of one standardised
+measurement is changed. The new value is common for this column, but not in combination with the
+other values of the row. IsolationForest, which splits by one column at a time, is not better than
+chance. The likelihood of PCA is nearly as good as `OutlierDetector`, but does not give
+contributions of features.
 """
 
 # %%
@@ -91,6 +91,7 @@ for axes, j in zip(display.axes_[:, 0], columns, strict=False):
     axes.set_title(f"wrong: {data.feature_names[j]}", loc="right", fontsize="small", weight="bold")
 fig.suptitle("Contributions of features to four outliers")
 plt.show()
+# sphinx_gallery_thumbnail_number = 2
 
 # %%
 # The 30 entries of each row are ranked by their contribution, largest first. The ranks of the wrong

@@ -1,10 +1,11 @@
 """
-Tables with categories
-======================
+Tables with categorical columns and missing values
+==================================================
 
-The penguins of Palmer Station are a data frame with four measurements, three categories and a year.
-Eleven penguins lack their sex, two of them also all measurements. `AutoencoderTransformer` and
-`AutoencoderImputer` read the frame as it is: no encoder, no scaler, and no imputer before them.
+The penguins of Palmer Station are a data frame with four measurements, three categorical columns
+and a year. The sex of eleven penguins is missing, and also all measurements of two of them.
+`AutoencoderTransformer` computes embeddings of the rows, and `AutoencoderImputer` imputes missing
+numbers and categories. They need no encoder, scaler or imputer before them.
 """
 
 # %%
@@ -27,10 +28,10 @@ print(test.head().to_string())
 print(penguins.isna().sum().to_string())
 
 # %%
-# Two numbers for each penguin
-# ----------------------------
-# The code has two components. `reconstruct` returns a frame with the columns and dtypes of the
-# training frame.
+# Embeddings with two components
+# ------------------------------
+# The latent code of each penguin has two components. `reconstruct` returns a frame with the columns
+# and dtypes of the training frame.
 ae = AutoencoderTransformer(2, random_state=0).fit(train)
 print(ae.reconstruct(test).head().to_string())
 
@@ -43,8 +44,8 @@ ax.legend()
 plt.show()
 
 # %%
-# Two numbers describe nearly all categories of the new rows, and the measurements with a squared
-# error of about a tenth of their variance.
+# From two components, the decoder reconstructs nearly all categories of the new rows, and the
+# measurements with a squared error of about a tenth of their variance.
 display = ColumnErrorsDisplay.from_estimator(ae, test)
 display.figure_.set_size_inches(6.4, 3)
 plt.show()

@@ -1,17 +1,17 @@
 """
-Synthetic tables and unusual rows
-=================================
+Synthetic tables and contextual anomalies
+=========================================
 
-`VariationalAutoencoder` learns the distribution of a data frame with numbers and categories. It
-draws new rows, also given the values of some columns, and `OutlierDetector` finds rows whose values
-do not fit together.
+`VariationalAutoencoder` is a generative model of a data frame with numbers and categorical columns.
+It draws synthetic rows, also given the values of some columns. `OutlierDetector` finds contextual
+anomalies: rows whose values are usual one by one, but not together.
 """
 
 # %%
-# New rows
-# --------
-# The wages of 534 people of 1985, with their education, age, sector and others. Drawn rows have the
-# columns and dtypes of the real ones.
+# Synthetic rows
+# --------------
+# The table contains the wages of 534 people in 1985, their education, age, sector and other
+# columns. Drawn rows have the columns and dtypes of the real ones.
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -26,8 +26,8 @@ drawn = model.sample(len(people), random_state=0)
 print(drawn.head().to_string())
 
 # %%
-# The numbers have the distribution of the real columns, and depend on each other and on the
-# categories like them.
+# The numbers have the distribution of the real columns. They depend on each other and on the
+# categories as in the real table.
 fig, axes = plt.subplots(1, 2, figsize=(7, 3.2), layout="constrained", sharex=True, sharey=True)
 for ax, rows, title in zip(axes, (people, drawn), ("real", "drawn"), strict=True):
     for sector, part in rows.groupby("occupation", observed=True):
@@ -40,14 +40,14 @@ plt.show()
 # %%
 # Given some values
 # -----------------
-# The wage of managers and of people in services, in the median:
+# The median wage of managers and of people in services:
 for occupation in ("management", "services"):
     given = model.sample(2000, random_state=0, conditions={"occupation": occupation})
     real = people[people["occupation"] == occupation]
     print(f"{occupation}: drawn {given['wage'].median():.1f}, real {real['wage'].median():.1f}")
 
 # %%
-# Rows that do not fit
+# Contextual anomalies
 # --------------------
 # Each value of these two rows is usual, but not their combination: a manager with six years of
 # education, and a worker of age 19 with 18 years of education. `ContributionDisplay` shows the
