@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import _sklearn_compat
 from ._base.composition import fit_inner
 from ._base.inference import MatrixLike, lazy_for_collections
-from ._base.local_density import equal_spread, mean_distances, units_of
+from ._base.local_density import DistanceScore, mean_distances, units_of
 from ._dask.collections import is_collection, of_partitions
 from ._data.table import Shard
 from ._docstrings import with_shared_paragraphs
@@ -62,10 +62,10 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
 
     Outliers are rows with a low likelihood, also contextual anomalies: rows whose values are usual
     one by one, but not together. A :class:`VariationalAutoencoder` is fitted to the rows. The score
-    of a row is its log-likelihood, lowered for rows with a large distance to the closest training
-    rows; see the notes. Rows below `offset_` are outliers; `offset_` is the quantile
-    `contamination` of the scores of the training rows. `score_features` returns the log-likelihood
-    of each entry, which explains an anomaly.
+    of a row is its log-likelihood, or lower if the row is far from the closest training rows; see
+    the notes. Rows below `offset_` are outliers; `offset_` is the quantile `contamination` of the
+    scores of the training rows. `score_features` returns the log-likelihood of each entry, which
+    explains an anomaly.
 
     The columns of a table of numbers should have comparable units: standardise them first, as for
     PCA. Data frames with categories are encoded, so that the units do not matter.
@@ -148,17 +148,17 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
 
     Notes
     -----
-    The score is ``log_likelihood - factor * (distance - median)``. The distance is the mean over
-    `n_neighbors` training rows of the Euclidean distance between codes, in units of their posterior
-    standard deviation, and between residuals, in units of their standard deviation. The median is
-    the median distance of the training rows, and the factor is the ratio of the interquartile
-    ranges of log-likelihood and distance, so that both parts have the same weight: a sum of
-    standardised scores of different kinds is a usual ensemble of detectors (Aggarwal & Sathe,
-    "Outlier Ensembles", 2017, chapter 5). The log-likelihood finds values that do not fit the other
-    values of their row. The distance finds rows between clusters, as
-    :class:`sklearn.neighbors.LocalOutlierFactor` does. The estimator stores the codes and residuals
-    of at most 10 000 training rows, chosen at random. A group of more than `n_neighbors` similar
-    outliers among the training rows has close neighbours: only its likelihood is low.
+    The score is the lower one of two scores. The first is the log-likelihood: it is low for values
+    that do not fit the other values of their row. The second is low for rows that are far from the
+    training rows, for example between two clusters: the negative mean distance to the `n_neighbors`
+    closest training rows, multiplied by a factor and shifted, so that the median and the
+    interquartile range of both scores are equal on the training rows. The maximum of standardised
+    outlier scores is a usual ensemble of detectors (Aggarwal & Sathe, "Outlier Ensembles", 2017,
+    chapter 5). The distance is the Euclidean one of codes, in units of their posterior standard
+    deviation, and residuals, in units of their standard deviation. The estimator stores the codes
+    and residuals of at most 10 000 training rows, chosen at random. A group of more than
+    `n_neighbors` similar outliers among the training rows has close neighbours: only its likelihood
+    is low.
 
     The threshold depends on the scores, because no fixed value of the log-likelihood separates
     outliers from other rows. The default of 0.05 is a convention for data with an unknown fraction
@@ -301,7 +301,8 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         else:
             parts = fitted._parts_of_scores(X)
         scores, distances = np.nan_to_num(parts, neginf=_MIN_SCORE).T
-        state["_distance_scale_"] = equal_spread(scores, distances)
+        score = DistanceScore.with_spread_of(scores, distances)
+        state |= {"_distance_score_": (score.intercept, score.slope)}
         fitted._set_fitted(state)
         scores = fitted._combined(parts)
         if self.contamination == "auto":
@@ -323,9 +324,11 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
 
     def _combined(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return scores, given the result of `_parts_of_scores`."""
-        median, factor = self._distance_scale_
-        scores: NDArray[np.float64] = parts[:, 0] - factor * (parts[:, 1] - median)
-        return scores
+        scores, distances = parts.T
+        lower: NDArray[np.float64] = np.minimum(
+            scores, DistanceScore(*self._distance_score_)(distances)
+        )
+        return lower
 
     @property
     def _inner(self) -> VariationalAutoencoder:
@@ -338,8 +341,8 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
     def score_samples(self, X: MatrixLike) -> NDArray[Any]:
         """Compute the score of each row, which is low for unusual rows.
 
-        The score is the log-likelihood (:meth:`VariationalAutoencoder.score_samples`), lowered for
-        rows with a large distance to the closest training rows; see the notes of the class.
+        The score is the log-likelihood (:meth:`VariationalAutoencoder.score_samples`), or lower if
+        the row is far from the closest training rows; see the notes of the class.
 
         Parameters
         ----------

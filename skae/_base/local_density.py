@@ -5,6 +5,8 @@ code by their posterior standard deviation, residuals by their standard deviatio
 model cannot distinguish have a distance of about one for each coordinate.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import iqr
@@ -83,15 +85,34 @@ def mean_distances(
     return means
 
 
-def equal_spread(
-    scores: NDArray[np.float64], distances: NDArray[np.float64]
-) -> tuple[float, float]:
-    """Return the median distance, and the factor that gives distances the spread of scores.
+@dataclass(frozen=True)
+class DistanceScore:
+    """Score of a distance with the median and the spread that another score has.
 
-    The spread is the interquartile range, or the standard deviation if the interquartile range of
-    the distances is zero. The factor is zero if all distances are equal.
+    Attributes
+    ----------
+    intercept, slope : float
+        The score is ``intercept - slope * distance``.
     """
-    for spread in (iqr, np.std):
-        if unit := float(spread(distances)):
-            return float(np.median(distances)), float(spread(scores)) / unit
-    return 0.0, 0.0
+
+    intercept: float
+    slope: float
+
+    @classmethod
+    def with_spread_of(
+        cls, scores: NDArray[np.float64], distances: NDArray[np.float64]
+    ) -> "DistanceScore":
+        """Return the score with the median and spread of `scores` for the given distances.
+
+        The spread is the interquartile range, or the standard deviation if the interquartile range
+        of the distances is zero. If all distances are equal, no row has a low score.
+        """
+        for spread in (iqr, np.std):
+            if unit := float(spread(distances)):
+                slope = float(spread(scores)) / unit
+                return cls(float(np.median(scores) + slope * np.median(distances)), slope)
+        return cls(np.inf, 0.0)
+
+    def __call__(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the scores of distances."""
+        return self.intercept - self.slope * distances
