@@ -2,8 +2,8 @@
 Contextual anomalies and the columns that explain them
 ======================================================
 
-`OutlierDetector` finds anomalies, rows with a low likelihood, and `ContributionDisplay` shows which
-columns contribute to it. In some test rows of breast_cancer, the sign of one standardised
+`OutlierDetector` finds anomalies, here rows with a low likelihood, and `ContributionDisplay` shows
+which columns contribute to it. In some test rows of breast_cancer, the sign of one standardised
 measurement is changed. The new value is common for this column, but not in combination with the
 other values of the row. IsolationForest, which splits by one column at a time, is not better than
 chance. The likelihood of PCA is nearly as good as `OutlierDetector`, but does not give
