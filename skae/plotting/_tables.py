@@ -84,11 +84,8 @@ class Series:
 
     def marker(self, size: float) -> dict[str, Any]:
         """Return the options of the markers for a size in points."""
-        return {"linestyle": "none", **self.style, "markersize": size * self._relative_size}
-
-    @property
-    def _relative_size(self) -> float:
-        return float(self.style.get("markersize", 1.0))
+        size *= self.style.get("markersize", 1.0)
+        return {"linestyle": "none", **self.style, "markersize": size}
 
 
 @dataclass(frozen=True)

@@ -333,3 +333,26 @@ def test_a_table_is_inside_the_figure(frames, size):
         assert box.x0 <= extent.x0 < extent.x1 <= box.x1
         assert box.y0 <= extent.y0 < extent.y1 < ax.get_legend().get_window_extent().y0
         assert axes.get_window_extent().height > box.height / 4
+
+
+def test_a_table_is_drawn_in_a_part_of_a_figure(frames):
+    complete, incomplete = frames
+    figure = plt.figure(layout="constrained")
+    part, _ = figure.subfigures(1, 2)
+    display = ImputationDisplay.from_estimator(
+        SimpleImputer().fit(incomplete), incomplete, truth=complete, ax=part.subplots()
+    )
+    figure.draw_without_rendering()
+    assert display.figure_ is part
+    assert display.axes_[0, -1].get_window_extent().x1 <= part.bbox.x1
+
+
+def test_true_values_may_be_unknown(frames):
+    complete, incomplete = frames
+    truth = complete.mask(complete["age"] > 7)
+    imputer = SimpleImputer().fit(incomplete)
+    display = ImputationDisplay.from_estimator(imputer, incomplete, truth=truth)
+    is_known = (incomplete.isna() & truth.notna())[:8].to_numpy()
+    drawn = [line for axes in display.axes_[0] for line in axes.lines]
+    true = [line for line in drawn if line.get_markerfacecolor() == "none"]
+    assert sum(len(line.get_xdata()) for line in true) == is_known.sum()
