@@ -71,6 +71,23 @@ ax.set_title("breast_cancer: a fifth of the entries hidden")
 plt.show()
 
 # %%
+# Imputed values of four test rows: the closer a coloured marker is to the centre of the circle, the
+# smaller is its error. Grey points are observed values.
+names = load_breast_cancer().feature_names
+fig, ax = plt.subplots(figsize=(7, 4.6), layout="constrained")
+ImputationDisplay.from_estimator(
+    imputers["AutoencoderImputer"],
+    test_missing,
+    truth=test,
+    other=imputers["KNNImputer"],
+    n_samples=4,
+    n_features=16,
+    feature_names=names,
+    ax=ax,
+)
+plt.show()
+
+# %%
 # Images with hidden pixels
 # -------------------------
 # The imputer is fitted on digits with a third of the pixels hidden, and imputes test digits (hidden

@@ -74,6 +74,16 @@ def column_names(estimator: Any, names: Sequence[str] | None, n_features: int) -
     return list(map(str, names))
 
 
+def text_of(value: Any) -> str:
+    """Return a number with three digits, or a category, as a text."""
+    return f"{value:.3g}" if isinstance(value, float | np.floating) else str(value)
+
+
+def shortened(text: str, length: int) -> str:
+    """Return a text, shortened to a maximum length."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
 def observed_error(originals: NDArray[Any], rows: ArrayLike) -> float:
     """Return the mean squared error over the observed entries of the originals."""
     observed = ~np.isnan(originals)
@@ -197,10 +207,16 @@ class RowsDisplay(ABC):
         axes.set_ylim(*axes.yaxis.get_major_locator().nonsingular(*limits))  # if both are equal
 
 
-def divide(ax: Axes, n_rows: int, n_columns: int, hspace: float = 0.1) -> NDArray[Any]:
+def divide(
+    ax: Axes,
+    n_rows: int,
+    n_columns: int,
+    hspace: float = 0.1,
+    height_ratios: Sequence[float] | None = None,
+) -> NDArray[Any]:
     """Return a grid of axes in the area of the given axes, which are turned off."""
     ax.set_axis_off()
-    spacing = {"wspace": 0.05, "hspace": hspace}
+    spacing: dict[str, Any] = {"wspace": 0.05, "hspace": hspace, "height_ratios": height_ratios}
     if spec := ax.get_subplotspec():
         return spec.subgridspec(n_rows, n_columns, **spacing).subplots(squeeze=False)
     # axes that are not part of a grid

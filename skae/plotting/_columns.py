@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from ._base import AxesDisplay, Rows, check_has_method, column_names
+from ._base import AxesDisplay, Rows, check_has_method, column_names, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -130,8 +130,7 @@ class ColumnErrorsDisplay(AxesDisplay):
             places = np.flatnonzero(is_categorical[drawn] == kind)
             if len(places):
                 ax.barh(places, errors[drawn[places]], color=color, label=label)
-        names = [str(self.feature_names[i]) for i in drawn]
-        names = [name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…" for name in names]
+        names = [shortened(str(self.feature_names[i]), _MAX_NAME) for i in drawn]
         ax.set_yticks(range(len(drawn)), names, fontsize="small", parse_math=False)
         ax.set_ylim(len(drawn) - 0.4, -0.6)
         ax.set_xlabel("reconstruction error" if is_categorical.any() else "mean squared error")

@@ -20,6 +20,7 @@ from ._base import (
     column_names,
     dense_rows,
     divide,
+    text_of,
 )
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ class ContributionDisplay(RowsDisplay):
             lowest = lowest[~np.isnan(contributions[lowest])]
             values = contributions[lowest]
             axes.barh(range(len(lowest)), values, color=["C3" if v < 0 else "C0" for v in values])
-            names = [f"{self.feature_names[j]} = {_text(row[j])}" for j in lowest]
+            names = [f"{self.feature_names[j]} = {text_of(row[j])}" for j in lowest]
             axes.set_yticks(range(len(lowest)), names, fontsize="small")
             axes.set_ylim(n_bars - 0.4, -0.6)
             axes.tick_params(axis="x", labelsize="small")
@@ -223,8 +224,3 @@ class ContributionDisplay(RowsDisplay):
             title = f"{self.labels[i]}: log-likelihood {self.scores[i]:.4g}"
             axes.set_title(title, loc="left", fontsize="small")
         self.axes_[-1, 0].set_xlabel("log-likelihood minus the feature's median, nats")
-
-
-def _text(value: Any) -> str:
-    """Return a number with three digits, or a category, as a text."""
-    return f"{value:.3g}" if isinstance(value, float | np.floating) else str(value)

@@ -25,7 +25,6 @@ from skae import (
     AutoencoderTransformer,
     Checkpoint,
 )
-from skae.plotting import ImputationDisplay, ReconstructionDisplay
 
 QUICK = {"hidden_layer_sizes": (), "max_steps": 20, "validation_fraction": 0, "random_state": 0}
 LEVELS = ["small", "medium", "large"]
@@ -374,12 +373,6 @@ def test_what_a_table_with_categories_cannot_do_is_an_error():
         fitted().to_keras()
     with pytest.raises(ValueError, match=r"categories.*Encode"):
         to_onnx(fitted(), np.zeros((1, 5)))
-    for display, estimator in [
-        (ReconstructionDisplay, fitted()),
-        (ImputationDisplay, fitted_imputer()),
-    ]:
-        with pytest.raises(ValueError, match=r"columns \['size', 'city', 'garden'\].*draws"):
-            display.from_estimator(estimator, X)
 
 
 def in_partitions(X):

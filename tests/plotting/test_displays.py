@@ -40,17 +40,19 @@ def test_displays_draw_in_the_given_axes(fitted):
 def test_axes_anywhere_in_a_figure_will_do(fitted):
     figure = plt.figure()
     ax = figure.add_axes([0.2, 0.1, 0.5, 0.6])
-    display = ReconstructionDisplay.from_estimator(fitted, X, n_samples=3, ax=ax)
+    display = ReconstructionDisplay.from_estimator(fitted, X, n_samples=3, ordered=True, ax=ax)
     boxes = np.array([axes.get_position().get_points() for axes in display.axes_.flat])
     np.testing.assert_allclose(boxes.min(axis=0)[0], [0.2, 0.1])
     np.testing.assert_allclose(boxes.max(axis=0)[1], [0.7, 0.7])
 
 
+@pytest.mark.parametrize("ordered", [False, True])
 @pytest.mark.parametrize("shape", [None, (8, 8)])
-def test_rows_without_variation_are_drawn(shape):
+def test_rows_without_variation_are_drawn(shape, ordered):
     rows = np.full((2, 64), 3.0)
-    ReconstructionDisplay(rows, {"same": rows}, image_shape=shape).plot()
-    ImputationDisplay(rows, {"same": rows}, image_shape=shape).plot()
+    options = {"image_shape": shape, "ordered": ordered}
+    ReconstructionDisplay(rows, {"same": rows}, **options).plot()
+    ImputationDisplay(rows, {"same": rows}, **options).plot()
     contributions = np.zeros((2, 64))
     options = {"labels": ["a", "b"], "feature_names": list(map(str, range(64)))}
     ContributionDisplay(rows, contributions, np.zeros(2), **options, image_shape=shape).plot()
