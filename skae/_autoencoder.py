@@ -52,10 +52,10 @@ def _ignores_y(estimator: "AutoencoderTransformer") -> bool:
 class AutoencoderTransformer(MixedTables, BaseAutoencoder):
     """Nonlinear dimensionality reduction with an autoencoder, which starts at PCA.
 
-    A transformer like :class:`~sklearn.decomposition.PCA`: `transform` returns embeddings of rows
-    (latent codes with `n_components_` components, the bottleneck of the network), and
-    `inverse_transform` reconstructs rows from codes. Codes may be trained without labels, or
-    supervised and semi-supervised with `target_weight`. Rows may have categorical columns and
+    A transformer like :class:`~sklearn.decomposition.PCA`. `transform` returns embeddings of rows:
+    latent codes with `n_components_` components, the bottleneck of the network. `inverse_transform`
+    reconstructs rows from codes. Codes may be trained without labels, or with labels (supervised
+    and semi-supervised) if `target_weight` is above zero. Rows may have categorical columns and
     missing values.
 
     With ``init="pca"`` the encoder and the decoder are each the sum of a linear path and a branch
@@ -64,26 +64,28 @@ class AutoencoderTransformer(MixedTables, BaseAutoencoder):
     - code ``z = x A + branch(x)``, where A starts at the components of PCA,
     - row ``x' = z B + c + branch(z)``, where B starts at their transpose,
 
-    and both branches start at zero, so that training starts at PCA. Adam [1]_ trains all weights on
-    the mean squared error of the reconstruction, which is clipped to the `bounds` of each feature.
+    and both branches start at zero, so that training starts at PCA. The reconstruction is clipped
+    to the `bounds` of each feature. Adam [1]_ trains all weights to minimise its mean squared
+    error.
 
     `fit` keeps the network with the lowest error on validation rows if it is significantly better
-    than PCA on them, and otherwise PCA fitted on all rows (see Notes).
+    than PCA on these rows. Otherwise it keeps PCA, fitted on all rows (see Notes).
 
-    Only `fit`, `partial_fit` and `to_keras` import TensorFlow. A fitted estimator holds NumPy
+    Only `fit`, `partial_fit` and `to_keras` import TensorFlow. A fitted estimator contains NumPy
     arrays, and all other methods use NumPy.
 
     Parameters
     ----------
     n_components : int, float or "auto", default=64
         Number of components of the code, at most the number of features. With as many components as
-        features nothing is compressed, and a UserWarning is given. A float in (0, 1) selects the
-        smallest number of components with which the trained network keeps that share of the
-        variance of the validation rows: the number of PCA is tried first, and others by bisection,
-        which takes several times as long as one fit. KeyboardInterrupt during this search is
-        raised. In `partial_fit` a float selects the number of PCA. "auto" is for
-        ``corruption="missing"``: number of components, initial network and validation error are
-        then the same as in :class:`AutoencoderImputer`.
+        features, the dimension is not reduced, and a UserWarning is given. A float in (0, 1) is an
+        explained variance ratio: `fit` selects the smallest number of components with which the
+        trained network reaches this ratio on the validation rows. The search tries PCA's number of
+        components first, and others by bisection. It takes several times as long as one fit. Ctrl-C
+        during the search raises KeyboardInterrupt. In `partial_fit`, a float selects PCA's number
+        of components for this ratio. "auto" is for ``corruption="missing"``: the number of
+        components, the initial network and the validation error are then the same as in
+        :class:`AutoencoderImputer`.
 
     %(hidden_layer_sizes)s
 
@@ -91,24 +93,26 @@ class AutoencoderTransformer(MixedTables, BaseAutoencoder):
 
     init : {"pca", "glorot", "normal"}, default="pca"
         Initial network. "pca" is described above. "glorot" and "normal" give a plain stack of
-        layers without a linear path: uniform weights of variance ``2 / (n_in + n_out)`` [2]_ and
-        zero intercepts, or all weights and intercepts from N(0, 0.05²).
+        layers without a linear path. "glorot" draws uniform weights of variance
+        ``2 / (n_in + n_out)`` [2]_, and sets the intercepts to zero. "normal" draws all weights and
+        intercepts from N(0, 0.05²).
 
     %(bounds)s
 
     whiten : bool, default=True
         Whether to whiten the code: over the training rows the components have zero mean, unit
-        variance and no correlation. They are ordered by how much of the output they explain through
-        the linear path, and have the signs of PCA. Components with less than 1e-10 of the largest
-        variance keep their scale, while PCA scales them to unit variance. `whiten` does not change
-        the reconstruction. If False and ``init="pca"``, the code is in the units of X, as in PCA.
+        variance and no correlation. The components are sorted by their contribution to the output
+        of the linear path, and have the signs of PCA's components. Components with less than 1e-10
+        of the largest variance keep their scale, while PCA scales such components to unit variance.
+        `whiten` does not change the reconstruction. If False and ``init="pca"``, the code is in the
+        units of X, as in PCA.
 
     code_activation : {"identity", "relu", "tanh", ...}, default="identity"
         Activation function of the code, for a plain stack.
 
     output_activation : {"identity", "relu", "tanh", ...}, default="identity"
-        Activation function of the output, for a plain stack. With any but "identity" the data are
-        neither centred nor scaled: scale them to the range of the activation function first.
+        Activation function of the output, for a plain stack. With any function except "identity",
+        the data are neither centred nor scaled: scale the data to the range of this function first.
 
     %(learning_rate)s
 
@@ -123,15 +127,15 @@ class AutoencoderTransformer(MixedTables, BaseAutoencoder):
     %(alpha_of_error)s
 
     corruption : {"gaussian", "masking", "swap", "missing"}, default="gaussian"
-        Corruption of the training inputs if `noise` is above zero; the loss compares the output
+        Corruption of the training inputs if `noise` is above zero. The loss compares the output
         with the uncorrupted rows (denoising autoencoder [3]_). "gaussian" adds Gaussian noise.
         "masking" sets entries to the mean of their column, or to zero with an `output_activation`.
         "swap" replaces entries by entries of the same column in other rows of the minibatch.
         "missing" hides entries and imputes them as missing values. Validation rows are not
-        corrupted, except with "missing" and ``n_components="auto"``, where the validation error is
-        that of hidden entries. "masking", "swap" and "missing" may raise the error of uncorrupted
-        rows above that of PCA, and then ``init="pca"`` keeps PCA. Use ``init="glorot"`` if you want
-        the code of such a network.
+        corrupted, except with "missing" and ``n_components="auto"``: the validation error is then
+        the error of hidden entries. With "masking", "swap" and "missing", the error of uncorrupted
+        rows may be above PCA's error. ``init="pca"`` then keeps PCA. Use ``init="glorot"`` if you
+        want the code of such a network.
 
     noise : float, default=0.0
         Amount of `corruption`, in a unit that depends on its kind:
@@ -143,13 +147,13 @@ class AutoencoderTransformer(MixedTables, BaseAutoencoder):
           drawn uniformly between zero and this number.
 
     target_weight : float, default=0.0
-        Weight of a loss that trains the code to predict y [5]_: if it is above zero,
+        Weight of a loss that trains the code to predict y [5]_. If the weight is above zero,
         `target_weight` times the loss of a linear model on the code is added to the mean squared
-        error of the scaled data. This loss is the cross-entropy of classes, or the squared error of
-        numbers divided by their variance. The linear model starts at a regularised fit to the first
-        code, and is dropped after `fit`: `transform` takes no y. The validation error, and with it
-        `validation_curve_` and `reconstruction_err_`, is that sum in the units of X. Not for
-        `partial_fit`.
+        error of the scaled data. The loss of the linear model is the cross-entropy of classes, or
+        the squared error of numbers divided by their variance. The linear model starts at a
+        regularised fit to the initial code, and is removed after `fit`: `transform` takes no y. The
+        validation error, `validation_curve_` and `reconstruction_err_` are the sum of both losses,
+        in the units of X. Not for `partial_fit`.
 
     %(validation_fraction)s
 
@@ -207,23 +211,24 @@ class AutoencoderTransformer(MixedTables, BaseAutoencoder):
     Notes
     -----
     **PCA or the trained network?** With few validation rows, a lower error may be due to chance.
-    With ``init="pca"``, the trained network is therefore kept only if a one-sided paired t-test on
-    the validation rows finds its errors lower than those of PCA at the 5 % level. The test uses at
-    least 100 rows, or all rows if there are fewer: if `validation_fraction` gives fewer, several
-    splits with other validation rows are trained. The errors of all splits select the step, and a
-    last run trains on all rows up to that step. If PCA is kept, the result is PCA of all rows,
-    clipped if a pair of bounds was given.
+    With ``init="pca"``, the trained network is therefore kept only if its errors are significantly
+    lower than PCA's: one-sided paired t-test on the validation rows, at the 5 % level. The test
+    uses at least 100 rows, or all rows if there are fewer than 100. If `validation_fraction` gives
+    fewer than 100 rows, `fit` trains on several splits with different validation rows. The errors
+    of all splits determine the step, and a last run trains on all rows up to this step. If PCA is
+    kept, the result is PCA of all rows, clipped if a pair of bounds was given.
 
     **Missing values** are NaN, None, pandas.NA, null of polars or masked entries, and every method
-    accepts them. Probabilistic PCA imputes them before a row is encoded; it is fitted by EM [4]_ if
-    the training rows have missing values. Losses and scores are computed over the observed values
-    and scaled to all columns. A column without any value is imputed with zeros, and a row without
-    any value with the mean.
+    accepts them. Probabilistic PCA imputes missing values before a row is encoded. It is fitted by
+    EM [4]_ if the training rows have missing values. Losses and scores are computed over the
+    observed values and scaled to all columns. A column without any value is imputed with zeros, and
+    a row without any value with the mean.
 
     **Categories** in a data frame are encoded, and training starts at factor analysis of mixed data
     (:doc:`/guide/mixed`). `inverse_transform` and `reconstruct` then return data frames with the
     columns and dtypes of X. Losses, scores and fitted arrays such as `mean_` refer to the encoded
-    table. A pair of `bounds`, exports, Dask clusters and `Shard` are for tables of numbers.
+    table. A pair of `bounds`, exports, and `Shard` on several workers are only for tables of
+    numbers.
 
     **More** in the user guide: windows of a time series and other rows that depend on each other
     (:doc:`/guide/dependent`), tables larger than memory, Dask and `tf.distribute`
@@ -364,7 +369,7 @@ class AutoencoderTransformer(MixedTables, BaseAutoencoder):
             Training data.
         y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
             Target that the code is trained to predict if `target_weight` is above zero; otherwise
-            ignored. The type of the column decides: floats are numbers, and NaN marks unlabelled
+            ignored. The dtype of y determines its use: floats are numbers, and NaN marks unlabelled
             rows. Integers, booleans, strings and categories are classes, in one column; -1 and
             missing values of nullable columns mark unlabelled rows.
         %(X_val)s
@@ -390,15 +395,15 @@ class AutoencoderTransformer(MixedTables, BaseAutoencoder):
         """Continue training with one pass over X, the next batch of a stream.
 
         The first call on a new estimator starts at PCA of its batch; after `fit`, the stream
-        continues from the fitted network. If few rows do not determine the initial network, the
-        estimator stores them, and the next call starts again with all of them
-        (:doc:`/guide/large` says when). No rows are held out for validation: `validation_curve_`
-        records the error on each batch before the network is trained on it. The code is whitened
-        over all rows seen, each encoded by the network at its call; later calls rotate the code as
-        little as possible. `alpha` is divided by the number of rows seen. Automatic bounds are
-        widened to include new rows. A batch on which training diverges is ignored, with a warning.
-        `fit`, or otherwise the first batch, determines the categories of a data frame. Other
-        categories are missing values in later batches.
+        continues from the fitted network. If the rows are too few to compute the initial network,
+        the estimator stores the rows. The next call then starts again with the stored and the new
+        rows (:doc:`/guide/large` gives the conditions). No rows are held out for validation:
+        `validation_curve_` records the error on each batch before the network is trained on it. The
+        code is whitened over all rows so far, each encoded by the network of its call. Later calls
+        rotate the code as little as possible. `alpha` is divided by the number of rows so far.
+        Automatic bounds are widened to include new rows. A batch on which training diverges is
+        ignored, with a warning. `fit`, or otherwise the first batch, determines the categories of a
+        data frame. Other categories are missing values in later batches.
 
         Parameters
         ----------
@@ -428,10 +433,10 @@ class AutoencoderTransformer(MixedTables, BaseAutoencoder):
         Returns
         -------
         errors : ndarray of shape (n_features_in_,)
-            Mean over the observed values of a column; NaN if there are none. In a table of numbers
-            it is the mean of the squared error. In a table with categories it is the mean squared
-            error of the standardised column for a column of numbers, and the share of wrong
-            categories for a column of categories.
+            Mean over the observed values of a column; NaN if there are none. In a table of numbers,
+            the error is the mean squared error. In a table with categories, the error of a column
+            of numbers is the mean squared error of the standardised column. The error of a column
+            of categories is the share of wrong categories.
         """
         parts = of_rows_or_partitions(self, "_column_error_sums", X)
         totals, counts = np.sum(parts, axis=0)

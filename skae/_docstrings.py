@@ -35,14 +35,14 @@ _PARAGRAPHS = {
         feature if at least 5 training rows, and at least 1 in 1000, are equal to its minimum
         (maximum), as in pixels, counts and one-hot columns. None sets no bounds. In a pair, `low`
         and `high` are each a number, an array of shape (n_features,) or None. The loss is computed
-        on the clipped rows, and its gradient passes through the clip unchanged. A given pair holds
-        in every output. %(automatic_bounds)s""",
+        on the clipped rows, and its gradient ignores the clipping. A given pair is applied to every
+        output. %(automatic_bounds)s""",
     ),
     "learning_rate": (
         'learning_rate : {"linear", "cosine", "constant"}, default="linear"',
-        """Schedule of the learning rate. "linear" and "cosine" increase it to `learning_rate_init`
-        in the first 5 % of the steps, and then decrease it to zero along a straight line or half a
-        cosine. "constant" uses `learning_rate_init` in every step.""",
+        """Schedule of the learning rate. "linear" and "cosine" increase the learning rate to
+        `learning_rate_init` in the first 5 % of the steps. They then decrease it to zero, linearly
+        or as half a cosine. "constant" uses `learning_rate_init` in every step.""",
     ),
     "learning_rate_init": (
         "learning_rate_init : float, default=7e-3",
@@ -55,10 +55,10 @@ _PARAGRAPHS = {
     ),
     "max_iter": (
         'max_iter : int or "auto", default="auto"',
-        """Number of epochs. "auto" makes `max_steps` gradient steps if that is given. Otherwise it
-        trains for 100 epochs, but for at least %(min_steps)s and at most 2400 gradient steps, and
-        it stops earlier if the validation error has had no new minimum for a quarter of these steps
-        and is above the validation error of the initial network.""",
+        """Number of epochs. "auto" makes `max_steps` gradient steps if `max_steps` is given.
+        Otherwise it trains for 100 epochs, but for at least %(min_steps)s and at most 2400 gradient
+        steps. It then stops earlier if the validation error has had no new minimum for a quarter of
+        these steps, and is above the validation error of the initial network.""",
     ),
     "max_steps": (
         "max_steps : int or None, default=None",
@@ -66,17 +66,17 @@ _PARAGRAPHS = {
     ),
     "alpha_of_error": (
         "alpha : float, default=0.1",
-        """Strength of the L2 penalty: `alpha` / 2 times the sum of the squared weights of the
-        hidden layers' branches, divided by the number of training rows, is added to the mean
-        squared error of the scaled data. The linear path has no penalty, so that large values lead
-        to a linear autoencoder.""",
+        """Strength of the L2 penalty, which is added to the mean squared error of the scaled data.
+        The penalty is `alpha` / 2 times the sum of the squared weights of the branches of hidden
+        layers, divided by the number of training rows. The linear path has no penalty, so that a
+        large `alpha` leads to a linear autoencoder.""",
     ),
     "alpha_of_likelihood": (
         "alpha : float, default=1.0",
-        """Strength of the L2 penalty: `alpha` / 2 times the sum of the squared weights of the
-        hidden layers' branches, divided by the number of training rows, is subtracted from the
-        lower bound of the log-likelihood per feature. A Bernoulli likelihood of many rows needs a
-        smaller value, such as 0.05.""",
+        """Strength of the L2 penalty, which is subtracted from the lower bound of the
+        log-likelihood per feature. The penalty is `alpha` / 2 times the sum of the squared weights
+        of the branches of hidden layers, divided by the number of training rows. A Bernoulli
+        likelihood of many rows needs a smaller value, such as 0.05.""",
     ),
     "n_draws": (
         "n_draws : int, default=20",
@@ -91,10 +91,11 @@ _PARAGRAPHS = {
     ),
     "noise_variance": (
         'noise_variance : {"auto", "scalar", "feature"}, default="auto"',
-        """Whether the Gaussian noise has one variance for all features, as in PCA, or one variance
-        for each feature, as in :class:`~sklearn.decomposition.FactorAnalysis`. "feature" gives a
-        higher likelihood if some features are easier to predict from the others. "auto" is "scalar"
-        in a table of numbers and "feature" in a table with categories.""",
+        """Variance of the Gaussian noise. "scalar" is one variance for all features, as in PCA.
+        "feature" is one variance for each feature, as in
+        :class:`~sklearn.decomposition.FactorAnalysis`. "feature" gives a higher likelihood if some
+        features are easier to predict from the others. "auto" is "scalar" in a table of numbers and
+        "feature" in a table with categories.""",
     ),
     "validation_fraction": (
         "validation_fraction : float, default=0.1",
@@ -104,10 +105,10 @@ _PARAGRAPHS = {
     ),
     "early_stopping": (
         "early_stopping : bool, default=False",
-        """Whether to stop training when the validation error has not decreased by at least `tol`
-        in `n_iter_no_change` evaluations. It is evaluated after every epoch, or every few epochs
-        (10 at most) so that there are about 40 evaluations. In long epochs it is evaluated several
-        times, which takes at most a tenth of the time of the epoch.""",
+        """Whether to stop training when the validation error has not decreased by at least `tol` in
+        `n_iter_no_change` evaluations. The validation error is evaluated after every epoch, or
+        every few epochs (10 at most), so that there are about 40 evaluations. A long epoch has
+        several evaluations, which take at most a tenth of its time.""",
     ),
     "n_iter_no_change": (
         "n_iter_no_change : int, default=10",
@@ -137,39 +138,41 @@ _PARAGRAPHS = {
     ),
     "categorical_features": (
         'categorical_features : "from_dtype", array-like or None, default="from_dtype"',
-        """Columns of categories. "from_dtype" takes them from a data frame of pandas or polars:
-        columns of categories, enumerations, strings and booleans, and columns of objects that are
-        all strings or all booleans. An array then has none. An array-like lists columns by index
-        or name, or is a boolean mask. None takes all columns as numbers. In a table with
-        categories, columns of numbers are standardised (density models encode them as normal
-        scores), and each category becomes a column: :doc:`/guide/mixed` and :doc:`/guide/synthetic`
-        describe this. Other tables stay as they are.""",
+        """Columns of categories. "from_dtype" selects columns of a data frame of pandas or polars
+        by their dtype: categories, enumerations, strings and booleans, and objects that are all
+        strings or all booleans. With "from_dtype", an array has no categories. An array-like lists
+        columns by index or name, or is a boolean mask. None takes all columns as numbers. In a
+        table with categories, columns of numbers are standardised (density models encode them as
+        normal scores), and each category becomes a column: :doc:`/guide/mixed` and
+        :doc:`/guide/synthetic` describe the encoding. A table without categories is not
+        encoded.""",
     ),
     "max_categories": (
         "max_categories : int or None, default=None",
-        """Largest number of categories of a column. The rarest form one group, as in
+        """Largest number of categories of a column. The rarest categories form one group, as in
         :class:`~sklearn.preprocessing.OneHotEncoder`, and the group is decoded as its most frequent
-        category. If this and `min_frequency` are None, the rare categories of a column with more
-        than 100 categories form a group, with a warning. The same happens in a shorter column
-        with more than 20 categories and more than half as many categories as values.""",
+        category. If `max_categories` and `min_frequency` are None, the rare categories of a column
+        with more than 100 categories form a group, with a warning. The rare categories of a column
+        with more than 20 categories also form a group, if there are more than half as many
+        categories as values.""",
     ),
     "min_frequency": (
         "min_frequency : int, float or None, default=None",
         """Smallest number of rows of a category, or smallest share of the observed values of the
-        column. Categories with less form one group, see `max_categories`.""",
+        column. Rarer categories form one group, see `max_categories`.""",
     ),
     # parameters of fit
     "X_val": (
         "X_val : %(rows)s of shape (n_val, n_features), default=None",
         """Validation rows instead of the fraction `validation_fraction` of X: all rows of X are
         training rows, and the network with the lowest error on X_val is kept. In a `Pipeline`,
-        ``Pipeline(..., transform_input=["X_val"])`` transforms X_val as X.""",
+        ``Pipeline(..., transform_input=["X_val"])`` transforms X_val in the same way as X.""",
     ),
     "groups": (
         "groups : array-like of shape (n_samples,), default=None",
         """Group of each row, as for the group splitters of scikit-learn: any hashable value, such
-        as the name of a patient. All rows of a group are validation rows, or none is. Cannot be
-        combined with X_val.""",
+        as the name of a patient. The rows of a group are either all validation rows, or all
+        training rows. Cannot be combined with X_val.""",
     ),
     # fitted attributes
     "encoder_": (
@@ -234,9 +237,9 @@ _PARAGRAPHS = {
     ),
     "validation_curve_": (
         "validation_curve_ : ndarray of shape (n_evaluations, 2)",
-        """Number of gradient steps, and %(loss)s of the validation rows after them. The first
-        row is for the initial network. `partial_fit` appends the value of each batch before it
-        trains on the batch.""",
+        """Number of gradient steps, and %(loss)s of the validation rows after these steps. The
+        first row is for the initial network. `partial_fit` appends the value of each batch before
+        it trains on the batch.""",
     ),
     "n_steps_": (
         "n_steps_ : int",
@@ -244,8 +247,8 @@ _PARAGRAPHS = {
     ),
     "n_iter_": (
         "n_iter_ : int",
-        """Number of epochs of a run, at least one even if PCA is exact and no epoch follows. Each
-        call of `partial_fit` adds one.""",
+        """Number of epochs of a run. It is at least one, even if PCA is exact and nothing is
+        trained. Each call of `partial_fit` adds one.""",
     ),
     "best_step_": (
         "best_step_ : int",

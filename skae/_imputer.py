@@ -59,26 +59,27 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
     """Imputation of missing values with a denoising autoencoder.
 
     Tables may have numbers and categorical columns. The initial model is probabilistic PCA, fitted
-    by EM: it imputes missing values with their conditional mean given the observed values of the
-    row. An autoencoder that starts exactly there is trained to restore entries that are hidden on
-    purpose: for each minibatch, a random share of the entries of each row [1]_. Hidden entries of
-    validation rows decide which step is kept, and whether the network is kept or probabilistic PCA.
+    by EM. It imputes missing values with their conditional mean given the observed values of the
+    row. An autoencoder starts exactly at this model. In each minibatch, a random share of the
+    entries of each row is hidden, and the autoencoder is trained to restore these entries [1]_.
+    `fit` keeps the network of a step, or probabilistic PCA, by the error of hidden entries of
+    validation rows.
 
     The columns should have comparable units: standardise them first, as for PCA.
-    :class:`~sklearn.preprocessing.StandardScaler` keeps missing values. This is not needed for a
-    data frame with categories, see `categorical_features`.
+    :class:`~sklearn.preprocessing.StandardScaler` keeps missing values. A data frame with
+    categories does not need to be standardised, see `categorical_features`.
 
     Parameters
     ----------
     n_components : int, float or "auto", default="auto"
-        Number of components of the code. "auto" is the number of features up to 128, so that
-        observed values pass through; with more features, the number of components of the
-        probabilistic PCA that best restores hidden entries.
+        Number of components of the code. With at most 128 features, "auto" is the number of
+        features, so that the code can contain all observed values. With more features, it is the
+        number of components of the probabilistic PCA that best restores hidden entries.
 
     missing_values : int, float, np.nan or pandas.NA, default=np.nan
         Placeholder of missing values, a finite number or NaN. With np.nan, None, pandas.NA and null
-        of polars are missing values too. A number also stands for itself rounded to the precision
-        of X or to float32. Masked entries are always missing.
+        of polars are missing values too. If it is a number, this number rounded to the precision of
+        X or to float32 is also missing. Masked entries are always missing.
 
     %(hidden_layer_sizes)s
 
@@ -87,8 +88,8 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
     %(bounds)s
 
     noise : float, default=0.5
-        Largest share of the entries of a row that training hides. The share of each row is drawn
-        uniformly between zero and this number.
+        Largest share of the entries of a row that are hidden in training. The share of each row is
+        drawn uniformly between zero and this number.
 
     %(learning_rate_init)s
 
@@ -108,7 +109,8 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
 
     keep_empty_features : bool, default=False
         Whether to keep columns without any value in `fit`, and impute zeros in them. Otherwise
-        `transform` drops them, `fit` warns, and `fit` refuses a table without any value.
+        `transform` drops these columns, and `fit` gives a warning. For a table without any value,
+        `fit` raises an error.
 
     %(random_state)s
 
@@ -124,7 +126,7 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
     ----------
     autoencoder_ : AutoencoderTransformer or None
         Fitted network of the columns with values in `fit`. Its `transform` encodes rows whose
-        missing values are NaN. None if no column has a value.
+        missing values are NaN. The attribute is None if no column has a value.
     indicator_ : MissingIndicator or None
         Transformer that appends the columns of `add_indicator`.
     n_iter_ : int
@@ -142,12 +144,13 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
     Notes
     -----
     `transform` uses only the weights and NumPy, also for new rows. A row without any value gets
-    about the mean of each column. Probabilistic PCA has the number of components and of EM steps
-    that best restore hidden entries: often many components and few steps.
+    about the mean of each column. The number of components and the number of EM steps of
+    probabilistic PCA are those that best restore hidden entries: often many components and few
+    steps.
 
     A data frame with categories is encoded (:doc:`/guide/mixed`), and `transform` returns a data
     frame of the same kind. Observed entries are unchanged. A missing category is replaced by the
-    most probable one, and a missing value in a column of integers by an integer. With
+    most probable category, and a missing value in a column of integers by an integer. With
     `keep_empty_features`, a column of categories without any value stays missing.
 
     References

@@ -46,17 +46,17 @@ _MIN_SCALE = 1e-150
 class VariationalAutoencoder(MixedTables, FittedDensity, BaseAutoencoder):
     """Density estimation and sampling with a variational autoencoder, a generative model.
 
-    A model of the distribution of rows, which starts as probabilistic PCA: a latent code z is drawn
-    from a standard normal distribution, a network computes the mean of a row from it, and noise is
-    added. `score_samples` returns the log-likelihood of rows by importance weighting [4]_, which is
-    low for anomalies, `sample` draws synthetic rows, and `transform` returns the posterior mean of
-    the code given a row (an embedding).
+    A model of the distribution of rows. A latent code z is drawn from a standard normal
+    distribution, a network computes the mean of a row from the code, and noise is added.
+    `score_samples` returns the log-likelihood of rows, computed by importance weighting [4]_. It is
+    low for anomalies. `sample` draws synthetic rows. `transform` returns the posterior mean of the
+    code given a row (an embedding).
 
-    Training starts exactly at probabilistic PCA [1]_, whose likelihood is that of `PCA.score` for
-    up to ``min(n_samples - 2, n_features - 1)`` components, and maximises a lower bound of the
-    log-likelihood of the training rows [2]_. `fit` keeps the network with the highest bound on
-    validation rows if it is significantly better than probabilistic PCA on them, and otherwise
-    probabilistic PCA fitted on all rows.
+    Training starts exactly at probabilistic PCA [1]_, and maximises a lower bound of the
+    log-likelihood of the training rows [2]_. The log-likelihood of probabilistic PCA is
+    `PCA.score`, for up to ``min(n_samples - 2, n_features - 1)`` components. `fit` keeps the
+    network with the highest bound on validation rows if it is significantly better than
+    probabilistic PCA on these rows. Otherwise it keeps probabilistic PCA, fitted on all rows.
 
     Parameters
     ----------
@@ -68,13 +68,12 @@ class VariationalAutoencoder(MixedTables, FittedDensity, BaseAutoencoder):
     %(noise_variance)s
 
     beta : float, default=1.0
-        Weight of the divergence of the posterior from the prior. With one, training maximises a
-        lower bound of the log-likelihood. Larger values keep less information in the code [3]_.
+        Weight of the divergence of the posterior from the prior. With 1, training maximises a lower
+        bound of the log-likelihood. With larger values, the code contains less information [3]_.
 
     contamination : float, default=0.0
-        Share of the rows that may be outliers, at most 0.5. Each gradient step leaves out this
-        share of the rows of its minibatch, rounded up, which are the least likely rows. At least
-        one row is left.
+        Share of the rows that may be outliers, at most 0.5. Each gradient step ignores the least
+        likely rows of its minibatch: this share of the rows, rounded up. At least one row is used.
 
     %(n_draws)s
 
@@ -127,7 +126,7 @@ class VariationalAutoencoder(MixedTables, FittedDensity, BaseAutoencoder):
     %(is_categorical_)s
     lower_bound_ : float
         Mean lower bound of the log-likelihood of a validation row, in nats, with one draw of the
-        code; of a training row if there are no validation rows.
+        code. If there are no validation rows, it is the mean over the training rows.
     %(loss_curve_)s
     %(validation_curve_)s
     %(components_)s
@@ -154,11 +153,11 @@ class VariationalAutoencoder(MixedTables, FittedDensity, BaseAutoencoder):
     Notes
     -----
     Densities are in the units of X: a density can exceed one, and its logarithm can be positive. If
-    columns of a table of numbers hold integers, or many rows have the same value, add uniform noise
-    of width one unit first; otherwise the noise variance converges to zero. Missing values are
-    imputed as in :class:`AutoencoderTransformer`, and the score of a row is computed over its
-    observed values. The code of a row without any value has the mean and the variance of the prior,
-    zero and one, and its score is zero.
+    columns of a table of numbers contain integers, or many equal values, add uniform noise of width
+    one unit first. Otherwise the noise variance converges to zero. Missing values are imputed as in
+    :class:`AutoencoderTransformer`, and the score of a row is computed over its observed values.
+    The code of a row without any value has the mean (zero) and the variance (one) of the prior, and
+    the score of this row is zero.
 
     A data frame with categories is encoded, see :doc:`/guide/synthetic`: categories have a
     categorical likelihood, numbers are encoded as normal scores, and repeated numbers have

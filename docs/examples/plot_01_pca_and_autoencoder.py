@@ -6,8 +6,7 @@ PCA and the autoencoder reduce the dimension of scikit-learn's digits from 64 to
 becomes a latent code with 8 components. Training of the autoencoder starts at PCA, and the network
 is kept only if it is better than PCA on validation rows. On test rows, which were not used in any
 fit, the error of the autoencoder is well below PCA's. The fit takes seconds instead of
-milliseconds. The last section uses a table without nonlinear structure, for which `fit` returns
-PCA.
+milliseconds. The last section uses a table without nonlinear structure, for which `fit` keeps PCA.
 """
 
 # %%
@@ -63,7 +62,7 @@ plt.show()
 # A table with linear structure
 # -----------------------------
 # A Gaussian table has only linear structure. No network is significantly better than PCA on it.
-# `best_step_` is 0: `fit` has returned PCA, fitted on all rows.
+# `best_step_` is 0: `fit` has kept PCA, fitted on all rows.
 linear = make_low_rank_matrix(500, 20, effective_rank=5, tail_strength=0.3, random_state=0)
 linear_ae = AutoencoderTransformer(n_components=5, random_state=0).fit(linear)
 linear_pca = PCA(n_components=5).fit(linear)

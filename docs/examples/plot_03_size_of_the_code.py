@@ -40,8 +40,8 @@ for size, error in ae.components_curve_:
 # -----------------------------
 # :class:`~skae.plotting.ComponentsDisplay` fits a clone of each estimator with each number of
 # components, here on the training rows, and plots the errors on the test rows. If a classifier or
-# another step follows, select the number in a search by the score of this step, as the next
-# example does.
+# another step follows, select the number of components in a search by the score of this step, as
+# the next example does.
 fig, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
 estimators = {
     "PCA": PCA(),

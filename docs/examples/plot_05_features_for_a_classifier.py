@@ -3,7 +3,8 @@ Semi-supervised codes for a classifier with few labels
 ======================================================
 
 All images of digits are available, but only some have labels. This example compares four codes with
-8 components, trained on all training images, by the accuracy of a logistic regression on them:
+8 components, trained on all training images. The criterion is the accuracy of a logistic regression
+on the codes:
 
 - PCA;
 - the autoencoder with its default parameters;
@@ -13,8 +14,8 @@ All images of digits are available, but only some have labels. This example comp
   rows have no label).
 
 With so few components, all three autoencoders give the classifier better features than PCA. If all
-labels are known, the code trained with labels is the best one. If few labels are known, it is not
-better than the other autoencoders.
+labels are known, the code trained with labels is the best one. If few labels are known, this code
+is not better than the other autoencoders.
 """
 
 # %%

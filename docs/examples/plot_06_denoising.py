@@ -4,10 +4,10 @@ Denoising
 
 A denoising autoencoder is trained on clean rows. Noise is added to its input, and the target is the
 clean row. `noise` is the standard deviation of this noise divided by the root mean square of the
-centred data. If the noise in training has the same standard deviation as the noise of the test
-rows, the autoencoder removes more of it than PCA with the best number of components. It also
-removes more than the same autoencoder without `noise`, which was only trained to reproduce its
-input.
+centred data. In this example, the noise in training has the same standard deviation as the noise of
+the test rows. The autoencoder then removes more noise than PCA with the best number of components.
+It also removes more noise than the same autoencoder without `noise`, which was only trained to
+reproduce its input.
 """
 
 # %%

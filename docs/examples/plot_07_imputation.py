@@ -3,11 +3,12 @@ Imputation of missing values
 ============================
 
 The initial model of `AutoencoderImputer` is probabilistic PCA. The network is then trained to
-restore hidden entries: observed values that are set to missing on purpose. This example compares it
-with scikit-learn's imputers on new rows of breast_cancer, whose measurements are correlated, and of
-digits. The measure is the error on hidden entries, whose true values are known. The autoencoder has
-the lowest error and imputes new rows faster than KNNImputer and IterativeImputer, but its fit takes
-longer. If the columns are only weakly dependent, it is not better than the linear methods.
+restore hidden entries: observed values that are set to missing on purpose. This example compares
+`AutoencoderImputer` with scikit-learn's imputers on new rows of breast_cancer and of digits. The
+measurements of breast_cancer are correlated. The measure is the error on hidden entries, whose true
+values are known. The autoencoder has the lowest error and imputes new rows faster than KNNImputer
+and IterativeImputer, but its fit takes longer. If the columns depend only weakly on each other, the
+autoencoder is not better than the linear methods.
 """
 
 # %%
@@ -91,7 +92,7 @@ plt.show()
 # Images with hidden pixels
 # -------------------------
 # The imputer is fitted on digits with a third of the pixels hidden, and imputes test digits (hidden
-# pixels are orange). A KNNImputer is shown for comparison. It has to store the training rows.
+# pixels are orange). A KNNImputer, which stores the training rows, is shown for comparison.
 X, y = load_digits(return_X_y=True)
 X_train, X_test = train_test_split(X, random_state=0, stratify=y)
 X_train_missing = np.where(rng.random(X_train.shape) < 1 / 3, np.nan, X_train)

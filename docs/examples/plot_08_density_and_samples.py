@@ -6,7 +6,8 @@ Density estimation and sampling
 samples. The initial model is probabilistic PCA, a single Gaussian, whose log-likelihood is
 `PCA.score`. The trained network is kept if it increases the likelihood of validation rows. The
 first section uses points on a curve in the plane. On digits, the log-likelihood is much higher than
-PCA's. That of a GaussianMixture is even higher, as on most tables with a few dozen columns.
+PCA's. The log-likelihood of a GaussianMixture is even higher, as on most tables with a few dozen
+columns.
 """
 
 # %%
@@ -60,10 +61,10 @@ plt.show()
 # %%
 # Digits
 # ------
-# Integers have no density, so uniform noise between 0 and 1 is added. The noise variance differs
-# between pixels, and pixels at the border hardly vary. Therefore `noise_variance="feature"` is set.
-# The mixture has ten Gaussians, one for each digit. `reg_covar` adds the variance of the uniform
-# noise to all of them.
+# Integers have no density, so uniform noise between 0 and 1 is added. With
+# `noise_variance="feature"`, each pixel has its own noise variance, because pixels at the border
+# hardly vary. The mixture has ten Gaussians, as many as there are digits. `reg_covar` adds the
+# variance of the uniform noise to each Gaussian.
 X, y = load_digits(return_X_y=True)
 X_train, X_test = train_test_split(X + rng.uniform(size=X.shape), random_state=0, stratify=y)
 models = {
@@ -75,8 +76,9 @@ for name, model in models.items():
     print(f"{name:16} {model.score(X_test):7.1f} nats per test row")
 
 # %%
-# The codes of all ten classes come from one Gaussian. Some samples of the variational autoencoder
-# therefore lie between the classes. The figure shows them without noise (means) and with noise.
+# The codes of all ten classes are drawn from one Gaussian. Some samples of the variational
+# autoencoder are therefore between the classes. The figure shows the samples without noise (means)
+# and with noise.
 codes = np.random.default_rng(1).standard_normal((10, 8))
 panels = {
     "test rows": X_test,

@@ -2,12 +2,12 @@
 Contextual anomalies and the columns that explain them
 ======================================================
 
-`OutlierDetector` finds anomalies, here rows with a low likelihood, and `ContributionDisplay` shows
-which columns contribute to it. In some test rows of breast_cancer, the sign of one standardised
-measurement is changed. The new value is common for this column, but not in combination with the
-other values of the row. IsolationForest, which splits by one column at a time, is not better than
-chance. The likelihood of PCA is nearly as good as `OutlierDetector`, but does not give
-contributions of features.
+`OutlierDetector` finds anomalies: rows with a low score. `ContributionDisplay` shows the columns
+that lower the score. In some test rows of breast_cancer, the sign of one standardised measurement
+is changed. The new value is common for this column, but not in combination with the other values of
+the row. IsolationForest, which splits by one column at a time, is not better than random scores.
+The likelihood of PCA is nearly as good as `OutlierDetector`, but does not give contributions of
+features.
 """
 
 # %%
@@ -61,8 +61,8 @@ print(
 )
 
 # %%
-# One training row in twenty is below the threshold. The network was not trained on the test rows.
-# The fraction of test rows below the threshold is therefore larger, even without the wrong rows.
+# One training row in twenty is below the threshold. The test rows were not used in `fit`. Even
+# without the wrong rows, a larger fraction of the test rows is therefore below the threshold.
 fig, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
 decision = detector.decision_function(test)
 low = -400  # lower values are shown there
@@ -79,9 +79,9 @@ plt.show()
 # %%
 # Contributions of the features
 # -----------------------------
-# The score of each entry is its contribution to the log-likelihood of the row. Bars show how far
-# this score is below the median of its feature. If two measurements contradict each other, such as
-# two measures of symmetry, both entries have low scores.
+# The score of each entry is its contribution to the log-likelihood of the row. A bar is the
+# difference between this score and the median of its feature. If two measurements contradict each
+# other, such as two measures of symmetry, both entries have low scores.
 fig, ax = plt.subplots(figsize=(6.4, 5), layout="constrained")
 shown = rows[:4]
 display = ContributionDisplay.from_estimator(

@@ -49,8 +49,8 @@ train, test = X[:-block], X[-block:]
 # %%
 # Fit to the memmap
 # -----------------
-# `max_steps` limits the work for any number of rows. With batches of 256 rows, these 600 steps use
-# only a part of the rows, drawn at random.
+# `max_steps` limits the work for any number of rows. With batches of 256 rows, 600 steps use only a
+# part of the rows, drawn at random.
 start = time.perf_counter()
 ae = AutoencoderTransformer(2, max_steps=600, random_state=0).fit(train)
 print(
@@ -79,8 +79,8 @@ for start in range(0, len(train), block):
 # %%
 # Dask
 # ----
-# The codes of a Dask array are a Dask array. They are computed only when the result is needed, in
-# threads, block by block. Here the rows are read from disk, and the codes are written to disk.
+# The codes of a Dask array are a Dask array. The codes are computed only when the result is needed,
+# in threads, block by block. Here the rows are read from disk, and the codes are written to disk.
 table = da.from_array(X, chunks=(block, n_columns))
 codes = ae.transform(table)
 print(codes)

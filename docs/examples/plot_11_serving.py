@@ -5,8 +5,8 @@ Serving with ONNX or only NumPy
 The fitted state of an autoencoder is a few arrays. This example encodes rows in three ways: with
 `transform`, which does not need TensorFlow; with an ONNX graph, which makes a whole pipeline
 available in other languages; and with a dozen lines of code that need only NumPy. All three give
-the same codes. For single rows, `transform` takes longest, because scikit-learn validates the
-input. For many rows, the matrix products take most of the time.
+the same codes. For single rows, `transform` takes the longest time, because scikit-learn validates
+the input. For many rows, the matrix products take most of the time.
 """
 
 # %%
@@ -52,8 +52,9 @@ print(
 # %%
 # A server that needs only NumPy
 # ------------------------------
-# One file contains the weights, and another one the program. It reads rows and returns codes, as
-# lines of JSON. The program is for the default activation, silu, and for any number of layers.
+# One file contains the weights, and another file contains the program. The program reads rows and
+# returns codes, as lines of JSON. The program is for the default activation, silu, and for any
+# number of layers.
 program = """
 import json, sys
 import numpy as np

@@ -6,8 +6,8 @@ With two components, the latent code (embedding) of each image is a point in a p
 estimators encode test digits: PCA, the autoencoder with its default parameters, and an autoencoder
 also trained to predict the labels of the training images. The default autoencoder explains much
 more of the variance than PCA and separates some of the digits. With labels, most of the digits are
-separated. Two components do not explain all of the variance. If you only need a plot of
-neighbouring images, TSNE gives a clearer one, but it cannot compute an image from a point.
+separated. Two components do not explain all of the variance. If you only need a plot of similar
+images, TSNE gives a clearer plot, but it cannot compute an image from a point.
 """
 
 # %%

@@ -3,11 +3,11 @@ Checkpoints, and resuming training
 ==================================
 
 At each evaluation on the validation rows, a callback receives the estimator, fitted as if training
-had stopped there. The callback `Checkpoint` saves it, so that a complete estimator is available if
-the process ends unexpectedly. A callback that returns True stops training. With `warm_start=True`,
-`fit` resumes from the saved network, and keeps it unless training lowers its validation error.
-Resumed training differs from uninterrupted training, because the learning rate schedule starts
-again.
+had stopped there. The callback `Checkpoint` saves this estimator, so that a complete estimator is
+available if the process ends unexpectedly. A callback that returns True stops training. With
+`warm_start=True`, `fit` starts from the saved network. It keeps the saved network unless training
+lowers the validation error. Resumed training differs from uninterrupted training, because the
+learning rate schedule starts again.
 """
 
 # %%
@@ -62,7 +62,7 @@ print(
 # %%
 # Resuming from the file
 # ----------------------
-# This could also run in another process. The saved estimator is the one that `fit` returned.
+# This code can also run in another process. The saved estimator is the one that `fit` returned.
 saved = joblib.load(path)
 print("saved:        ", f"{saved.score(X_test):.3f}")
 resumed = joblib.load(path).set_params(warm_start=True).fit(X_train)

@@ -3,9 +3,9 @@ Tables with categorical columns and missing values
 ==================================================
 
 The penguins of Palmer Station are a data frame with four measurements, three categorical columns
-and a year. The sex of eleven penguins is missing, and also all measurements of two of them.
+and a year. The sex of eleven penguins is missing. Two of these penguins also have no measurements.
 `AutoencoderTransformer` computes embeddings of the rows, and `AutoencoderImputer` imputes missing
-numbers and categories. They need no encoder, scaler or imputer before them.
+numbers and categories. Neither estimator needs an encoder, a scaler or an imputer in front.
 """
 
 # %%
@@ -54,8 +54,8 @@ plt.show()
 # Missing entries
 # ---------------
 # A fifth of the entries of the test rows is hidden. A missing category is replaced by the most
-# probable one. The most frequent category and the mean of each column are the comparison. Nothing
-# predicts the year, which does not depend on the other columns.
+# probable one. The results are compared with the most frequent category and the mean of each
+# column. The year cannot be predicted, because it does not depend on the other columns.
 imputer = AutoencoderImputer(random_state=0).fit(train)
 hidden = (np.random.default_rng(0).random(test.shape) < 0.2) & test.notna().to_numpy()
 test_missing = test.mask(hidden)

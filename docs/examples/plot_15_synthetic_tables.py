@@ -3,7 +3,7 @@ Synthetic tables and contextual anomalies
 =========================================
 
 `VariationalAutoencoder` is a generative model of a data frame with numbers and categorical columns.
-It draws synthetic rows, also given the values of some columns. `OutlierDetector` finds contextual
+It draws synthetic rows. The values of some columns can be given. `OutlierDetector` finds contextual
 anomalies: rows whose values are usual one by one, but not together.
 """
 
@@ -49,9 +49,9 @@ for occupation in ("management", "services"):
 # %%
 # Contextual anomalies
 # --------------------
-# Each value of these two rows is usual, but not their combination: a manager with six years of
-# education, and a worker of age 19 with 18 years of education. `ContributionDisplay` shows the
-# columns that make the rows unlikely.
+# Each value of these two rows is usual, but the combination is not. The rows are a manager with six
+# years of education, and a worker of age 19 with 18 years of education. `ContributionDisplay` shows
+# the columns that make the rows unlikely.
 odd = people.iloc[[0, 1]].assign(
     occupation=["management", "worker"], education=[6, 18], age=[45, 19], wage=[15.0, 6.0]
 )
