@@ -162,8 +162,9 @@ class FittedAutoencoder(
 
         Returns
         -------
-        rows : ndarray of shape (n_samples, n_features_in_)
-            Reconstructed rows, clipped to ``bounds_``; float32 for float32 codes, else float64.
+        rows : ndarray or data frame of shape (n_samples, n_features_in_)
+            Reconstructed rows, clipped to ``bounds_``; float32 for float32 codes, else float64. A
+            frame with the names of `feature_names_in_` if `set_output` asks for frames.
 
         Raises
         ------
@@ -183,8 +184,7 @@ class FittedAutoencoder(
         self._check_names_of_codes(X)
         table, network = Table(codes), self._network
         rows = table.map(network.astype(table.dtype).decode, network.width)
-        decoded: NDArray[Any] = self._decode(rows, X)
-        return decoded
+        return self._named(self._decode(rows, X), X)
 
     def _check_names_of_codes(self, X: Any) -> None:
         """Raise ValueError if X is a frame with other names of columns than `transform` returns."""
@@ -200,6 +200,14 @@ class FittedAutoencoder(
             f"{', '.join(expected)}. {advice}"
         )
 
+    def _named(self, rows: Any, X: Any = None) -> NDArray[Any]:
+        """Return rows with a column for each feature in the container that `set_output` asks for.
+
+        The rows correspond to the rows of X.
+        """
+        named: NDArray[Any] = _sklearn_compat.in_output_container(self, rows, X)
+        return named
+
     @lazy_for_collections(names=input_names)
     def reconstruct(self, X: MatrixLike) -> NDArray[Any]:
         """Encode and decode rows.
@@ -211,13 +219,13 @@ class FittedAutoencoder(
 
         Returns
         -------
-        rows : ndarray of shape (n_samples, n_features_in_)
-            Reconstructed rows, clipped to ``bounds_``; float32 for float32 rows, else float64.
+        rows : ndarray or data frame of shape (n_samples, n_features_in_)
+            Reconstructed rows, clipped to ``bounds_``; float32 for float32 rows, else float64. A
+            frame with the names of `feature_names_in_` if `set_output` asks for frames.
         """
         network, table = self._prepare(X)
         rows = table.map(lambda rows: network.decode(network.encode(rows)), network.width)
-        decoded: NDArray[Any] = self._decode(rows, X)
-        return decoded
+        return self._named(self._decode(rows, X), X)
 
     @lazy_for_collections(dtype=np.float64)
     def score_samples(self, X: MatrixLike) -> NDArray[Any]:
