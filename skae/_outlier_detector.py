@@ -366,10 +366,34 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
 
         Returns
         -------
-        scores : ndarray of shape (n_samples, n_features_in_)
-            In nats, zero for missing values.
+        scores : ndarray or data frame of shape (n_samples, n_features_in_)
+            In nats, zero for missing values. A frame with the names of `feature_names_in_` if
+            `set_output` asks for frames.
         """
-        return self._inner.score_features(X)
+        container = _sklearn_compat.output_container("transform", self)
+        return _sklearn_compat.with_output_container(self._inner, container).score_features(X)
+
+    def set_output(
+        self, *, transform: Literal["default", "pandas", "polars"] | None = None
+    ) -> Self:
+        """Set the container of the result of `score_features`.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"}, default=None
+            "default" is an array; "pandas" and "polars" are data frames with the names of
+            `feature_names_in_`. None leaves the setting unchanged. Without a setting, the global
+            option `transform_output` of scikit-learn is used. The parameter has the same name as
+            in scikit-learn's transformers.
+
+        Returns
+        -------
+        self : OutlierDetector
+            The detector.
+        """
+        if transform is not None:
+            _sklearn_compat.set_output_container(self, transform)
+        return self
 
     def decision_function(self, X: MatrixLike) -> NDArray[Any]:
         """Score of each row minus the threshold.

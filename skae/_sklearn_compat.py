@@ -30,7 +30,11 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_params,
 )
-from sklearn.utils._set_output import _get_output_config
+from sklearn.utils._set_output import (
+    _auto_wrap_is_configured,
+    _get_container_adapter,
+    _get_output_config,
+)
 from sklearn.utils.validation import _check_feature_names
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
 from sklearn.utils.validation import _get_feature_names as names_of_columns
@@ -131,6 +135,44 @@ def output_container(method: str, estimator: BaseEstimator) -> str:
     """Return the output container of a method, as set by `set_output` or `sklearn.set_config`."""
     container: str = _get_output_config(method, estimator)["dense"]
     return container
+
+
+def set_output_container(estimator: BaseEstimator, container: str) -> None:
+    """Set the output container of `transform`, as `set_output` of scikit-learn's transformers."""
+    estimator._sklearn_output_config = {"transform": container}
+
+
+def with_output_container(estimator: _Estimator, container: str) -> _Estimator:
+    """Return a shallow copy of an estimator with another output container."""
+    copied = copy(estimator)
+    set_output_container(copied, container)
+    return copied
+
+
+def in_output_container(estimator: BaseEstimator, rows: Any, X: Any = None) -> Any:
+    """Return rows as scikit-learn returns the result of `transform`, with the names of `fit`.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted transformer.
+    rows : ndarray or data frame
+        Rows that have one column for each column of the training table.
+    X : object, optional
+        Argument of the method that computes the rows. If X is a pandas frame, it has as many rows,
+        and a pandas frame of the rows gets its index.
+
+    Returns
+    -------
+    rows : ndarray or data frame
+        A frame of the output container. The argument `rows` if the output container is "default",
+        or if the columns had no names in `fit`.
+    """
+    names = getattr(estimator, "feature_names_in_", None)
+    adapter = _get_container_adapter("transform", estimator)
+    if adapter is None or names is None or not _auto_wrap_is_configured(estimator):
+        return rows
+    return adapter.create_container(rows, X, columns=names)
 
 
 def feature_names(estimator: BaseEstimator, X: Any, *, reset: bool) -> dict[str, NDArray[Any]]:

@@ -137,15 +137,16 @@ class FittedDensity(FittedAutoencoder):
 
         Returns
         -------
-        scores : ndarray of shape (n_samples, n_features_in_)
+        scores : ndarray or data frame of shape (n_samples, n_features_in_)
             In nats, zero for missing values, and minus infinity where numbers overflow; float32 for
             float32 rows, else float64. The entry of a category is the logarithm of its probability.
+            A frame with the names of `feature_names_in_` if `set_output` asks for frames.
         """
         network, table = self._prepare_density(X)
         entries = table.map(network.entry_log_likelihoods, network.width)
-        if self._columns_ is None:
-            return entries
-        return self._columns_.sums(entries) + self._of_unknown(X, table)
+        if self._columns_ is not None:
+            entries = self._columns_.sums(entries) + self._of_unknown(X, table)
+        return self._named(entries, X)
 
     def score(self, X: MatrixLike, y: object = None) -> float:
         """Compute the mean log-likelihood of the rows, which is comparable with `PCA.score`.
@@ -231,7 +232,8 @@ class FittedDensity(FittedAutoencoder):
             columns and dtypes. Each number is then mapped by a function of its column, so that
             without conditions the column has the distribution of the training column: its range,
             its most frequent values, whole numbers. The result does not have exactly the
-            distribution that `score_samples` measures.
+            distribution that `score_samples` measures. A frame with the names of
+            `feature_names_in_` if `set_output` asks for frames.
 
         Raises
         ------
@@ -253,10 +255,10 @@ class FittedDensity(FittedAutoencoder):
         rows = self._drawn(codes, rng)
         if self._columns_ is None:
             rows[:, list(given)] = list(given.values())
-            return rows
+            return self._named(rows)
         rng = np.random.RandomState(_DRAW_SEED)
         others = self._drawn(self._codes(_N_MATCHED, rng), rng)
-        return self._columns_.decode(self._columns_.matched(rows, others), given=given)
+        return self._named(self._columns_.decode(self._columns_.matched(rows, others), given=given))
 
     def _codes(self, n_samples: int, rng: np.random.RandomState) -> NDArray[Any]:
         """Draw codes from the prior."""

@@ -24,6 +24,8 @@ from .._sklearn_compat import EstimatorMixin
 from .mixed import naming_categories
 
 _LARGE_UNIT = 1e30
+# Maximum number of unknown names in an error message.
+_MAX_NAMES = 5
 
 # Type of X in annotations.
 MatrixLike: TypeAlias = ArrayLike | sparray | spmatrix
@@ -160,17 +162,17 @@ class FittedAutoencoder(
 
         Returns
         -------
-        rows : ndarray of shape (n_samples, n_features_in_)
-            Reconstructed rows, clipped to ``bounds_``; float32 for float32 codes, else float64.
+        rows : ndarray or data frame of shape (n_samples, n_features_in_)
+            Reconstructed rows, clipped to ``bounds_``; float32 for float32 codes, else float64. A
+            frame with the names of `feature_names_in_` if `set_output` asks for frames.
 
         Raises
         ------
         ValueError
             If the number of columns of X is not `n_components_`, if values are missing, or if X is
-            a frame whose columns have the output names of `transform` in another order.
+            a frame whose names of columns are not equal to `get_feature_names_out`.
         """
         check_is_fitted(self)
-        columns = _sklearn_compat.names_of_columns(X)
         options = {"dtype": [np.float64, np.float32], "ensure_all_finite": False}
         codes: NDArray[Any] = check_array(with_nan(X), **options)
         has_missing(codes, allow_nan=False)
@@ -179,16 +181,32 @@ class FittedAutoencoder(
                 f"X has {codes.shape[1]} columns, but the code of this {type(self).__name__} has "
                 f"{self.n_components_} components."
             )
-        expected = self.get_feature_names_out()
-        if np.isin(columns, expected).any() and not np.array_equal(columns, expected):
-            raise ValueError(
-                "The feature names should match the output names of transform, in the same order: "
-                f"{', '.join(expected)}. Select X[get_feature_names_out()]."
-            )
+        self._check_names_of_codes(X)
         table, network = Table(codes), self._network
         rows = table.map(network.astype(table.dtype).decode, network.width)
-        decoded: NDArray[Any] = self._decode(rows, X)
-        return decoded
+        return self._named(self._decode(rows, X), X)
+
+    def _check_names_of_codes(self, X: Any) -> None:
+        """Raise ValueError if X is a frame with other names of columns than `transform` returns."""
+        names = _sklearn_compat.names_of_columns(X)
+        expected = self.get_feature_names_out()
+        if names is None or np.array_equal(names, expected):
+            return
+        advice = "Select X[get_feature_names_out()]."
+        if unknown := [str(name) for name in names if name not in expected][:_MAX_NAMES]:
+            advice = f"X has the names {', '.join(unknown)}. Rename the columns, or pass an array."
+        raise ValueError(
+            "The feature names should match the output names of transform, in the same order: "
+            f"{', '.join(expected)}. {advice}"
+        )
+
+    def _named(self, rows: Any, X: Any = None) -> NDArray[Any]:
+        """Return rows with a column for each feature in the container that `set_output` asks for.
+
+        The rows correspond to the rows of X.
+        """
+        named: NDArray[Any] = _sklearn_compat.in_output_container(self, rows, X)
+        return named
 
     @lazy_for_collections(names=input_names)
     def reconstruct(self, X: MatrixLike) -> NDArray[Any]:
@@ -201,13 +219,13 @@ class FittedAutoencoder(
 
         Returns
         -------
-        rows : ndarray of shape (n_samples, n_features_in_)
-            Reconstructed rows, clipped to ``bounds_``; float32 for float32 rows, else float64.
+        rows : ndarray or data frame of shape (n_samples, n_features_in_)
+            Reconstructed rows, clipped to ``bounds_``; float32 for float32 rows, else float64. A
+            frame with the names of `feature_names_in_` if `set_output` asks for frames.
         """
         network, table = self._prepare(X)
         rows = table.map(lambda rows: network.decode(network.encode(rows)), network.width)
-        decoded: NDArray[Any] = self._decode(rows, X)
-        return decoded
+        return self._named(self._decode(rows, X), X)
 
     @lazy_for_collections(dtype=np.float64)
     def score_samples(self, X: MatrixLike) -> NDArray[Any]:

@@ -184,6 +184,7 @@ def _bound(
             "transform gives a Dask array for a Dask array, and a frame for a frame: it cannot "
             "give what set_output asks for. Use set_output(transform='default')."
         )
+    estimator = _sklearn_compat.with_output_container(estimator, "default")
     example = getattr(estimator, method)(example_rows(X, 1))
     copied = _sklearn_compat.without_callbacks(deepcopy(estimator))
     bound: Callable[[Any], Any] = getattr(copied, method)

@@ -161,7 +161,7 @@ class ContributionDisplay(RowsDisplay):
             columns; if `image_shape` is not valid, or its product is not the number of columns.
         """
         check_has_method(estimator, "score_features", "OutlierDetector or VariationalAutoencoder")
-        scores, entries = estimator.score_samples(X), estimator.score_features(X)
+        scores, entries = estimator.score_samples(X), np.asarray(estimator.score_features(X))
         has_categories = np.any(getattr(estimator, "is_categorical_", False))
         table = entries_of_table(X) if has_categories else dense_rows(X)
         is_missing = table == None if has_categories else np.isnan(table)  # noqa: E711
