@@ -81,9 +81,9 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         the same fraction (rounded up) of the rows of its minibatch: those with the lowest
         likelihood, so that the network does not learn from outliers. Equal rows get the same label.
         If several equal rows are at the threshold, the fraction of outliers is the closest one that
-        is possible. "auto" trains as 0.05, and takes as threshold the lower quartile of the scores
-        of the training rows minus 1.5 times their interquartile range, as in a box plot: the
-        fraction of outliers then depends on the rows, and may be zero.
+        is possible. With "auto", training is the same as with 0.05. The threshold is the lower fence
+        of a box plot: the lower quartile of the scores of the training rows minus 1.5 times their
+        interquartile range. The fraction of outliers then depends on the rows, and may be zero.
 
     n_neighbors : int, default=20
         Number of training rows to which a row is compared. With 0, the score is the log-likelihood
@@ -127,10 +127,10 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
     ----------
     offset_ : float
         Threshold, halfway between the scores of two training rows: ``decision_function`` is
-        ``score_samples`` minus this.
+        ``score_samples`` minus `offset_`.
     autoencoder_ : VariationalAutoencoder
-        Fitted density model of the rows. It also has `sample`, which draws new rows, and the loss
-        curves.
+        Fitted density model of the rows. The method `sample` of this model draws new rows, and
+        its attributes include the loss curves.
     n_iter_ : int
         Number of epochs of training.
     n_neighbors_ : int
@@ -156,14 +156,14 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
     outlier scores is a usual ensemble of detectors (Aggarwal & Sathe, "Outlier Ensembles", 2017,
     chapter 5). The distance is the Euclidean one of codes, in units of their posterior standard
     deviation, and residuals, in units of their standard deviation. The estimator stores the codes
-    and residuals of at most 10 000 training rows, chosen at random. A group of more than
-    `n_neighbors` similar outliers among the training rows has close neighbours: only its likelihood
-    is low.
+    and residuals of at most 10 000 training rows, chosen at random: a file of the estimator
+    contains these rows. A group of more than `n_neighbors` similar outliers among the training rows
+    has close neighbours: only its likelihood is low.
 
     The threshold depends on the scores, because no fixed value of the log-likelihood separates
     outliers from other rows. The default of 0.05 is a convention for data with an unknown fraction
     of outliers. If there are no outliers, training without 5 % of the rows hardly lowers the
-    likelihood. If there are few training rows, the network overfits, and more than the fraction
+    likelihood of the others. If there are few training rows, the network overfits, and more than the fraction
     `contamination` of new rows is below the threshold.
 
     Missing values are accepted, and the score of a row is computed over its observed values. In a
@@ -180,7 +180,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
     >>> angle = rng.uniform(0, np.pi, size=1000)
     >>> X = np.column_stack([np.cos(angle), np.sin(angle)]) + rng.normal(scale=0.05, size=(1000, 2))
     >>> detector = OutlierDetector(contamination=0.01, max_steps=400, random_state=0).fit(X)
-    >>> detector.predict([[0.0, 1.0], [0.0, 0.5]])  # on the arc, and in the middle of it
+    >>> detector.predict([[0.0, 1.0], [0.0, 0.5]])  # on the arc, and inside it
     array([ 1, -1])
     """
 
