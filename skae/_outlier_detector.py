@@ -81,9 +81,9 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         the same fraction (rounded up) of the rows of its minibatch: those with the lowest
         likelihood, so that the network does not learn from outliers. Equal rows get the same label.
         If several equal rows are at the threshold, the fraction of outliers is the closest one that
-        is possible. With "auto", training is the same as with 0.05. The threshold is the lower fence
-        of a box plot: the lower quartile of the scores of the training rows minus 1.5 times their
-        interquartile range. The fraction of outliers then depends on the rows, and may be zero.
+        is possible. With "auto", training is the same as with 0.05. The threshold is then the lower
+        fence of a box plot: the lower quartile of the scores of the training rows minus 1.5 times
+        their interquartile range. The fraction of outliers depends on the rows, and may be zero.
 
     n_neighbors : int, default=20
         Number of training rows to which a row is compared. With 0, the score is the log-likelihood
@@ -163,8 +163,8 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
     The threshold depends on the scores, because no fixed value of the log-likelihood separates
     outliers from other rows. The default of 0.05 is a convention for data with an unknown fraction
     of outliers. If there are no outliers, training without 5 % of the rows hardly lowers the
-    likelihood of the others. If there are few training rows, the network overfits, and more than the fraction
-    `contamination` of new rows is below the threshold.
+    likelihood of the others. If there are few training rows, the network overfits, and more than
+    the fraction `contamination` of new rows is below the threshold.
 
     Missing values are accepted, and the score of a row is computed over its observed values. In a
     table of numbers, add uniform noise of width one to columns of integers, see the notes of
