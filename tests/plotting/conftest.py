@@ -11,6 +11,7 @@ from skae import AutoencoderTransformer
 @pytest.fixture(autouse=True)
 def _style_is_left_alone():
     plt.switch_backend("agg")
+    plt.close("all")  # of other tests
     before = dict(mpl.rcParams)
     yield
     assert dict(mpl.rcParams) == before
