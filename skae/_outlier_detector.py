@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import _sklearn_compat
 from ._base.composition import fit_inner
 from ._base.inference import MatrixLike, lazy_for_collections
-from ._base.local_density import DistanceScore, mean_distances, units_of
+from ._base.local_density import DistanceScore, coordinates_of, n_stored_rows, units_of
 from ._dask.collections import is_collection, of_partitions
 from ._data.table import Shard
 from ._docstrings import with_shared_paragraphs
@@ -65,7 +65,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
     of a row is its log-likelihood, or lower if the row is far from the closest training rows; see
     the notes. Rows below `offset_` are outliers; `offset_` is the quantile `contamination` of the
     scores of the training rows. `score_features` returns the log-likelihood of each entry, which
-    explains an anomaly.
+    explains a low likelihood.
 
     The columns of a table of numbers should have comparable units: standardise them first, as for
     PCA. Data frames with categories are encoded, so that the units do not matter.
@@ -87,7 +87,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
 
     n_neighbors : int, default=20
         Number of training rows to which a row is compared. With 0, the score is the log-likelihood
-        alone, and no training rows are stored.
+        alone, no training rows are stored, and the detector can be exported to ONNX.
 
     %(likelihood)s
 
@@ -150,15 +150,18 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
     -----
     The score is the lower one of two scores. The first is the log-likelihood: it is low for values
     that do not fit the other values of their row. The second is low for rows that are far from the
-    training rows, for example between two clusters: the negative mean distance to the `n_neighbors`
-    closest training rows, multiplied by a factor and shifted, so that the median and the
-    interquartile range of both scores are equal on the training rows. The maximum of standardised
-    outlier scores is a usual ensemble of detectors (Aggarwal & Sathe, "Outlier Ensembles", 2017,
-    chapter 5). The distance is the Euclidean one of codes, in units of their posterior standard
-    deviation, and residuals, in units of their standard deviation. The estimator stores the codes
-    and residuals of at most 10 000 training rows, chosen at random: a file of the estimator
-    contains these rows. A group of more than `n_neighbors` similar outliers among the training rows
-    has close neighbours: only its likelihood is low.
+    training rows, for example between two clusters. It is the negative mean distance to the
+    `n_neighbors` closest training rows, multiplied by a factor and shifted, so that the median and
+    the interquartile range of both scores are equal on the training rows. The maximum of
+    standardised outlier scores is a usual ensemble of detectors (Aggarwal & Sathe, "Outlier
+    Ensembles", 2017, chapter 5). If `score_features` has no low entry for an outlier, its distance
+    is large.
+
+    The distance is the Euclidean one of codes, in units of their posterior standard deviation, and
+    residuals, in units of their standard deviation. The estimator stores the codes and residuals of
+    at most 10 000 training rows, chosen at random, and fewer if they would take more than 64 MB: a
+    file of the estimator contains these rows. A group of more than `n_neighbors` similar outliers
+    among the training rows has close neighbours: only its likelihood is low.
 
     The threshold depends on the scores, because no fixed value of the log-likelihood separates
     outliers from other rows. The default of 0.05 is a convention for data with an unknown fraction
@@ -300,9 +303,9 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
             parts = np.concatenate(of_partitions(fitted, "_parts_of_scores", X))
         else:
             parts = fitted._parts_of_scores(X)
-        scores, distances = np.nan_to_num(parts, neginf=_MIN_SCORE).T
-        score = DistanceScore.with_spread_of(scores, distances)
-        state |= {"_distance_score_": (score.intercept, score.slope)}
+        if state["n_neighbors_"]:
+            score = DistanceScore.with_spread_of(parts[:, 0], parts[:, 1], len(state["_units_"]))
+            state["_distance_score_"] = (score.intercept, score.slope)
         fitted._set_fitted(state)
         scores = fitted._combined(parts)
         if self.contamination == "auto":
@@ -313,21 +316,19 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         return state | {"offset_": offset}
 
     def _parts_of_scores(self, X: MatrixLike) -> NDArray[np.float64]:
-        """Return the log-likelihood of each row, and its mean distance to neighbours."""
+        """Return the log-likelihood of each row, and its mean distance to neighbours, if any."""
         inner = self._inner
-        scores = inner.score_samples(X)
-        distances = np.zeros_like(scores)
+        parts = [inner.score_samples(X)]
         if self.n_neighbors_:
-            rows = inner._codes_and_residuals(X) / self._units_
-            distances = mean_distances(rows, self._coordinates_, self.n_neighbors_)
-        return np.column_stack([scores, distances])
+            parts += [inner._distances(X, self._coordinates_, self._units_, self.n_neighbors_)]
+        return np.column_stack(parts)
 
     def _combined(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return scores, given the result of `_parts_of_scores`."""
-        scores, distances = parts.T
-        lower: NDArray[np.float64] = np.minimum(
-            scores, DistanceScore(*self._distance_score_)(distances)
-        )
+        if not self.n_neighbors_:
+            return parts[:, 0]
+        score = DistanceScore(*self._distance_score_)
+        lower: NDArray[np.float64] = np.minimum(parts[:, 0], score(parts[:, 1]))
         return lower
 
     @property
@@ -352,7 +353,8 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            Scores in nats, float64; low for unusual rows.
+            Scores in nats, float64; low for unusual rows, and minus infinity where numbers
+            overflow.
         """
         return self._combined(self._parts_of_scores(X))
 
@@ -390,7 +392,16 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         -------
         self : OutlierDetector
             The detector.
+
+        Raises
+        ------
+        ValueError
+            If `transform` has another value.
         """
+        if transform not in (None, "default", "pandas", "polars"):
+            raise ValueError(
+                f"transform must be 'default', 'pandas' or 'polars', got {transform!r}."
+            )
         if transform is not None:
             _sklearn_compat.set_output_container(self, transform)
         return self
@@ -437,17 +448,18 @@ def _training_coordinates(autoencoder: VariationalAutoencoder, X: MatrixLike) ->
     """Return the coordinates of training rows, and their units, as fitted attributes."""
     if is_collection(X):
         parts = of_partitions(autoencoder, "_examples", X)
-        rows, variances = (np.concatenate(part) for part in zip(*parts, strict=True))
+        rows, code_variances = (np.concatenate(part) for part in zip(*parts, strict=True))
     else:
-        rows, variances = autoencoder._examples(X)
-    has_categories = autoencoder._columns_ is not None
-    units = units_of(
-        rows,
-        variances,
-        per_feature=np.ndim(getattr(autoencoder, "noise_variance_", 0.0)) > 0,
-        n_pseudo_rows=1 if has_categories else 0,
-    )
-    return {"_coordinates_": rows / units, "_units_": units}
+        rows, code_variances = autoencoder._examples(X)
+    squares = np.square(rows[:, code_variances.shape[1] :])
+    if autoencoder._columns_ is not None:  # as if the residuals of one more row were one
+        variances = (squares.sum(axis=0) + 1) / (len(squares) + 1)
+    else:
+        noise = getattr(autoencoder, "noise_variance_", squares.mean())
+        variances = np.broadcast_to(noise, squares.shape[1])
+    units = units_of(code_variances.mean(axis=0), variances)
+    chosen = np.random.default_rng(0).permutation(len(rows))[: n_stored_rows(len(units))]
+    return {"_coordinates_": coordinates_of(rows[chosen], units), "_units_": units}
 
 
 def _fence(scores: NDArray[np.float64]) -> float:

@@ -172,6 +172,10 @@ def in_output_container(estimator: BaseEstimator, rows: Any, X: Any = None) -> A
     adapter = _get_container_adapter("transform", estimator)
     if adapter is None or names is None or not _auto_wrap_is_configured(estimator):
         return rows
+    if adapter.container_lib == "pandas" and hasattr(rows, "get_columns"):  # a frame of polars
+        import pandas as pd
+
+        rows = pd.DataFrame({name: rows[name].to_numpy() for name in rows.columns})
     return adapter.create_container(rows, X, columns=names)
 
 

@@ -14,6 +14,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
 from sklearn.utils._param_validation import InvalidParameterError
@@ -103,6 +104,45 @@ def test_neighbours_lower_the_scores_of_distant_rows_only(fitted):
         change = fitted.score_samples(X) - alone.score_samples(X)
         assert change.max() == 0
         assert 0.4 < (change < 0).mean() < 0.6
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_repeated_rows_are_usual_and_their_scores_do_not_depend_on_the_batch(dtype):
+    rows = np.random.default_rng(0).normal(size=(20, 6)) + 5
+    X = np.repeat(rows, 25, axis=0).astype(dtype)
+    detector = OutlierDetector(2, **QUICK).fit(X)
+    scores, single = detector.score_samples(X), detector.score_samples(X[:1])
+    np.testing.assert_allclose(scores[:1], single, rtol=1e-3 if dtype == np.float32 else 1e-9)
+    assert (detector.predict(X) == -1).mean() <= 0.1
+    assert (detector.predict(X[:1] + 3) == -1).all()
+
+
+def test_rows_that_overflow_are_outliers(fitted):
+    X = np.vstack([np.full((2, 4), 1e308), arc(3)])
+    X[1] *= -1
+    np.testing.assert_array_equal(fitted.predict(X)[:2], -1)
+    assert np.isneginf(fitted.score_samples(X)[:2]).all()
+    np.testing.assert_allclose(fitted.score_samples(X)[2:], fitted.score_samples(X[2:]))
+
+
+def test_distances_are_those_of_scikit_learn(
+    fitted,
+):
+    X, new = arc(), arc(50, seed=1)
+    likelihoods = OutlierDetector(2, n_neighbors=0, **QUICK).fit(X).score_samples(new)
+    lower = fitted.score_samples(new)
+    inner = fitted.autoencoder_
+
+    def coordinates(rows):
+        unit = np.sqrt(inner.posterior_variance(X).mean(axis=0))
+        residuals = (rows - inner.reconstruct(rows)) / np.sqrt(inner.noise_variance_)
+        return np.hstack([inner.transform(rows) / unit, residuals])
+
+    search = NearestNeighbors(n_neighbors=20).fit(coordinates(X))
+    distances = search.kneighbors(coordinates(new))[0].mean(axis=1)
+    is_lower = lower < likelihoods
+    np.testing.assert_allclose(lower[~is_lower], likelihoods[~is_lower])
+    assert np.corrcoef(lower[is_lower], distances[is_lower])[0, 1] == pytest.approx(-1)
 
 
 @pytest.mark.parametrize("n_rows", [2, 12])

@@ -25,13 +25,12 @@ from .inference import (
     lazy_for_collections,
     output_names,
 )
+from .local_density import coordinates_of, mean_distances, n_stored_rows
 
 # Seed of the draws of `score_samples`, which are the same for all rows and in all calls.
 _DRAW_SEED = 0
 # Number of rows that `sample` draws to compute the quantiles of the model.
 _N_MATCHED = 10_000
-# Number of training rows to which `OutlierDetector` compares rows.
-_N_EXAMPLES = 10_000
 # Smallest number of codes that `sample` draws from the prior for conditions, and the smallest
 # effective number of them, after weighting, without a warning.
 _N_PROPOSED, _MIN_EFFECTIVE = 20_000, 50
@@ -103,19 +102,34 @@ class FittedDensity(FittedAutoencoder):
         log_likelihoods: NDArray[np.float64] = -np.log(self.n_samples_seen_ + 1) * unknown
         return log_likelihoods
 
-    def _codes_and_residuals(self, X: MatrixLike) -> NDArray[np.float64]:
-        """Return the codes of rows beside their residuals, encoded if there are categories."""
+    def _distances(
+        self,
+        X: MatrixLike,
+        training_rows: NDArray[np.float64],
+        units: NDArray[np.float64],
+        n_neighbors: int,
+    ) -> NDArray[np.float64]:
+        """Return the mean distance of each row to the closest training rows.
+
+        `training_rows` are their coordinates, and `units` the units of coordinates.
+        """
         network, table = self._prepare_density(X)
-        return table.map(network.codes_and_residuals, network.width)
+
+        def distances(rows: NDArray[Any]) -> NDArray[np.float64]:
+            coordinates = coordinates_of(network.codes_and_residuals(rows), units)
+            return mean_distances(coordinates, training_rows, n_neighbors)
+
+        return table.map(distances, network.width, len(training_rows))
 
     def _examples(self, X: MatrixLike) -> tuple[NDArray[np.float64], NDArray[Any]]:
         """Return the codes and residuals of some training rows, and the variances of the codes.
 
-        X has training rows; if there are more than `_N_EXAMPLES` training rows, the same fraction
+        X has training rows. If there are more training rows than may be stored, the same fraction
         of the rows of each X is chosen at random.
         """
         network, table = self._prepare_density(X)
-        fraction = min(1.0, _N_EXAMPLES / self.n_samples_seen_)
+        n_stored = n_stored_rows(self.n_components_ + table.n_features)
+        fraction = min(1.0, n_stored / self.n_samples_seen_)
         rows = np.random.default_rng(0).permutation(table.n_rows)
         examples = table.select(rows[: int(np.ceil(fraction * table.n_rows))])
         return (

@@ -6,52 +6,45 @@ model cannot distinguish have a distance of about one for each coordinate.
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import iqr
-from sklearn.neighbors import NearestNeighbors
 
+# At most this number of training rows, and of their coordinates, is stored.
+_MAX_ROWS, _MAX_NUMBERS = 10_000, 2**23
 # Coordinates are clipped to this size, so that their squares are finite.
 _MAX_COORDINATE = 1e100
 # A training row is its own neighbour at a distance of zero, but for rounding errors of this size,
 # relative to the distance of the farthest neighbour.
 _SAME_ROW = 1e-3
+# Smallest spread of distances that is not zero, for one coordinate.
+_MIN_SPREAD = 0.01
+
+
+def n_stored_rows(n_coordinates: int) -> int:
+    """Return the maximum number of training rows that are stored."""
+    return min(_MAX_ROWS, max(2, _MAX_NUMBERS // n_coordinates))
 
 
 def units_of(
-    codes_and_residuals: NDArray[np.float64],
-    code_variances: NDArray[np.float64],
-    *,
-    per_feature: bool,
-    n_pseudo_rows: int = 0,
+    code_variances: NDArray[np.float64], residual_variances: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the units of the coordinates, from the codes and residuals of training rows.
-
-    Parameters
-    ----------
-    codes_and_residuals : ndarray of shape (n_rows, n_components + n_features)
-        Codes and residuals of training rows.
-    code_variances : ndarray of shape (n_rows, n_components)
-        Posterior variances of the codes.
-    per_feature : bool
-        Whether the residual of each feature has its own unit.
-    n_pseudo_rows : int, default=0
-        Number of additional rows whose residuals are one, so that no unit is zero.
-
-    Returns
-    -------
-    units : ndarray of shape (n_components + n_features,)
-        Positive units.
-    """
-    n_components = code_variances.shape[1]
-    residuals = codes_and_residuals[:, n_components:]
-    total = np.square(residuals).sum(axis=0) + n_pseudo_rows
-    variances = total / (len(residuals) + n_pseudo_rows)
-    if not per_feature:
-        variances[:] = variances.mean()
-    units = np.sqrt(np.concatenate([code_variances.mean(axis=0), variances]))
+    """Return the units of the coordinates of a row, given variances; one for a variance of zero."""
+    units = np.sqrt(np.concatenate([code_variances, residual_variances]))
     return np.where(units > 0, units, 1.0)
+
+
+def coordinates_of(
+    codes_and_residuals: NDArray[np.float64], units: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the coordinates of rows; numbers that overflow become the largest coordinate."""
+    with np.errstate(over="ignore"):
+        coordinates = codes_and_residuals / units
+    limits = {"nan": _MAX_COORDINATE, "posinf": _MAX_COORDINATE, "neginf": -_MAX_COORDINATE}
+    np.nan_to_num(coordinates, copy=False, **limits)
+    return np.clip(coordinates, -_MAX_COORDINATE, _MAX_COORDINATE, out=coordinates)
 
 
 def mean_distances(
@@ -74,14 +67,12 @@ def mean_distances(
     -------
     distances : ndarray of shape (n_rows,)
     """
-    rows, training_rows = (
-        np.clip(part, -_MAX_COORDINATE, _MAX_COORDINATE) for part in (rows, training_rows)
-    )
-    search = NearestNeighbors(n_neighbors=n_neighbors + 1, algorithm="brute").fit(training_rows)
-    distances, _ = search.kneighbors(rows)
-    is_itself = distances[:, 0] <= _SAME_ROW * distances[:, -1]
-    others = np.where(is_itself[:, None], distances[:, 1:], distances[:, :-1])
-    means: NDArray[np.float64] = others.mean(axis=1)
+    squares = np.einsum("ij,ij->i", training_rows, training_rows) - 2 * rows @ training_rows.T
+    nearest = np.argpartition(squares, n_neighbors, axis=1)[:, : n_neighbors + 1]
+    # `squares` has rounding errors: equal rows would not have the distance zero
+    distances = np.sort([np.linalg.norm(rows - training_rows[i], axis=1) for i in nearest.T], 0)
+    is_itself = distances[0] <= _SAME_ROW * distances[-1]
+    means: NDArray[np.float64] = np.where(is_itself, distances[1:], distances[:-1]).mean(axis=0)
     return means
 
 
@@ -100,18 +91,22 @@ class DistanceScore:
 
     @classmethod
     def with_spread_of(
-        cls, scores: NDArray[np.float64], distances: NDArray[np.float64]
-    ) -> "DistanceScore":
+        cls, scores: NDArray[np.float64], distances: NDArray[np.float64], n_coordinates: int
+    ) -> Self:
         """Return the score with the median and spread of `scores` for the given distances.
 
-        The spread is the interquartile range, or the standard deviation if the interquartile range
-        of the distances is zero. If all distances are equal, no row has a low score.
+        The spread is the interquartile range. If that of the distances is nearly zero, the spread
+        is the standard deviation, and rows at the median distance have the maximum of `scores`.
+        Scores that are not finite are ignored.
         """
-        for spread in (iqr, np.std):
-            if unit := float(spread(distances)):
-                slope = float(spread(scores)) / unit
-                return cls(float(np.median(scores) + slope * np.median(distances)), slope)
-        return cls(np.inf, 0.0)
+        least = _MIN_SPREAD * np.sqrt(n_coordinates)
+        finite = scores[np.isfinite(scores)]
+        if not len(finite):
+            return cls(np.inf, 0.0)
+        is_spread = iqr(distances) > least
+        spread, typical = (iqr, np.median) if is_spread else (np.std, np.max)
+        slope = float(spread(finite) / max(spread(distances), least))
+        return cls(float(typical(finite) + slope * np.median(distances)), slope)
 
     def __call__(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the scores of distances."""

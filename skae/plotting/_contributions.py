@@ -221,6 +221,6 @@ class ContributionDisplay(RowsDisplay):
             axes.set_ylim(n_bars - 0.4, -0.6)
             axes.tick_params(axis="x", labelsize="small")
             axes.axvline(0, color="0.4", linewidth=0.8)
-            title = f"{self.labels[i]}: log-likelihood {self.scores[i]:.4g}"
+            title = f"{self.labels[i]}: score {self.scores[i]:.4g}"
             axes.set_title(title, loc="left", fontsize="small")
         self.axes_[-1, 0].set_xlabel("log-likelihood minus the feature's median, nats")

@@ -372,6 +372,7 @@ class ImputationDisplay(TableRowsDisplay):
             columns; if it is given, or `ordered=True`, for columns with categories; if the length
             of `feature_names` is not the number of columns.
         """
+        X = X.tocsr() if issparse(X) else X
         sample, missing_value = X[:n_samples], getattr(estimator, "missing_values", np.nan)
         is_categorical = categories_in(estimator, X)
         rows, filled = table_of(sample, is_categorical, missing_value), {}

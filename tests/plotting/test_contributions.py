@@ -35,7 +35,7 @@ def test_bars_show_the_features_that_make_the_least_likely_rows_so(wine):
     scores, entries = detector.score_samples(frame), detector.score_features(frame)
     assert scores.argmin() == 7
     titles = [axes.get_title(loc="left") for axes in display.axes_.flat]
-    expected = [f"row {i}: log-likelihood {scores[i]:.4g}" for i in scores.argsort()[:3]]
+    expected = [f"row {i}: score {scores[i]:.4g}" for i in scores.argsort()[:3]]
     assert titles == expected
     axes = display.axes_[0, 0]
     widths = [bar.get_width() for bar in axes.patches]
