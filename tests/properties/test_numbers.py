@@ -96,7 +96,7 @@ def test_float32_rows_near_the_largest_number_are_imputed():
 )
 def test_integers_too_large_for_a_float_are_an_error_that_names_the_parameter(kind):
     bounded = {"batch_size", "n_components", "n_iter_no_change", "verbose"}
-    bounded |= {"max_categories", "min_frequency"}
+    bounded |= {"max_categories", "min_frequency", "n_neighbors"}
     for name in set(kind().get_params()) - bounded:
         params = {key: value for key, value in SHORT.items() if key != name}
         if name == "max_iter":
