@@ -42,8 +42,7 @@ def coordinates_of(
     """Return the coordinates of rows; numbers that overflow become the largest coordinate."""
     with np.errstate(over="ignore"):
         coordinates = codes_and_residuals / units
-    limits = {"nan": _MAX_COORDINATE, "posinf": _MAX_COORDINATE, "neginf": -_MAX_COORDINATE}
-    np.nan_to_num(coordinates, copy=False, **limits)
+    np.nan_to_num(coordinates, copy=False, nan=_MAX_COORDINATE)
     return np.clip(coordinates, -_MAX_COORDINATE, _MAX_COORDINATE, out=coordinates)
 
 

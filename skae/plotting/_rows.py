@@ -57,7 +57,7 @@ class ReconstructionDisplay(TableRowsDisplay):
     is_categorical : ndarray of bool of shape (n_features,), optional
         Whether each column has categories; by default none has.
     center, scale : ndarray of shape (n_features,), optional
-        Mean and standard deviation of each column; by default those of `rows`.
+        Mean and standard deviation of each column; by default of `rows`.
     n_features : int, default=30
         Maximum number of columns that are drawn, in a table: those with the largest errors.
     ordered : bool, default=False
@@ -187,13 +187,6 @@ class ReconstructionDisplay(TableRowsDisplay):
             image_shape=image_shape,
         ).plot(ax=ax)
 
-    def _draw(self, ax: Axes | None) -> None:
-        self._check_numbers()
-        if self._is_table:
-            self._draw_points(ax)
-        else:
-            self._draw_panels(ax)
-
     def _draw_points(self, ax: Axes | None) -> None:
         """Draw originals and reconstructions as points of a table."""
         columns = self._columns(*self.reconstructions.values())
@@ -253,7 +246,7 @@ class ImputationDisplay(TableRowsDisplay):
     is_categorical : ndarray of bool of shape (n_features,), optional
         Whether each column has categories; by default none has.
     center, scale : ndarray of shape (n_features,), optional
-        Mean and standard deviation of each column; by default those of `rows`.
+        Mean and standard deviation of each column; by default of `rows`.
     n_features : int, default=30
         Maximum number of columns that are drawn, in a table: those with the most missing entries.
     ordered : bool, default=False
@@ -401,13 +394,6 @@ class ImputationDisplay(TableRowsDisplay):
             ordered=ordered,
             image_shape=image_shape,
         ).plot(ax=ax)
-
-    def _draw(self, ax: Axes | None) -> None:
-        self._check_numbers()
-        if self._is_table:
-            self._draw_points(ax)
-        else:
-            self._draw_panels(ax)
 
     def _draw_points(self, ax: Axes | None) -> None:
         """Draw observed, imputed and true values as points of a table."""

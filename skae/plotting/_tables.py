@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -134,6 +135,21 @@ class TableRowsDisplay(RowsDisplay):
     @property
     def _is_table(self) -> bool:
         return self.image_shape is None and not self.ordered
+
+    def _draw(self, ax: Axes | None) -> None:
+        self._check_numbers()
+        if self._is_table:
+            self._draw_points(ax)
+        else:
+            self._draw_panels(ax)
+
+    @abstractmethod
+    def _draw_points(self, ax: Axes | None) -> None:
+        """Draw rows as points of a table."""
+
+    @abstractmethod
+    def _draw_panels(self, ax: Axes | None) -> None:
+        """Draw rows as images or lines."""
 
     def _check_numbers(self) -> None:
         """Raise ValueError if columns have categories, and rows are not drawn as a table."""
