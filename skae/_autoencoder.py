@@ -16,6 +16,7 @@ from ._base.validation import TrainingData
 from ._dask.collections import of_rows_or_partitions
 from ._data.table import Table
 from ._data.targets import Target
+from ._data.weights import Weights
 from ._docstrings import with_shared_paragraphs
 from ._initialization.architecture import Architecture, ArchitectureSpec
 from ._networks.network import Autoencoder
@@ -360,6 +361,7 @@ class AutoencoderTransformer(MixedTables, BaseAutoencoder):
         X_val: MatrixLike | None = None,
         y_val: object = None,
         groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Train the autoencoder.
 
@@ -376,6 +378,7 @@ class AutoencoderTransformer(MixedTables, BaseAutoencoder):
         y_val : array-like of shape (n_val,) or (n_val, n_targets), default=None
             Target of X_val. Required if `target_weight` is above zero; otherwise ignored.
         %(groups)s
+        %(sample_weight)s
 
         Returns
         -------
@@ -388,7 +391,7 @@ class AutoencoderTransformer(MixedTables, BaseAutoencoder):
             If X_val and X have different columns, or if y_val or groups cannot be combined with X,
             X_val or the parameters.
         """
-        return self._fit(X, y, X_val=X_val, y_val=y_val, groups=groups)
+        return self._fit(X, y, X_val=X_val, y_val=y_val, groups=groups, sample_weight=sample_weight)
 
     @_sklearn_compat.validating_parameters
     def partial_fit(self, X: MatrixLike, y: object = None) -> Self:
@@ -448,7 +451,7 @@ class AutoencoderTransformer(MixedTables, BaseAutoencoder):
         """Return the sum of the errors of each column, and the number of its observed values."""
         network, table = self._prepare(X)
 
-        def sums(rows: NDArray[Any]) -> list[NDArray[Any]]:
+        def sums(rows: NDArray[Any], _: object) -> list[NDArray[Any]]:
             decoded = network.decode(network.encode(rows))
             if self._columns_ is None:
                 errors = np.square(decoded - rows, dtype=np.float64)
@@ -483,8 +486,8 @@ class AutoencoderTransformer(MixedTables, BaseAutoencoder):
         super()._check_parameters()
         check_transformer(self, is_imputer=self._spec().is_imputer)
 
-    def _read(self, X: object, *, fitted: bool) -> TrainingData:
-        data, spec = super()._read(X, fitted=fitted), self._spec()
+    def _read(self, X: object, *, fitted: bool, weights: Weights = None) -> TrainingData:
+        data, spec = super()._read(X, fitted=fitted, weights=weights), self._spec()
         n_features = data.table.n_features
         # no warning for an imputer, or if a fraction of the variance needs all components
         is_asked = not (fitted or spec.is_imputer or spec.retained_variance)

@@ -174,6 +174,16 @@ _PARAGRAPHS = {
         as the name of a patient. The rows of a group are either all validation rows, or all
         training rows. Cannot be combined with X_val.""",
     ),
+    "sample_weight": (
+        "sample_weight : float or array-like of shape (n_samples,), default=None",
+        """Weights of the rows: at least zero, with a positive sum. By default, all weights are
+        one. A row of weight 2 counts as two equal rows in the statistics of the columns, the
+        initial network, the loss and the validation error. It does not count twice in the numbers
+        of rows of the minibatches, nor in `validation_fraction` unless groups are given. A row of
+        weight 0 is left out. Weights whose sum is less than the number of rows with positive weight
+        are multiplied so that both are equal. The rows of X_val have equal weights. Cannot be
+        combined with a Dask collection or a Shard.""",
+    ),
     # fitted attributes
     "encoder_": (
         "encoder_, decoder_ : dict",
@@ -227,8 +237,9 @@ _PARAGRAPHS = {
         "Whether each column has categories.",
     ),
     "n_samples_seen_": (
-        "n_samples_seen_ : int",
-        "Number of rows in `fit` and in the calls of `partial_fit` after it.",
+        "n_samples_seen_ : int or float",
+        """Number of rows in `fit`, or the sum of their weights, and in the calls of `partial_fit`
+        after it.""",
     ),
     "loss_curve_": (
         "loss_curve_ : ndarray of shape (n_steps_,)",

@@ -16,11 +16,13 @@ from ._autoencoder import AutoencoderTransformer
 from ._base.composition import fit_inner
 from ._base.inference import lazy_for_collections, output_names
 from ._base.mixed import MixedTables, naming_categories
+from ._base.validation import with_positive_weights
 from ._dask.collections import is_collection, lazily, of_partitions, with_whole_rows
 from ._data.frames import with_columns
 from ._data.inputs import has_missing, with_nan
 from ._data.markers import check_marker, equals_marker
 from ._data.table import Table
+from ._data.weights import Weights
 from ._docstrings import with_shared_paragraphs
 from ._initialization.architecture import automatic_layers
 from ._initialization.bounds import given_bounds
@@ -234,6 +236,7 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
         X_val: ArrayLike | None = None,
         y_val: object = None,
         groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Fit probabilistic PCA, and train the network to restore hidden entries.
 
@@ -249,6 +252,7 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
         y_val : Ignored
             Not used, present for API consistency by convention.
         %(groups)s
+        %(sample_weight)s
 
         Returns
         -------
@@ -261,19 +265,21 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
             If X has no value at all and `keep_empty_features` is False, X_val has other columns
             than X, or y_val or groups do not fit X_val, X and the parameters.
         """
+        given: dict[str, Any] = {"y_val": y_val, "groups": groups, "sample_weight": sample_weight}
+        X, given = with_positive_weights(X, given)
         fitted = copy(self)  # self is unchanged if the fit fails
         fitted._set_fitted({})
         if is_collection(X):
             X, missing = fitted._open_collection(X)
         else:
-            X, missing = fitted._read(X, reset=True)
+            X, missing = fitted._read(X, reset=True, weights=given["sample_weight"])
         if X_val is not None:
             with _sklearn_compat.errors_naming("X_val"):
                 X_val, _ = fitted._read(X_val, reset=False)
         fitted._is_empty_ = is_empty = missing.all(axis=0)
         if is_empty.any() and not self.keep_empty_features:
             fitted._warn_of_dropped_columns()
-        given = {"X_val": X_val, "y_val": y_val, "groups": groups}
+        given["X_val"] = X_val
 
         def attributes_of(autoencoder: AutoencoderTransformer | None) -> dict[str, Any]:
             if autoencoder is not None:
@@ -438,9 +444,14 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
         names_out: NDArray[Any] = self._concatenate_indicator_feature_names_out(kept, names)
         return names_out
 
-    def _read(self, X: Any, *, reset: bool) -> tuple[Any, NDArray[np.bool_]]:
-        """Return rows, encoded or with NaN for missing values, and a mask of missing values."""
-        mixed = self._mixed_table(X, reset=reset)
+    def _read(
+        self, X: Any, *, reset: bool, weights: Weights = None
+    ) -> tuple[Any, NDArray[np.bool_]]:
+        """Return rows, encoded or with NaN for missing values, and a mask of missing values.
+
+        `weights` are the weights of the rows.
+        """
+        mixed = self._mixed_table(X, reset=reset, weights=weights)
         if mixed is None:
             rows, missing = self._validate(X, reset=reset)
             return _with_nan(rows, missing), missing

@@ -15,8 +15,10 @@ from . import _sklearn_compat
 from ._base.composition import fit_inner
 from ._base.inference import MatrixLike, lazy_for_collections
 from ._base.local_density import DistanceScore, coordinates_of, n_stored_rows, units_of
+from ._base.validation import with_positive_weights
 from ._dask.collections import is_collection, of_partitions
 from ._data.table import Shard
+from ._data.weights import Weights, quantile
 from ._docstrings import with_shared_paragraphs
 from ._parameters import CATEGORICAL
 from ._sklearn_compat import EstimatorMixin, Interval, StrOptions
@@ -248,6 +250,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         X_val: MatrixLike | None = None,
         y_val: object = None,
         groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Fit the density model and the threshold.
 
@@ -261,6 +264,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         y_val : Ignored
             Not used, present for API consistency by convention.
         %(groups)s
+        %(sample_weight)s
 
         Returns
         -------
@@ -278,15 +282,16 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         params = {name: getattr(self, name) for name in (*_SHARED, "contamination")}
         if self.contamination == "auto":
             params["contamination"] = _AUTO_TRIMMED
-        given = {"X_val": X_val, "y_val": y_val, "groups": groups}
-        attributes_of = partial(self._fitted_attributes, X)
+        given = {"X_val": X_val, "y_val": y_val, "groups": groups, "sample_weight": sample_weight}
+        X, given = with_positive_weights(X, given)
+        attributes_of = partial(self._fitted_attributes, X, given["sample_weight"])
         fit_inner(self, VariationalAutoencoder(**params), attributes_of, X, **given)
         return self
 
     def _fitted_attributes(
-        self, X: MatrixLike, autoencoder: VariationalAutoencoder
+        self, X: MatrixLike, weights: Weights, autoencoder: VariationalAutoencoder
     ) -> dict[str, Any]:
-        """Return the fitted attributes, from a fitted autoencoder and the training rows."""
+        """Return the fitted attributes, from training rows, weights and a fitted autoencoder."""
         names = (
             *("n_features_in_", "feature_names_in_", "n_iter_"),
             *("categories_", "is_categorical_"),
@@ -295,8 +300,8 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         state |= {"autoencoder_": autoencoder, "n_neighbors_": 0}
         if self.n_neighbors:
             part = _sklearn_compat.with_name_of_owner(self, autoencoder)
-            state |= _training_coordinates(part, X)
-            state["n_neighbors_"] = min(self.n_neighbors, len(state["_coordinates_"]) - 1)
+            state |= _training_coordinates(part, X, weights)
+            state["n_neighbors_"] = min(self.n_neighbors, int(state.pop("n_rows")) - 1)
         fitted = copy(self)
         fitted._set_fitted(state)
         if is_collection(X):
@@ -304,15 +309,17 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         else:
             parts = fitted._parts_of_scores(X)
         if state["n_neighbors_"]:
-            score = DistanceScore.with_spread_of(parts[:, 0], parts[:, 1], len(state["_units_"]))
+            n_coordinates = len(state["_units_"])
+            log_likelihoods, distances = parts.T
+            score = DistanceScore.with_spread_of(log_likelihoods, distances, n_coordinates, weights)
             state["_distance_score_"] = (score.intercept, score.slope)
         fitted._set_fitted(state)
         scores = fitted._combined(parts)
         if self.contamination == "auto":
-            offset = _fence(scores)
+            offset = _fence(scores, weights)
         else:
             tied = _TIED[autoencoder.center_.dtype]
-            offset = _threshold(scores, float(self.contamination), tied)
+            offset = _threshold(scores, weights, float(self.contamination), tied)
         return state | {"offset_": offset}
 
     def _parts_of_scores(self, X: MatrixLike) -> NDArray[np.float64]:
@@ -320,7 +327,8 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         inner = self._inner
         parts = [inner.score_samples(X)]
         if self.n_neighbors_:
-            parts += [inner._distances(X, self._coordinates_, self._units_, self.n_neighbors_)]
+            training_rows = self._coordinates_, self._coordinate_weights_
+            parts += [inner._distances(X, training_rows, self._units_, self.n_neighbors_)]
         return np.column_stack(parts)
 
     def _combined(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -444,45 +452,60 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         return tags
 
 
-def _training_coordinates(autoencoder: VariationalAutoencoder, X: MatrixLike) -> dict[str, Any]:
+def _training_coordinates(
+    autoencoder: VariationalAutoencoder, X: MatrixLike, weights: Weights
+) -> dict[str, Any]:
     """Return the coordinates of training rows, and their units, as fitted attributes."""
     if is_collection(X):
         parts = of_partitions(autoencoder, "_examples", X)
-        rows, code_variances = (np.concatenate(part) for part in zip(*parts, strict=True))
     else:
-        rows, code_variances = autoencoder._examples(X)
+        parts = [autoencoder._examples(X, weights)]
+    rows, code_variances, row_weights = map(np.concatenate, zip(*parts, strict=True))
     squares = np.square(rows[:, code_variances.shape[1] :])
     if autoencoder._columns_ is not None:  # as if the residuals of one more row were one
-        variances = (squares.sum(axis=0) + 1) / (len(squares) + 1)
+        variances = (row_weights @ squares + 1) / (row_weights.sum() + 1)
     else:
-        noise = getattr(autoencoder, "noise_variance_", squares.mean())
+        mean_square = np.average(squares.mean(axis=1), weights=row_weights)
+        noise = getattr(autoencoder, "noise_variance_", mean_square)
         variances = np.broadcast_to(noise, squares.shape[1])
-    units = units_of(code_variances.mean(axis=0), variances)
-    chosen = np.random.default_rng(0).permutation(len(rows))[: n_stored_rows(len(units))]
-    return {"_coordinates_": coordinates_of(rows[chosen], units), "_units_": units}
+    units = units_of(np.average(code_variances, axis=0, weights=row_weights), variances)
+    n_stored = n_stored_rows(len(units))
+    chosen = np.random.default_rng(0).permutation(len(rows))[:n_stored]
+    state = {"_coordinates_": coordinates_of(rows[chosen], units), "_units_": units}
+    total = row_weights[chosen].sum()
+    if weights is None:
+        return state | {"_coordinate_weights_": None, "n_rows": total}
+    # as many rows in total as would be stored of equal rows
+    row_weights = row_weights[chosen] * min(1.0, n_stored / total)
+    return state | {"_coordinate_weights_": row_weights, "n_rows": row_weights.sum()}
 
 
-def _fence(scores: NDArray[np.float64]) -> float:
+def _fence(scores: NDArray[np.float64], weights: Weights) -> float:
     """Return the lower fence of a box plot of scores (Tukey, "Exploratory Data Analysis", 1977)."""
     scores = np.nan_to_num(scores, neginf=_MIN_SCORE)
-    low, high = np.quantile(scores, [0.25, 0.75])
+    low, high = quantile(scores, [0.25, 0.75], weights)
     return float(low - 1.5 * (high - low))
 
 
-def _threshold(scores: NDArray[np.float64], share: float, tied: float) -> float:
-    """Return the threshold below which the fraction `share` of the scores lies.
+def _threshold(scores: NDArray[np.float64], weights: Weights, share: float, tied: float) -> float:
+    """Return the threshold below which the fraction `share` of the scores lies, with weights.
 
     The threshold is halfway between two scores. Scores with a relative difference below `tied`
     count as equal, and lie on the same side of the threshold. If this changes the fraction, the
     possible fraction whose ratio to `share` is closest to 1 is used, at most one half. If there is
     none, the threshold is below all scores.
     """
-    scores, n_scores = np.sort(np.nan_to_num(scores, neginf=_MIN_SCORE)), len(scores)
-    n_below = int(np.ceil((n_scores - 1) * share))
-    tolerance = tied * max(1.0, abs(scores[n_below]))
-    ends = np.searchsorted(scores, [scores[n_below] - tolerance, scores[n_below] + tolerance])
-    possible = [int(end) for end in ends if 0 < end <= n_scores / 2]
+    scores = np.nan_to_num(scores, neginf=_MIN_SCORE)
+    order = np.argsort(scores)
+    scores = scores[order]
+    # total weight of the scores before each score
+    before = np.cumsum([0.0, *(np.ones(len(order)) if weights is None else weights[order])])
+    wanted = np.ceil((before[-1] - 1) * share)
+    typical = scores[np.searchsorted(before[1:-1], wanted, side="right")]
+    tolerance = tied * max(1.0, abs(typical))
+    ends = np.searchsorted(scores, [typical - tolerance, typical + tolerance])
+    possible = [int(end) for end in ends if 0 < before[end] <= before[-1] / 2]
     if not possible:
         return float(scores[0] - 2 * tolerance)
-    n_below = min(possible, key=lambda end: abs(np.log(end / n_below)))
-    return float(scores[n_below - 1 : n_below + 1].mean())
+    end = min(possible, key=lambda end: abs(np.log(before[end] / wanted)))
+    return float(scores[end - 1 : end + 1].mean())

@@ -120,7 +120,9 @@ def check_transformer(estimator: Any, *, is_imputer: bool) -> None:
     check_bounds(estimator, "output_activation", "identity")
 
 
-def check_given(*, is_supervised: bool, X_val: object, y_val: object, groups: object) -> None:
+def check_given(
+    *, is_supervised: bool, X_val: object, y_val: object, groups: object, sample_weight: object
+) -> None:
     """Raise ValueError if X_val, y_val and groups cannot be used together."""
     if X_val is None and y_val is not None:
         raise ValueError("y_val is provided, but X_val was not provided.")
@@ -136,7 +138,7 @@ def check_given(*, is_supervised: bool, X_val: object, y_val: object, groups: ob
 
 
 def check_not_given(kind: str, **given: object) -> None:
-    """Raise ValueError if X_val, y_val or groups are passed and the rows are in several workers."""
+    """Raise ValueError if arguments of `fit` are given that do not support rows in workers."""
     for name, part in given.items():
         if part is not None:
             raise ValueError(

@@ -13,8 +13,10 @@ from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import numpy as np
 import sklearn
 from numpy.typing import NDArray
+from sklearn import config_context
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.impute._base import _BaseImputer as BaseImputer
@@ -35,7 +37,7 @@ from sklearn.utils._set_output import (
     _get_container_adapter,
     _get_output_config,
 )
-from sklearn.utils.validation import _check_feature_names
+from sklearn.utils.validation import _check_feature_names, _check_sample_weight
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
 from sklearn.utils.validation import _get_feature_names as names_of_columns
 
@@ -188,6 +190,14 @@ def feature_names(estimator: BaseEstimator, X: Any, *, reset: bool) -> dict[str,
     _check_feature_names(checked, X, reset=reset)
     names = getattr(checked, "feature_names_in_", None)
     return {} if names is None else {"feature_names_in_": names}
+
+
+def check_sample_weight(sample_weight: Any, X: Any) -> NDArray[np.float64]:
+    """Return the weights of rows in double precision; negative weights are an error."""
+    options = {"dtype": np.float64, "ensure_non_negative": True}
+    with config_context(assume_finite=False):
+        weights: NDArray[np.float64] = _check_sample_weight(sample_weight, X, **options)
+    return weights
 
 
 def column_labels(columns: Iterable[int], names: NDArray[Any] | None = None) -> list[int | str]:

@@ -18,6 +18,7 @@ from ._base.validation import TrainingData
 from ._data.category_columns import CategoryColumns
 from ._data.table import Table
 from ._data.targets import Target
+from ._data.weights import Weights
 from ._docstrings import with_shared_paragraphs
 from ._initialization.architecture import Architecture, ArchitectureSpec
 from ._networks.variational import Variational, at_probabilistic_pca
@@ -275,6 +276,7 @@ class VariationalAutoencoder(MixedTables, FittedDensity, BaseAutoencoder):
         X_val: MatrixLike | None = None,
         y_val: object = None,
         groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Train the autoencoder.
 
@@ -288,6 +290,7 @@ class VariationalAutoencoder(MixedTables, FittedDensity, BaseAutoencoder):
         y_val : Ignored
             Not used, present for API consistency by convention.
         %(groups)s
+        %(sample_weight)s
 
         Returns
         -------
@@ -300,7 +303,7 @@ class VariationalAutoencoder(MixedTables, FittedDensity, BaseAutoencoder):
             If X_val and X have different columns, or if y_val or groups cannot be combined with X,
             X_val or the parameters.
         """
-        return self._fit(X, y, X_val=X_val, y_val=y_val, groups=groups)
+        return self._fit(X, y, X_val=X_val, y_val=y_val, groups=groups, sample_weight=sample_weight)
 
     @_sklearn_compat.validating_parameters
     def partial_fit(self, X: MatrixLike, y: object = None) -> Self:
@@ -340,8 +343,8 @@ class VariationalAutoencoder(MixedTables, FittedDensity, BaseAutoencoder):
         super()._check_parameters()
         check_bounds(self, "likelihood", "gaussian")
 
-    def _read(self, X: object, *, fitted: bool) -> TrainingData:
-        data = super()._read(X, fitted=fitted)
+    def _read(self, X: object, *, fitted: bool, weights: Weights = None) -> TrainingData:
+        data = super()._read(X, fitted=fitted, weights=weights)
         if fitted and self.likelihood == "gaussian":
             is_scalar = not np.ndim(self.noise_variance_)
             if self._has_scalar_noise(data.table.categories) != is_scalar:

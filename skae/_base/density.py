@@ -14,6 +14,7 @@ from .. import _sklearn_compat
 from .._dask.collections import is_collection, of_partitions
 from .._data.frames import labels_of
 from .._data.table import Table
+from .._data.weights import Weights
 from .._networks.forward import Params, clip
 from .._networks.network import Autoencoder
 from .._networks.variational import Variational
@@ -105,36 +106,41 @@ class FittedDensity(FittedAutoencoder):
     def _distances(
         self,
         X: MatrixLike,
-        training_rows: NDArray[np.float64],
+        training_rows: tuple[NDArray[np.float64], Weights],
         units: NDArray[np.float64],
         n_neighbors: int,
     ) -> NDArray[np.float64]:
         """Return the mean distance of each row to the closest training rows.
 
-        `training_rows` are their coordinates, and `units` the units of coordinates.
+        `training_rows` are their coordinates and their weights, and `units` the units of
+        coordinates.
         """
         network, table = self._prepare_density(X)
 
         def distances(rows: NDArray[Any]) -> NDArray[np.float64]:
             coordinates = coordinates_of(network.codes_and_residuals(rows), units)
-            return mean_distances(coordinates, training_rows, n_neighbors)
+            return mean_distances(coordinates, *training_rows, n_neighbors)
 
-        return table.map(distances, network.width, len(training_rows))
+        return table.map(distances, network.width, len(training_rows[0]))
 
-    def _examples(self, X: MatrixLike) -> tuple[NDArray[np.float64], NDArray[Any]]:
-        """Return the codes and residuals of some training rows, and the variances of the codes.
+    def _examples(
+        self, X: MatrixLike, weights: Weights = None
+    ) -> tuple[NDArray[np.float64], NDArray[Any], NDArray[np.float64]]:
+        """Return codes and residuals of some training rows, variances of the codes, and weights.
 
-        X has training rows. If there are more training rows than may be stored, the same fraction
-        of the rows of each X is chosen at random.
+        X has training rows: all of them if `weights` are given. If there are more training rows
+        than may be stored, the same fraction of the rows of each X is chosen at random.
         """
         network, table = self._prepare_density(X)
         n_stored = n_stored_rows(self.n_components_ + table.n_features)
-        fraction = min(1.0, n_stored / self.n_samples_seen_)
+        n_training = self.n_samples_seen_ if weights is None else table.n_rows
         rows = np.random.default_rng(0).permutation(table.n_rows)
-        examples = table.select(rows[: int(np.ceil(fraction * table.n_rows))])
+        rows = rows[: int(np.ceil(min(1.0, n_stored / n_training) * table.n_rows))]
+        examples = table.select(rows)
         return (
             examples.map(network.codes_and_residuals, network.width),
             examples.map(network.code_variances, network.width),
+            np.ones(len(rows)) if weights is None else weights[rows],
         )
 
     @lazy_for_collections(names=input_names)

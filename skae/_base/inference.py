@@ -18,6 +18,7 @@ from .._dask.collections import is_collection, lazily, of_rows_or_partitions
 from .._data.columns import MixedColumns
 from .._data.inputs import has_missing, with_nan
 from .._data.table import Table
+from .._data.weights import Weights
 from .._networks.network import Autoencoder, squared_norms
 from .._networks.ppca import ProbabilisticPCA
 from .._sklearn_compat import EstimatorMixin
@@ -335,12 +336,13 @@ class FittedAutoencoder(
             )
 
     def _validate(
-        self, X: Any, *, reset: bool, min_samples: int = 1
+        self, X: Any, *, reset: bool, min_samples: int = 1, weights: Weights = None
     ) -> tuple[Table, dict[str, Any]]:
         """Validate rows; numeric arrays, in memory or memory-mapped, are not copied or converted.
 
         Return the table of the rows, and the fitted attributes that describe its columns. These
-        attributes are not set here, because the fit may fail later.
+        attributes are not set here, because the fit may fail later. `weights` are the weights of
+        the rows.
         """
         checked = copy(self)
         options = {"ensure_min_samples": min_samples, "ensure_all_finite": False}
@@ -349,7 +351,7 @@ class FittedAutoencoder(
             encoded, checked._columns_ = X, self._encoding
             validate_data(checked, self._encoding.template, reset=reset, skip_check_array=True)
         else:
-            encoded = checked._encoded(X, reset=reset)
+            encoded = checked._encoded(X, reset=reset, weights=weights)
         if encoded is None:
             X = checked._validate_numbers(X, reset=reset, **options)
         else:
@@ -357,7 +359,8 @@ class FittedAutoencoder(
             groups, categories = checked._columns_.groups, checked._columns_.category_columns
             X = check_array(encoded, estimator=self, **options)
         is_incomplete = has_missing(X, type(self).__name__)
-        table = Table(X, is_incomplete=is_incomplete, groups=groups, categories=categories)
+        table = Table(X, weights=weights, is_incomplete=is_incomplete)
+        table = replace(table, groups=groups, categories=categories)
         names = ("n_features_in_", "feature_names_in_", "_columns_")
         return table, {name: vars(checked)[name] for name in names if name in vars(checked)}
 
@@ -370,7 +373,9 @@ class FittedAutoencoder(
             dtype = None if as_it_is else [np.float64, np.float32]
             return validate_data(self, X, accept_sparse="csr", dtype=dtype, reset=reset, **options)
 
-    def _encoded(self, X: Any, *, reset: bool = False) -> NDArray[np.float64] | None:
+    def _encoded(
+        self, X: Any, *, reset: bool = False, weights: Weights = None
+    ) -> NDArray[np.float64] | None:
         """Return X, a table with categories, as an encoded array; None for a table of numbers."""
         return None
 

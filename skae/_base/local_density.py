@@ -6,11 +6,12 @@ model cannot distinguish have a distance of about one for each coordinate.
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import iqr
+
+from .._data.weights import Weights, quantile
 
 # At most this number of training rows, and of their coordinates, is stored.
 _MAX_ROWS, _MAX_NUMBERS = 10_000, 2**23
@@ -19,6 +20,7 @@ _MAX_COORDINATE = 1e100
 # A training row is its own neighbour at a distance of zero, but for rounding errors of this size,
 # relative to the distance of the farthest neighbour.
 _SAME_ROW = 1e-3
+_QUARTILES = (0.25, 0.5, 0.75)
 # Smallest spread of distances that is not zero, for one coordinate.
 _MIN_SPREAD = 0.01
 
@@ -47,11 +49,15 @@ def coordinates_of(
 
 
 def mean_distances(
-    rows: NDArray[np.float64], training_rows: NDArray[np.float64], n_neighbors: int
+    rows: NDArray[np.float64],
+    training_rows: NDArray[np.float64],
+    weights: Weights,
+    n_neighbors: int,
 ) -> NDArray[np.float64]:
     """Return the mean distance of rows to their closest training rows.
 
-    A training row is not a neighbour of itself: one neighbour at the distance zero is left out.
+    A training row is not a neighbour of itself: one neighbour at the distance zero is left out. A
+    training row of weight 2 counts as two neighbours.
 
     Parameters
     ----------
@@ -59,20 +65,46 @@ def mean_distances(
         Coordinates of rows.
     training_rows : ndarray of shape (n_training_rows, n_coordinates)
         Coordinates of training rows.
+    weights : ndarray of shape (n_training_rows,) or None
+        Weights of the training rows.
     n_neighbors : int
-        Number of neighbours, less than the number of training rows.
+        Number of neighbours, less than the total weight of the training rows.
 
     Returns
     -------
     distances : ndarray of shape (n_rows,)
     """
     squares = np.einsum("ij,ij->i", training_rows, training_rows) - 2 * rows @ training_rows.T
-    nearest = np.argpartition(squares, n_neighbors, axis=1)[:, : n_neighbors + 1]
+    if weights is None:
+        nearest = np.argpartition(squares, n_neighbors, axis=1)[:, : n_neighbors + 1]
+        weights = np.ones(len(training_rows))
+    else:
+        order = np.argsort(squares, axis=1)
+        is_nearer = np.cumsum(weights[order], axis=1) < n_neighbors + 1
+        nearest = order[:, : 1 + is_nearer.sum(axis=1).max()]
     # `squares` has rounding errors: equal rows would not have the distance zero
-    distances = np.sort([np.linalg.norm(rows - training_rows[i], axis=1) for i in nearest.T], 0)
-    is_itself = distances[0] <= _SAME_ROW * distances[-1]
-    means: NDArray[np.float64] = np.where(is_itself, distances[1:], distances[:-1]).mean(axis=0)
-    return means
+    distances = np.array([np.linalg.norm(rows - training_rows[i], axis=1) for i in nearest.T])
+    order = np.argsort(distances, axis=0)
+    distances = np.take_along_axis(distances, order, axis=0)
+    counts = np.take_along_axis(weights[nearest.T], order, axis=0)
+    before = np.cumsum(counts, axis=0) - counts
+
+    def total(n: int) -> Any:
+        """Return the sum of the distances to the `n` closest training rows."""
+        return (distances * np.clip(n - before, 0, counts)).sum(axis=0)
+
+    farthest = np.where(before < n_neighbors + 1, distances, 0).max(axis=0)
+    is_itself = distances[0] <= _SAME_ROW * farthest
+    sums: NDArray[np.float64] = np.where(
+        is_itself, total(n_neighbors + 1) - total(1), total(n_neighbors)
+    )
+    return sums / n_neighbors
+
+
+def _std(values: NDArray[np.float64], weights: Weights) -> float:
+    """Return the standard deviation of values with weights."""
+    mean = np.average(values, weights=weights)
+    return float(np.sqrt(np.average(np.square(values - mean), weights=weights)))
 
 
 @dataclass(frozen=True)
@@ -90,22 +122,32 @@ class DistanceScore:
 
     @classmethod
     def with_spread_of(
-        cls, scores: NDArray[np.float64], distances: NDArray[np.float64], n_coordinates: int
+        cls,
+        scores: NDArray[np.float64],
+        distances: NDArray[np.float64],
+        n_coordinates: int,
+        weights: Weights = None,
     ) -> Self:
         """Return the score with the median and spread of `scores` for the given distances.
 
         The spread is the interquartile range. If that of the distances is nearly zero, the spread
         is the standard deviation, and rows at the median distance have the maximum of `scores`.
-        Scores that are not finite are ignored.
+        Scores that are not finite are ignored. `weights` are the weights of the rows.
         """
         least = _MIN_SPREAD * np.sqrt(n_coordinates)
-        finite = scores[np.isfinite(scores)]
+        is_finite = np.isfinite(scores)
+        finite = scores[is_finite]
         if not len(finite):
             return cls(np.inf, 0.0)
-        is_spread = iqr(distances) > least
-        spread, typical = (iqr, np.median) if is_spread else (np.std, np.max)
-        slope = float(spread(finite) / max(spread(distances), least))
-        return cls(float(typical(finite) + slope * np.median(distances)), slope)
+        of_finite = None if weights is None else weights[is_finite]
+        low, middle, high = quantile(distances, _QUARTILES, weights)
+        score_low, typical, score_high = quantile(finite, _QUARTILES, of_finite)
+        spread, score_spread = high - low, score_high - score_low
+        if spread <= least:
+            spread, score_spread = _std(distances, weights), _std(finite, of_finite)
+            typical = finite.max()
+        slope = float(score_spread / max(spread, least))
+        return cls(float(typical + slope * middle), slope)
 
     def __call__(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the scores of distances."""

@@ -19,6 +19,7 @@ from .._data.columns import (
 )
 from .._data.frames import labels_of
 from .._data.inputs import is_data_frame, is_frame, with_nan
+from .._data.weights import Weights
 
 
 def naming_categories(estimator: Any, X: Any) -> AbstractContextManager[None]:
@@ -59,18 +60,21 @@ class MixedTables:
         tags.input_tags.categorical = True
         return tags
 
-    def _encoded(self, X: Any, *, reset: bool = False) -> NDArray[np.float64] | None:
+    def _encoded(
+        self, X: Any, *, reset: bool = False, weights: Weights = None
+    ) -> NDArray[np.float64] | None:
         """Return X, a table with categories, as an encoded array; None for a table of numbers."""
-        mixed = self._mixed_table(X, reset=reset)
+        mixed = self._mixed_table(X, reset=reset, weights=weights)
         if mixed is None:
             return None
         assert self._columns_ is not None
         return self._columns_.encode(mixed)
 
-    def _mixed_table(self, X: Any, *, reset: bool) -> Any:
+    def _mixed_table(self, X: Any, *, reset: bool, weights: Weights = None) -> Any:
         """Return X as a data frame or an array that `_columns_` encodes; None for numbers.
 
         If `reset` is True, set `_columns_` and the names of the columns. Otherwise check them.
+        `weights` are the weights of the rows.
         """
         features = self.categorical_features
         if not is_data_frame(X):
@@ -84,9 +88,13 @@ class MixedTables:
         elif reset or self._columns_ is not None:
             with_nan(X)  # dates are an error
         if reset:
-            as_scores = self._has_normal_scores
-            limits = self._category_limits
-            self._columns_ = mixed_columns(X, features, limits, as_normal_scores=as_scores)
+            self._columns_ = mixed_columns(
+                X,
+                features,
+                self._category_limits,
+                weights=weights,
+                as_normal_scores=self._has_normal_scores,
+            )
         if self._columns_ is None:
             return None
         self._check_mixed(X)

@@ -15,6 +15,7 @@ from .._data.columns import MixedColumns
 from .._data.splits import all_rows
 from .._data.table import Table
 from .._data.targets import Target
+from .._data.weights import Weights
 from .._initialization.architecture import Architecture, ArchitectureSpec
 from .._initialization.initial_network import first_network, warm_start_network
 from .._networks.network import Autoencoder
@@ -27,7 +28,9 @@ from .._parameters import (
     check_same_network,
     training_config,
 )
+from .._runtime.workers import current_workers
 from .._sklearn_compat import CallbackSupportMixin
+from .._training.config import TrainingConfig
 from .._training.fit import FitResult, finish, fit_network
 from .._training.incremental import Stream, equal_row, train_on_batch
 from .._training.losses import Objective
@@ -43,6 +46,7 @@ from .validation import (
     read_validation_rows,
     split_rows,
     warn_of_empty_columns,
+    with_positive_weights,
 )
 
 _SHARED = (
@@ -190,17 +194,23 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, metaclass=ABCMeta
         X_val: Any = None,
         y_val: Any = None,
         groups: Any = None,
+        sample_weight: Any = None,
     ) -> Self:
         """Train the network, and return the fitted estimator.
 
         `stop_requested` is called at each evaluation, and training stops if it returns True.
         """
-        given = {"X_val": X_val, "y_val": y_val, "groups": groups}
+        given = {"X_val": X_val, "y_val": y_val, "groups": groups, "sample_weight": sample_weight}
         check_given(is_supervised=self._is_supervised, **given)
         if is_collection(X):
             return self._fit_collection("_fit", X, y, **given)
+        names = [name for name, part in given.items() if part is not None]
+        workers = current_workers()
+        workers.check_agreement({"what fit is given": ", ".join(["X", *names])})
+        X, given = workers.run_checked(with_positive_weights, X, given | {"y": y})
+        y, weights = given.pop("y"), given["sample_weight"]
         warm = self.warm_start and hasattr(self, "encoder_") and self._kept_rows_ is None
-        data = self._read(X, fitted=warm)
+        data = self._read(X, fitted=warm, weights=weights)
         problem = self._problem(data, y, given, warm)
         statistics = data.columns | self._statistics(problem.table, warm)
 
@@ -216,12 +226,15 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, metaclass=ABCMeta
         report_stop(self, outcome.stop_reason, outcome.exception)
         return self
 
-    def _read(self, X: object, *, fitted: bool) -> TrainingData:
-        """Validate parameters and rows; if `fitted`, they must match the fitted network."""
+    def _read(self, X: object, *, fitted: bool, weights: Weights = None) -> TrainingData:
+        """Validate parameters and rows; if `fitted`, they must match the fitted network.
+
+        `weights` are the weights of the rows.
+        """
         self._check_parameters()
         if fitted:
             check_same_network(self, self._spec())
-        table, columns = read_table(self, X, reset=not fitted)
+        table, columns = read_table(self, X, reset=not fitted, weights=weights)
         seed = agreed_seed(self, table, columns)
         self._check_rows(table, columns)
         if fitted:
@@ -241,13 +254,11 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, metaclass=ABCMeta
         y : object
             Argument of `fit`.
         given : dict
-            Arguments X_val, y_val and groups of `fit`.
+            Arguments X_val, y_val, groups and sample_weight of `fit`.
         warm : bool
             Whether the initial network is the fitted network of the previous fit.
         """
         table, spec = data.table, self._spec()
-        names = [name for name, part in given.items() if part is not None]
-        table.workers.check_agreement({"what fit is given": ", ".join(["X", *names])})
         if table.shards is not None:
             check_not_given("a Shard", **given)
         target = self._target(y, table)
@@ -263,12 +274,21 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, metaclass=ABCMeta
             architecture=data.architecture,
             objective=self._objective(data.architecture, target),
             initial_network=self._initial_network(table, data.seed, warm, target),
-            config=training_config(self),
+            config=self._config(table),
             seed=data.seed,
             pca_is_baseline=pca_is_baseline,
             whiten=self._whitens,
             retained_variance=None if warm else spec.retained_variance,
         )
+
+    def _config(self, table: Table) -> TrainingConfig:
+        """Return the configuration of training.
+
+        `alpha` is divided by the mean weight, because the L2 penalty is `alpha` divided by the
+        number of rows, and a row of weight 2 counts as two rows.
+        """
+        config = training_config(self)
+        return replace(config, alpha=config.alpha * table.n_rows / table.total_weight)
 
     def _initial_network(
         self, table: Table, seed: int, warm: bool, target: Target | None = None
@@ -297,7 +317,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, metaclass=ABCMeta
         mean, n_observed = table.mean_and_count()
         return {
             "mean_": mean,
-            "n_samples_seen_": table.n_rows,
+            "n_samples_seen_": table.total_weight,
             "_n_observed_": n_observed,
             "_starts_at_pca_": self._spec().init == "pca" and not warm,
             "_kept_rows_": equal_row(table),

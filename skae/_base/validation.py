@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import joblib
 import numpy as np
 from sklearn import config_context
-from sklearn.utils import assert_all_finite, check_random_state
+from sklearn.utils import assert_all_finite, check_consistent_length, check_random_state
 
 from .. import _sklearn_compat
+from .._dask.collections import is_collection
 from .._data.dependence import dependence_reach
 from .._data.splits import (
     MIN_VALIDATION_GROUPS,
@@ -23,7 +24,9 @@ from .._data.splits import (
 )
 from .._data.table import Shard, Table
 from .._data.targets import Target
+from .._data.weights import Weights
 from .._initialization.architecture import Architecture
+from .._parameters import check_not_given
 from .._runtime.workers import current_workers
 
 if TYPE_CHECKING:
@@ -52,8 +55,52 @@ class TrainingData:
     architecture: Architecture
 
 
+def with_positive_weights(X: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return X, and the other arguments of `fit`, without rows of weight zero.
+
+    Parameters
+    ----------
+    X : object
+        Rows.
+    given : dict
+        Other arguments of `fit`. Its `sample_weight` becomes an array of positive weights, if it is
+        given. If the sum of the weights is less than the number of rows, as for weights that sum to
+        one, they are multiplied by a number so that both are equal. Variances would otherwise be
+        divided by a number below one.
+
+    Raises
+    ------
+    ValueError
+        If `sample_weight` cannot be used with X, or if the weights are invalid.
+    """
+    if given["sample_weight"] is None:
+        return X, given
+    if isinstance(X, Shard) or is_collection(X):
+        kind = "a Shard" if isinstance(X, Shard) else "a Dask collection"
+        check_not_given(kind, sample_weight=given["sample_weight"])
+    weights = _sklearn_compat.check_sample_weight(given["sample_weight"], X)
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not 0 < total < np.inf:
+        raise ValueError(
+            f"The sum of sample_weight must be positive and finite, got {total:g}: give at least "
+            "one row a positive weight, and smaller weights if they overflow."
+        )
+    chosen = np.flatnonzero(weights)
+    if len(chosen) < len(weights):
+        parts: dict[str, Any] = {"X": X}
+        parts |= {name: given[name] for name in ("y", "groups") if name in given}
+        check_consistent_length(*parts.values())
+        parts = {
+            name: None if part is None else _sklearn_compat.safe_indexing(part, chosen)
+            for name, part in parts.items()
+        }
+        X, given = parts.pop("X"), given | parts
+    return X, given | {"sample_weight": weights[chosen] * max(1.0, len(chosen) / total)}
+
+
 def read_table(
-    estimator: "BaseAutoencoder", X: object, *, reset: bool
+    estimator: "BaseAutoencoder", X: object, *, reset: bool, weights: Weights = None
 ) -> tuple[Table, dict[str, Any]]:
     """Validate the rows of X, which may be a `Shard`, in all workers.
 
@@ -66,7 +113,7 @@ def read_table(
     others_have_rows = is_shard and workers.n_workers > 1
     min_samples = 0 if others_have_rows else 1
     table, columns = workers.run_checked(
-        estimator._validate, rows, reset=reset, min_samples=min_samples
+        estimator._validate, rows, reset=reset, min_samples=min_samples, weights=weights
     )
     if others_have_rows:
         if columns.get("_columns_") is not None and estimator._encoding is None:
@@ -93,6 +140,7 @@ def agreed_seed(estimator: "BaseAutoencoder", table: Table, columns: dict[str, A
         if table.shards is None:
             facts["the shape of X"] = str(table.X.shape)
             sample = np.arange(table.n_rows)[:: max(1, table.n_rows // 100)]
+            facts["the hash of sample_weight"] = joblib.hash(table.weights)
             facts["the hash of 100 rows of X"] = joblib.hash(table.take(sample))
         facts["the number of columns of X"] = str(table.n_features)
         facts["the names of the columns"] = str(columns.get("feature_names_in_"))
@@ -182,7 +230,7 @@ def split_rows(
         return block_splits(table.n_rows, reach, fraction, min_rows, min_groups, rng)
     groups = table.workers.run_checked(group_numbers, groups, table.X)
     table.workers.check_agreement({"the hash of groups": joblib.hash(groups)})
-    return group_splits(groups, fraction, min_rows, min_groups, rng)
+    return group_splits(groups, fraction, min_rows, min_groups, rng, table.weights)
 
 
 def warn_of_empty_columns(table: Table, columns: dict[str, Any]) -> None:

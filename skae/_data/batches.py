@@ -22,9 +22,10 @@ class Batch(NamedTuple):
         Rows that the network should reconstruct, centred and scaled. If the table is stored on the
         device, `inputs` and `targets` are the indices of its rows, of shape (n_rows,).
     weights : ndarray of shape (n_rows,) or (n_rows, n_features), float32
-        Weight of each row in the loss. The weights sum to one, and padding has weight zero. With
-        missing values, or if corruption selects entries, each entry has a weight. The average
-        weight of the entries of a row is about the weight of the row.
+        Weight of each row in the loss. Padding has weight zero. The weights sum to one; with sample
+        weights, they sum to one on average over the batches. With missing values, or if corruption
+        selects entries, each entry has a weight. The average weight of the entries of a row is
+        about the weight of the row.
     y : ndarray of shape (n_rows, ...) or tuple
         Targets y of the rows; an empty tuple if the table has no y.
     draws : ndarray of shape (n_rows, n_draws), float32, or tuple

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
 from . import frames
+from .weights import Weights, quantile
 
 # Shares of the values at or below each quantile of a column of numbers.
 LEVELS = np.linspace(0, 1, 201)
@@ -25,8 +26,8 @@ class NumberStatistics:
 
     Attributes
     ----------
-    n_values : int
-        Number of values that are not missing, at least one.
+    n_values : float
+        Number of values that are not missing, or the sum of their weights; at least one.
     mean, variance : float
         Mean and variance of the values.
     scale : float
@@ -41,7 +42,7 @@ class NumberStatistics:
         Quantiles of the values at `LEVELS`.
     """
 
-    n_values: int
+    n_values: float
     mean: float
     variance: float
     scale: float
@@ -52,8 +53,10 @@ class NumberStatistics:
     quantiles: NDArray[np.float64]
 
     @classmethod
-    def of(cls, column: Any) -> Self | None:
+    def of(cls, column: Any, weights: Weights = None) -> Self | None:
         """Return the statistics of a column, or None if it has no value.
+
+        `weights` are the weights of the rows.
 
         Raises
         ------
@@ -61,20 +64,23 @@ class NumberStatistics:
             If the squares of the values overflow.
         """
         values = frames.floats_of(column)
-        values = values[~np.isnan(values)]
+        is_observed = ~np.isnan(values)
+        values = values[is_observed]
         if not len(values):
             return None
+        if weights is not None:
+            weights = weights[is_observed]
         is_integer, observed = frames.is_integer(column), values.tolist()
         if is_integer:  # exact, also above 2**53
             observed = [int(entry) for entry in frames.entries_of(column) if entry is not None]
         return cls._from_rows(
             values,
-            None,
+            weights,
             least=min(observed),
             most=max(observed),
             is_integer=is_integer,
             is_whole=bool((values == np.rint(values)).all()),
-            quantiles=np.quantile(values, LEVELS),
+            quantiles=quantile(values, LEVELS, weights),
         )
 
     @classmethod
@@ -103,16 +109,14 @@ class NumberStatistics:
         )
 
     @classmethod
-    def _from_rows(
-        cls, values: NDArray[np.float64], weights: NDArray[np.float64] | None, **others: Any
-    ) -> Self:
+    def _from_rows(cls, values: NDArray[np.float64], weights: Weights, **others: Any) -> Self:
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             scaler = StandardScaler().fit(values[:, None], sample_weight=weights)
         moments = scaler.mean_[0], scaler.var_[0], scaler.scale_[0]
         mean, variance, scale = map(float, moments)
         if not np.isfinite([mean, scale]).all():
             raise ValueError("its squares overflow. Divide it by a constant.")
-        n_values = len(values) if weights is None else round(weights.sum())
+        n_values = len(values) if weights is None else float(weights.sum())
         return cls(n_values=n_values, mean=mean, variance=variance, scale=scale, **others)
 
 
@@ -123,7 +127,7 @@ class CategoryStatistics:
     Attributes
     ----------
     counts : Counter
-        Number of entries of each category.
+        Number of entries of each category, or the sum of their weights.
     of_dtype : list or None
         Categories of the dtype of the column, if it has any.
     """
@@ -132,9 +136,13 @@ class CategoryStatistics:
     of_dtype: list[Any] | None
 
     @classmethod
-    def of(cls, column: Any) -> Self:
-        """Return the statistics of a column."""
-        counts = Counter(frames.entries_of(column).tolist())
+    def of(cls, column: Any, weights: Weights = None) -> Self:
+        """Return the statistics of a column; `weights` are the weights of the rows."""
+        entries = frames.entries_of(column).tolist()
+        counts = Counter[Any](entries if weights is None else ())
+        if weights is not None:
+            for entry, weight in zip(entries, weights.tolist(), strict=True):
+                counts[entry] += weight
         counts.pop(None, None)
         of_dtype: Any = getattr(column.dtype, "categories", None)
         of_dtype = of_dtype.to_list() if hasattr(of_dtype, "to_list") else None
@@ -185,8 +193,8 @@ class TableStatistics:
     is_categorical: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, X: Any, is_categorical: NDArray[np.bool_]) -> Self:
-        """Return the statistics of a table.
+    def of(cls, X: Any, is_categorical: NDArray[np.bool_], weights: Weights = None) -> Self:
+        """Return the statistics of a table; `weights` are the weights of its rows.
 
         Raises
         ------
@@ -201,7 +209,7 @@ class TableStatistics:
         for i, name in enumerate(names):
             kind = CategoryStatistics if is_categorical[i] else NumberStatistics
             with frames.errors_naming_column(name):
-                columns.append(kind.of(frames.column_of(X, i)))
+                columns.append(kind.of(frames.column_of(X, i), weights))
         return cls(template=frames.without_rows(X), columns=columns, is_categorical=is_categorical)
 
     @classmethod

@@ -16,11 +16,11 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.preprocessing import OneHotEncoder
 
 from .. import _sklearn_compat
 from . import frames
@@ -28,6 +28,7 @@ from .category_columns import CategoryColumns
 from .column_statistics import CategoryStatistics, NumberStatistics, TableStatistics
 from .inputs import is_data_frame, is_frame, with_nan
 from .normal_scores import NormalScores
+from .weights import Weights
 
 # Without limits from the user, a column may have this number of categories, or half as many
 # categories as entries. Of a column with more, the categories with less than this share of the
@@ -333,7 +334,12 @@ class MixedColumns:
 
 
 def mixed_columns(
-    X: Any, categorical_features: Any, limits: CategoryLimits, *, as_normal_scores: bool = False
+    X: Any,
+    categorical_features: Any,
+    limits: CategoryLimits,
+    *,
+    weights: Weights = None,
+    as_normal_scores: bool = False,
 ) -> MixedColumns | None:
     """Return the encoding of a table of training rows, or None if no column has categories.
 
@@ -345,6 +351,8 @@ def mixed_columns(
         Parameter of the estimator.
     limits : CategoryLimits
         Parameters of the estimator.
+    weights : ndarray of shape (n_rows,), optional
+        Weights of the rows.
     as_normal_scores : bool, default=False
         Whether numbers are encoded as normal scores, and not standardised.
 
@@ -356,7 +364,7 @@ def mixed_columns(
     is_categorical = categorical_mask(X, categorical_features)
     if not is_categorical.any():
         return None
-    table = TableStatistics.of(X, is_categorical)
+    table = TableStatistics.of(X, is_categorical, weights)
     return columns_from_statistics(table, limits, as_normal_scores=as_normal_scores)
 
 
@@ -428,19 +436,28 @@ def _numbers(column: NumberStatistics | None, as_normal_scores: bool) -> _Column
 def _categories(column: CategoryStatistics, name: Any, limits: CategoryLimits) -> _Column:
     """Return the encoding of a column of categories, with the limits of `OneHotEncoder`."""
     categories = column.categories
-    counts = np.array([column.counts[category] for category in categories], dtype=np.intp)
-    n_categories = len(categories)
+    counts = np.array([column.counts[category] for category in categories], dtype=np.float64)
     if limits == CategoryLimits():
-        limits = _default_limits(n_categories, int(counts.sum()), name)
-    rare = np.zeros(n_categories, dtype=bool)
-    if limits != CategoryLimits() and n_categories:
-        codes = np.repeat(np.arange(n_categories), counts)
-        infrequent = OneHotEncoder(**limits._asdict()).fit(codes[:, None]).infrequent_categories_[0]
-        rare[[] if infrequent is None else infrequent] = True
-    return _Categories(categories, *_indicators(rare, counts, categories))
+        limits = _default_limits(len(categories), counts.sum(), name)
+    return _Categories(categories, *_indicators(_are_rare(counts, limits), counts, categories))
 
 
-def _default_limits(n_categories: int, n_entries: int, name: Any) -> CategoryLimits:
+def _are_rare(counts: NDArray[np.float64], limits: CategoryLimits) -> NDArray[np.bool_]:
+    """Return a mask of the categories that form one group, as in `OneHotEncoder`.
+
+    `counts` are the numbers of rows of the categories, or the sums of their weights.
+    """
+    least = limits.min_frequency or 0
+    least = least if isinstance(least, Integral) else least * counts.sum()
+    rare: NDArray[np.bool_] = counts < least
+    n_indicators = (~rare).sum() + 1
+    if limits.max_categories is not None and limits.max_categories < n_indicators:
+        order = np.argsort(counts, kind="stable")
+        rare[order[: len(counts) - limits.max_categories + 1]] = True
+    return rare
+
+
+def _default_limits(n_categories: int, n_entries: float, name: Any) -> CategoryLimits:
     """Return limits for a column with very many categories, with a warning; else no limits."""
     if n_categories <= min(_MAX_CATEGORIES, max(_ALWAYS_ALLOWED, n_entries / 2)):
         return CategoryLimits()
@@ -455,7 +472,7 @@ def _default_limits(n_categories: int, n_entries: int, name: Any) -> CategoryLim
 
 
 def _indicators(
-    rare: NDArray[np.bool_], counts: NDArray[np.intp], categories: NDArray[Any]
+    rare: NDArray[np.bool_], counts: NDArray[np.float64], categories: NDArray[Any]
 ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[Any]]:
     """Return the indicator of each category, and frequency and category of each indicator."""
     indicators = np.where(rare, (~rare).sum(), np.cumsum(~rare) - 1)

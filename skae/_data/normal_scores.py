@@ -98,7 +98,7 @@ class NormalScores:
         It is a mean over intervals with at least `_MIN_ROWS` training rows.
         """
         shares = np.where(self._are_repeated, 0, np.diff(self._levels))
-        n_joined = min(len(shares), -(-len(shares) * _MIN_ROWS // self.statistics.n_values))
+        n_joined = min(len(shares), int(-(-len(shares) * _MIN_ROWS // self.statistics.n_values)))
         block = np.arange(len(shares)) // n_joined
         widths = np.bincount(block, np.diff(self.statistics.quantiles))
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -14,6 +14,7 @@ from scipy.sparse import csr_matrix, issparse, vstack
 
 from .._runtime.workers import SINGLE_PROCESS, Workers
 from .category_columns import CategoryColumns
+from .weights import Weights
 
 # Maximum number of entries of a block of rows for computations: it fits in the last-level cache.
 _BLOCK = 2**20
@@ -59,6 +60,9 @@ class Rows:
         The data. In a sharded table, the rows that this worker holds.
     y : ndarray of shape (n_samples, ...) or None
         Targets y of all rows, including rows that other workers hold.
+    weights : ndarray of shape (n_samples,), or None
+        Positive weight of each row of X in sums, means and losses. None means that all weights are
+        one. A table in shards has no weights.
     rows : ndarray of int, or None
         Indices of the rows of X that are in this table; None means all rows. In a sharded
         table, the indices are sorted, and rows are numbered in the order of the workers.
@@ -87,6 +91,7 @@ class Rows:
     X: Any
     _: KW_ONLY
     y: NDArray[Any] | None = None
+    weights: Weights = None
     rows: NDArray[Any] | None = None
     offset: NDArray[Any] | None = None
     scale: float | None = None
@@ -136,6 +141,12 @@ class Rows:
         return int(self.X.shape[0] if self.shards is None else self.shards[-1])
 
     @property
+    def total_weight(self) -> float:
+        """Sum of the weights of the rows: without weights, the number of rows."""
+        weights = self.take_weights()
+        return self.n_rows if weights is None else float(weights.sum())
+
+    @property
     def _ends(self) -> list[int] | NDArray[Any]:
         """Index of the first row of each worker's share, and at the end the number of rows."""
         if self.shards is None:
@@ -170,6 +181,10 @@ class Rows:
         """Return the y of the table's rows."""
         assert self.y is not None
         return self.y if self.rows is None else self.y[self.rows]
+
+    def take_weights(self, rows: Indices = slice(None)) -> Weights:
+        """Return the weights of some rows of the table."""
+        return None if self.weights is None else self.weights[self._numbers(rows)]
 
     def select(self, rows: Indices) -> Self:
         """Return a table of some rows of this table, given by indices or a slice."""
@@ -252,9 +267,13 @@ class Rows:
         `widths` are the numbers of columns of the arrays that are computed from a block. Blocks
         have fewer rows if a width is larger than the number of features.
         """
+        return map(self.take, self._slices(*widths))
+
+    def _slices(self, *widths: int) -> Iterator[slice]:
+        """Yield the slices of the rows of each block; see `blocks`."""
         share, n_block = self.share, max(1, _BLOCK // max(self.n_features, *widths, 1))
         for first in range(share.start, share.stop, n_block):
-            yield self.take(slice(first, min(first + n_block, share.stop)))
+            yield slice(first, min(first + n_block, share.stop))
 
     def _read_into(self, indices: NDArray[Any], out: NDArray[Any]) -> None:
         """Write rows, given by indices, to an array; do nothing if the shard is empty."""

@@ -9,6 +9,7 @@ from scipy.stats import rankdata
 from sklearn.utils import check_consistent_length
 
 from .table import Table
+from .weights import Weights
 
 # Maximum number of validation rows. More rows would take time and add no information.
 _MAX_VALIDATION_ROWS = 2**16
@@ -94,8 +95,8 @@ def random_splits(
     return [Split(np.sort(np.delete(order, part)), np.sort(order[part])) for part in parts]
 
 
-def _n_validation(n_samples: int, fraction: float) -> int:
-    return min(max(1, round(fraction * n_samples)), n_samples - 1, _MAX_VALIDATION_ROWS)
+def _n_validation(n_samples: float, fraction: float) -> int:
+    return min(max(1, round(fraction * n_samples)), int(n_samples - 1), _MAX_VALIDATION_ROWS)
 
 
 def group_splits(
@@ -104,6 +105,7 @@ def group_splits(
     min_validation: int,
     min_groups: int,
     rng: np.random.Generator,
+    weights: Weights = None,
 ) -> list[Split]:
     """Split rows so that all rows of a group are training rows, or all are validation rows.
 
@@ -121,6 +123,8 @@ def group_splits(
         added, with disjoint validation groups, until they have these numbers or no groups are left.
     rng : numpy.random.Generator
         Random numbers for the order of the groups.
+    weights : ndarray of shape (n_samples,), optional
+        Number of rows as which each row counts; by default one.
 
     Returns
     -------
@@ -132,9 +136,10 @@ def group_splits(
     ValueError
         If there is only one group.
     """
-    n_samples, counts = len(groups), np.bincount(groups)
+    counts = np.bincount(groups, weights)
+    n_samples = counts.sum()
     if fraction == 0:
-        return [all_rows(n_samples)]
+        return [all_rows(len(groups))]
     if len(counts) < 2:
         raise ValueError(
             "groups has one group, but at least two are needed, because all rows of a group are "
@@ -149,7 +154,7 @@ def group_splits(
         splits.append(
             Split(np.flatnonzero(~is_validation), validation_rows, groups[validation_rows])
         )
-        n_rows, n_groups = n_rows + len(validation_rows), n_groups + len(part)
+        n_rows, n_groups = n_rows + counts[part].sum(), n_groups + len(part)
         if n_rows >= min_validation and n_groups >= min_groups:
             break
     return splits
@@ -202,7 +207,7 @@ def block_splits(
     return splits
 
 
-def _parts(order: NDArray[np.intp], counts: NDArray[np.intp], size: int) -> list[list[int]]:
+def _parts(order: NDArray[np.intp], counts: NDArray[Any], size: int) -> list[list[int]]:
     """Divide a sequence of groups into consecutive parts with about `size` rows each.
 
     The last part is dropped if it has fewer than ``size / 2`` rows, unless it is the only part.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from .batches import Batch, chunks, shuffled_batches
 from .corruption import Corruption, WorkerShare
 from .rows import Rows
+from .weights import Weights, weighted
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,10 @@ class Shard:
     X: Any
 
 
+# Function of a block of rows and their weights; see `Table.reduce_blocks`.
+BlockFunction: TypeAlias = Callable[[NDArray[Any], Weights], Sequence[Any]]
+
+
 class Table(Rows):
     """Rows of X, and computations over them; see `Rows`."""
 
@@ -58,7 +63,7 @@ class Table(Rows):
     def reduce_blocks(
         self,
         ufunc: np.ufunc,
-        function: Callable[[NDArray[Any]], Sequence[Any]],
+        function: BlockFunction,
         *widths: int,
     ) -> list[NDArray[Any]]:
         """Apply a function to dense blocks, and reduce the results over all blocks and workers.
@@ -68,7 +73,7 @@ class Table(Rows):
         ufunc : numpy.ufunc
             Combines two results, such as `numpy.add` or `numpy.maximum`.
         function : callable
-            Maps a block of rows to a sequence of arrays.
+            Maps a block of rows and their weights to a sequence of arrays.
         *widths : int
             See `blocks`.
 
@@ -78,25 +83,25 @@ class Table(Rows):
             The reduced arrays, identical to the last bit in all workers.
         """
         results: Sequence[Any] | None = None
-        for block in self.blocks(*widths):
-            parts = function(block)
+        for rows in self._slices(*widths):
+            parts = function(self.take(rows), self.take_weights(rows))
             results = parts if results is None else list(map(ufunc, results, parts))
         everyone = self.workers.all_gather_object(results)  # None from a worker without rows
         return [reduce(ufunc, parts) for parts in zip(*filter(None, everyone), strict=True)]
 
-    def sum_blocks(
-        self, function: Callable[[NDArray[Any]], Sequence[Any]], *widths: int
-    ) -> list[NDArray[np.float64]]:
+    def sum_blocks(self, function: BlockFunction, *widths: int) -> list[NDArray[np.float64]]:
         """Sum a function of blocks, in double precision; see `reduce_blocks`."""
         return self.reduce_blocks(
             np.add,
-            lambda block: [np.asarray(part, dtype=np.float64) for part in function(block)],
+            lambda *block: [np.asarray(part, dtype=np.float64) for part in function(*block)],
             *widths,
         )
 
     def sum(self) -> NDArray[np.float64]:
-        """Sum of each column, in double precision."""
-        return self.sum_blocks(lambda block: [block.sum(axis=0, dtype=np.float64)])[0]
+        """Weighted sum of each column, in double precision."""
+        return self.sum_blocks(
+            lambda *block: [weighted(*block).sum(axis=0, dtype=np.float64)],
+        )[0]
 
     def mean(self) -> NDArray[np.float64]:
         """Mean of the observed values of each column, in double precision.
@@ -107,22 +112,24 @@ class Table(Rows):
 
     @np.errstate(over="ignore", invalid="ignore")
     def mean_and_count(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and number of the observed values of each column, in double precision."""
+        """Weighted mean and total weight of the observed values of each column."""
         if self.is_incomplete:
             total, n_observed = self.sum_blocks(
-                lambda block: (
-                    np.nansum(block, axis=0, dtype=np.float64),
-                    (~np.isnan(block)).sum(axis=0),
+                lambda block, weights: (
+                    np.nansum(weighted(block, weights), axis=0, dtype=np.float64),
+                    weighted(~np.isnan(block), weights).sum(axis=0),
                 )
             )
         else:
-            total, n_observed = self.sum(), np.full(self.n_features, float(self.n_rows))
+            total, n_observed = self.sum(), np.full(self.n_features, float(self.total_weight))
         divisor = np.maximum(n_observed, 1)
         if np.isfinite(total).all():
             return total / divisor, n_observed
         # the sum overflows: subtract the minimum, and divide the rows before they are summed
         shift = np.nan_to_num(self.min_max()[0]).astype(np.float64)
-        (mean,) = self.sum_blocks(lambda block: [np.nansum((block - shift) / divisor, axis=0)])
+        (mean,) = self.sum_blocks(
+            lambda block, weights: [np.nansum(weighted((block - shift) / divisor, weights), axis=0)]
+        )
         return shift + mean, n_observed
 
     def empty_columns(self) -> NDArray[np.intp]:
@@ -136,14 +143,15 @@ class Table(Rows):
         if not self.is_incomplete:
             return 1.0
         (n_observed,) = replace(self, imputer=None).sum_blocks(
-            lambda block: [np.isfinite(block).sum()]
+            lambda block, _: [np.isfinite(block).sum()]
         )
         return float(n_observed) / (self.n_rows * self.n_features)
 
     def min_max(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Minimum and maximum of each column; NaN for a column without observed values."""
         least, most = self.reduce_blocks(
-            np.fmax, lambda block: (-np.fmin.reduce(block, axis=0), np.fmax.reduce(block, axis=0))
+            np.fmax,
+            lambda block, _: (-np.fmin.reduce(block, axis=0), np.fmax.reduce(block, axis=0)),
         )
         return -least, most
 
@@ -226,8 +234,12 @@ class Table(Rows):
         padding = 0 if self.shards is None else min(self.share.start, self.n_rows - 1)
         # for corruption="swap", every worker reads the whole batch, or the batch part of its shard
         part = slice(None) if corruption.mixes_rows else share
+        mean_weight = self.total_weight / self.n_rows
         for n_steps, read, weights in chunks(batches, lengths, shape, padding):
             read, weights = read[:, part], weights[:, part]
+            if self.weights is not None:
+                relative = self.weights[self._numbers(read)] / mean_weight
+                weights = (weights * relative).astype(np.float32)
             inputs: NDArray[Any]
             targets: NDArray[Any]
             if is_on_device:

@@ -15,6 +15,7 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d, ge
 
 from .inputs import DATES
 from .table import Table
+from .weights import Weights, weighted
 
 # Maximum number of rows for the initialisation of the head.
 _MAX_ROWS = 20_000
@@ -72,6 +73,8 @@ class Target:
         Labels in the order of the class numbers; None for numbers.
     mean, scale : ndarray of shape (n_outputs,), or None
         Mean and standard deviation of numbers before standardisation; None for classes.
+    weights : ndarray of shape (n_samples,) or None
+        Weights of the rows.
     """
 
     y: NDArray[Any]
@@ -79,11 +82,13 @@ class Target:
     classes: NDArray[Any] | None = None
     mean: NDArray[np.float64] | None = None
     scale: NDArray[np.float64] | None = None
+    weights: Weights = None
 
     @property
     def labelled_share(self) -> float:
-        """Fraction of the entries of y that are labelled."""
-        return float(_is_labelled(self.y).mean())
+        """Weighted fraction of the entries of y that are labelled."""
+        shares = _is_labelled(self.y).reshape(len(self.y), -1).mean(axis=1)
+        return float(np.average(shares, weights=self.weights))
 
     def with_head(self, network: _Network, table: Table) -> _Network:
         """Return a network with a linear head that predicts the y of a table of training rows."""
@@ -112,7 +117,10 @@ class Target:
         if table.shards is not None:
             shards = table.workers.all_gather_object(y)
             y = np.concatenate([shard for shard in shards if len(shard)])
-        target = cls._encode_numbers(y) if y.dtype.kind == "f" else cls._encode_classes(y)
+        if y.dtype.kind == "f":
+            target = cls._encode_numbers(y, table.weights)
+        else:
+            target = replace(cls._encode_classes(y), weights=table.weights)
         table.workers.check_agreement({"the hash of y": joblib.hash(target.y)})
         return target
 
@@ -137,20 +145,20 @@ class Target:
         return replace(self, y=((numbers - self.mean) / self.scale).astype(np.float32))
 
     @classmethod
-    def _encode_numbers(cls, y: NDArray[Any]) -> Self:
+    def _encode_numbers(cls, y: NDArray[Any], weights: Weights) -> Self:
         y = _as_numbers(y, "y")
         if np.isnan(y).all(axis=0).any():
             raise ValueError("y, or a column of it, has no number: all are NaN, for unlabelled.")
         # scale by a power of two, which is exact, so that squares neither overflow nor underflow
         _, exponent = np.frexp(np.nanmax(abs(y), axis=0))
         y = np.ldexp(y, -exponent)
-        mean = np.nanmean(y, axis=0)
+        mean = _mean_of_observed(y, weights)
         y = y - mean
-        scale = np.sqrt(np.nanmean(np.square(y), axis=0))
+        scale = np.sqrt(_mean_of_observed(np.square(y), weights))
         scale = np.where(scale > 0, scale, 1)
         mean, unit = np.ldexp(mean, exponent), np.ldexp(scale, exponent)
         y = (y / scale).astype(np.float32)
-        return cls(y=y, n_outputs=y.shape[1], mean=mean, scale=unit)
+        return cls(y=y, n_outputs=y.shape[1], mean=mean, scale=unit, weights=weights)
 
     @classmethod
     def _encode_classes(cls, y: NDArray[Any]) -> Self:
@@ -173,6 +181,15 @@ class Target:
         y = np.full(len(y), -1, np.int32)
         y[is_labelled] = numbers
         return cls(y=y, n_outputs=len(classes), classes=classes)
+
+
+def _mean_of_observed(y: NDArray[np.float64], weights: Weights) -> NDArray[np.float64]:
+    """Return the weighted mean of the numbers of each column that are not NaN."""
+    is_observed = ~np.isnan(y)
+    counts = is_observed if weights is None else weighted(is_observed, weights)
+    total: NDArray[np.float64] = (np.where(is_observed, y, 0) * counts).sum(axis=0)
+    mean: NDArray[np.float64] = total / counts.sum(axis=0)
+    return mean
 
 
 def _as_numbers(y: NDArray[Any], name: str) -> NDArray[np.float64]:
@@ -305,10 +322,13 @@ def _with_head(network: _Network, table: Table, n_outputs: int) -> _Network:
     if len(rows) > 1:
         chosen = table.select(rows)
         codes = chosen.map(network.encode, network.width).astype(np.float64)
-        mean, std = codes.mean(axis=0), codes.std(axis=0)
+        weights = chosen.take_weights()
+        weights = np.ones(len(rows)) if weights is None else weights
+        mean = np.average(codes, axis=0, weights=weights)
+        std = np.sqrt(np.average(np.square(codes - mean), axis=0, weights=weights))
         std[std < _MIN_CODE_STD] = np.inf
         fit = _discriminants if y.ndim == 1 else _ridge
-        coef, intercept = fit((codes - mean) / std, y[rows], n_outputs)
+        coef, intercept = fit((codes - mean) / std, y[rows], weights, n_outputs)
         coef /= std[:, None]
         intercept -= mean @ coef
     head = {"coefs": [coef.astype(network.dtype)], "intercepts": [intercept.astype(network.dtype)]}
@@ -316,25 +336,33 @@ def _with_head(network: _Network, table: Table, n_outputs: int) -> _Network:
 
 
 def _discriminants(
-    codes: NDArray[np.float64], y: NDArray[np.int32], n_classes: int
+    codes: NDArray[np.float64],
+    y: NDArray[np.int32],
+    weights: NDArray[np.float64],
+    n_classes: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    counts = 1.0 + np.bincount(y, minlength=n_classes)  # one pseudo-count at the mean
+    counts = 1.0 + np.bincount(y, weights, minlength=n_classes)  # one pseudo-count at the mean
     means = np.empty((n_classes, codes.shape[1]))
     for part in gen_batches(n_classes, max(1, _MAX_INDICATORS // len(y))):
         members = (y[:, None] == np.arange(part.start, part.stop)).astype(np.float64)
-        means[part] = members.T @ codes / counts[part, None]
-    covariance, _ = ledoit_wolf(codes - means[y], assume_centered=True)
+        means[part] = members.T @ weighted(codes, weights) / counts[part, None]
+    # with these factors, rows of equal weight have the covariance of the weighted rows
+    factors = np.sqrt(weights / weights.mean())
+    covariance, _ = ledoit_wolf(weighted(codes - means[y], factors), assume_centered=True)
     coef = np.linalg.lstsq(covariance, means.T)[0]
     return coef, np.log(counts / counts.sum()) - (means.T * coef).sum(axis=0) / 2
 
 
 def _ridge(
-    codes: NDArray[np.float64], y: NDArray[np.float32], n_columns: int
+    codes: NDArray[np.float64],
+    y: NDArray[np.float32],
+    weights: NDArray[np.float64],
+    n_columns: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     coef, intercept = np.zeros((codes.shape[1], n_columns)), np.zeros(n_columns)
     for column in range(n_columns):
         seen = ~np.isnan(y[:, column])
         if seen.any():
-            model = Ridge().fit(codes[seen], y[seen, column])
+            model = Ridge().fit(codes[seen], y[seen, column], weights[seen])
             coef[:, column], intercept[column] = model.coef_, model.intercept_
     return coef, intercept

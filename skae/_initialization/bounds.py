@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._data.table import Table
+from .._data.weights import weighted
 from .._networks.network import rounded_inwards
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def tied_bounds(table: Table, min_ties: int, min_share: float) -> NDArray[Any]:
         The rows.
     min_ties, min_share : int, float
         A minimum (maximum) is a bound if at least this number of rows, and at least this fraction
-        of the rows, are equal to it.
+        of the rows, are equal to it. A row counts with its weight.
 
     Returns
     -------
@@ -45,8 +46,12 @@ def tied_bounds(table: Table, min_ties: int, min_share: float) -> NDArray[Any]:
         Lower and upper bounds in the float type of the table; infinite where there is no bound.
     """
     extremes = table.min_max()
-    ties = table.sum_blocks(lambda block: [(block == extreme).sum(axis=0) for extreme in extremes])
-    is_bound = np.stack(ties) >= max(min_ties, min_share * table.n_rows)
+    ties = table.sum_blocks(
+        lambda block, weights: [
+            weighted(block == extreme, weights).sum(axis=0) for extreme in extremes
+        ]
+    )
+    is_bound = np.stack(ties) >= max(min_ties, min_share * table.total_weight)
     return np.where(is_bound, extremes, [[-np.inf], [np.inf]]).astype(table.dtype)
 
 

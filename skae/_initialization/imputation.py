@@ -47,10 +47,10 @@ def pca_imputer(
     scale : float
         Scale of all columns.
     """
-    size = min(_MAX_IMPUTATION_COMPONENTS, (table.n_rows - 1) // 2)
+    size = int(min(_MAX_IMPUTATION_COMPONENTS, (table.total_weight - 1) // 2))
     variance = np.square(std[:size].astype(np.float64))
     noise_variance, lengths = probabilistic_pca(
-        variance, table.n_rows, table.n_features, table.n_features_in_loss
+        variance, table.total_weight, table.n_features, table.n_features_in_loss
     )
     return ProbabilisticPCA(
         mean=offset,

@@ -9,6 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.utils.extmath import svd_flip
 
 from .._data.table import Table
+from .._data.weights import weighted
 from .statistics import location_and_scale
 
 # Up to this number of features, the covariance and its eigenvectors take less time than a few
@@ -58,18 +59,21 @@ def principal_components(
     Returns
     -------
     components : ndarray of shape (n_components, n_features)
-        Orthonormal axes, with the signs of PCA. If there are fewer rows than components, the last
-        axes are arbitrary.
+        Orthonormal axes, with the signs of PCA. If the rows vary along fewer axes, the last axes
+        are random.
     std : ndarray of shape (n_components,)
         Standard deviation of the rows along each axis, with ``n_samples - 1`` as in PCA.
     """
     n_features = table.n_features
-    if n_features <= max_covariance_features and table.n_rows > n_features:
+    if n_features <= max_covariance_features and table.total_weight > n_features:
         variance, components = _axes_of_covariance(table, n_components)
-    elif table.n_rows > 1:
+    elif table.total_weight > 1:
         variance, components = _axes_of_rows(table, n_components, seed, max_entries)
     else:
         variance, components = np.zeros(0), np.zeros((0, n_features))
+    # replace axes along which the variance is a rounding error, because they depend on such errors
+    is_varying = variance > np.finfo(np.float64).eps * n_features * variance.max(initial=0)
+    variance, components = variance[is_varying], components[is_varying]
     std = np.sqrt(variance)
     _, components = svd_flip(None, components, u_based_decision=False)
     missing = int(max(1, min(n_components, n_features))) - len(components)
@@ -98,8 +102,8 @@ def _first(
 
 def _axes_of_covariance(table: Table, n_components: float) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return variances and axes from the covariance, in decreasing order of variance."""
-    (covariance,) = table.sum_blocks(lambda rows: (rows.T @ rows,))
-    covariance /= table.n_rows - 1
+    (covariance,) = table.sum_blocks(lambda rows, weights: (weighted(rows, weights).T @ rows,))
+    covariance /= table.total_weight - 1
     last = table.n_features - 1
     needed = None if n_components < 1 else [max(0, last + 1 - n_components), last]
     variance, axes = eigh(covariance, subset_by_index=needed)
@@ -117,14 +121,29 @@ def _axes_of_rows(
     n_rows, is_share = table.n_rows, n_components < 1
     size = min(n_rows, max(max_entries // table.n_features, 2, 2 * int(n_components)))
     chosen = np.random.default_rng(seed).choice(n_rows, size, replace=False)
-    rows = table.gather(np.sort(chosen))
-    pca = PCA(None if is_share else min(n_components, *rows.shape), copy=False, random_state=seed)
+    chosen = np.sort(chosen)
+    rows, weights = table.gather(chosen), table.take_weights(chosen)
+    if weights is not None:
+        rows = _with_covariance_of(rows, weights)
+    most = min(size, table.n_features)
+    pca = PCA(most if is_share else min(n_components, most), copy=False, random_state=seed)
     with np.errstate(invalid="ignore"):  # ratios of a variance of zero
         pca.fit(rows)
     variance, components = _first(n_components, pca.explained_variance_, pca.components_)
     if size < n_rows:
         variance, components = _subspace_iterations(components, table)
     return variance, components
+
+
+def _with_covariance_of(rows: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[Any]:
+    """Return rows of equal weight that have the covariance of centred rows with weights.
+
+    They are twice as many, because each row is returned with both signs, so that their mean is
+    zero.
+    """
+    factor = np.sqrt((2 * len(rows) - 1) / 2 / (weights.sum() - 1))
+    scaled = (factor * weighted(rows, np.sqrt(weights))).astype(rows.dtype)
+    return np.concatenate([scaled, -scaled])
 
 
 def _subspace_iterations(
@@ -145,6 +164,8 @@ def _subspace_iterations(
 
 def _covariance_times(axes: NDArray[Any], table: Table) -> NDArray[Any]:
     """Return the product of the covariance and the axes."""
-    (product,) = table.sum_blocks(lambda rows: (rows.T @ (rows @ axes),))
-    product /= table.n_rows - 1
+    (product,) = table.sum_blocks(
+        lambda rows, weights: (weighted(rows, weights).T @ (rows @ axes),)
+    )
+    product /= table.total_weight - 1
     return product

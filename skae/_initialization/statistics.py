@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._data.table import Table
+from .._data.weights import Weights, weighted
 
 OVERFLOW_MESSAGE = "X holds numbers whose squares overflow: divide it by a constant."
 # Squares of numbers below the first limit lose digits. Weights that are divided by a scale below
@@ -27,7 +28,7 @@ def location_and_scale(table: Table) -> tuple[NDArray[np.float64], float]:
     Returns
     -------
     mean : ndarray of shape (n_features,)
-        Mean of each column, in double precision.
+        Weighted mean of each column, in double precision.
     scale : float
         Common scale of all columns; 1 if no column varies.
 
@@ -42,20 +43,21 @@ def location_and_scale(table: Table) -> tuple[NDArray[np.float64], float]:
     shift = table.gather(slice(0, 1))[0].astype(np.float64)
 
     def moments(unit: float) -> tuple[NDArray[np.float64], float]:
-        def sums(block: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        def sums(block: NDArray[Any], weights: Weights) -> tuple[NDArray[Any], NDArray[Any]]:
             distances = block - shift if unit == 1 else (block - shift) / unit
-            return distances.sum(axis=0), np.einsum("ij,ij->j", distances, distances)
+            products = weighted(distances, weights)
+            return products.sum(axis=0), np.einsum("ij,ij->j", products, distances)
 
         total, squares = table.sum_blocks(sums)
-        mean = total / table.n_rows
-        variance = squares / table.n_rows - mean**2
+        mean = total / table.total_weight
+        variance = squares / table.total_weight - mean**2
         return unit * mean, unit * float(np.sqrt(variance.clip(min=0).mean()))
 
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         mean, scale = moments(1)
         if scale < _SMALL:  # squares may have underflowed
             (max_distance,) = table.reduce_blocks(
-                np.maximum, lambda block: [abs(block - shift).max(initial=0)]
+                np.maximum, lambda block, _: [abs(block - shift).max(initial=0)]
             )
             mean, scale = moments(float(max_distance)) if max_distance > 0 else (mean, 1.0)
             scale = max(scale, _SMALLEST)

@@ -18,6 +18,7 @@ from sklearn.utils import gen_batches
 
 from .._data.rows import drawn_in_groups
 from .._data.table import Table
+from .._data.weights import weighted
 
 # Smallest noise variance, as a fraction of the mean variance of the columns, so that the linear
 # systems have solutions.
@@ -37,7 +38,7 @@ _BLOCK = 2**20
 
 
 def probabilistic_pca(
-    variance: NDArray[Any], n_rows: int, n_features: int, rank: int | None = None
+    variance: NDArray[Any], n_rows: float, n_features: int, rank: int | None = None
 ) -> tuple[float, NDArray[Any]]:
     """Compute noise variance and lengths of the loadings from the variances of complete rows.
 
@@ -52,8 +53,10 @@ def probabilistic_pca(
         Variances of the rows along the first principal axes, with ``n_rows - 1`` in the
         denominator as in PCA. The rows are standardised: the variances of their columns, with
         ``n_rows`` in the denominator, are one on average, or all zero.
-    n_rows, n_features : int
-        Shape of the table.
+    n_rows : float
+        Number of rows, or the sum of their weights.
+    n_features : int
+        Number of columns.
     rank : int, optional
         Number of columns that are not linear functions of other columns; by default all.
 
@@ -66,7 +69,7 @@ def probabilistic_pca(
         that at least one direction remains for the noise.
     """
     total = n_features * n_rows / max(1, n_rows - 1) * variance.any()
-    variance = variance[: max(0, min(n_features - 1, n_rows - 2))]
+    variance = variance[: max(0, int(min(n_features - 1, n_rows - 2)))]
     n_left = min(n_rows, rank or n_features) - len(variance)
     noise = max((total - variance.sum()) / n_left, MIN_NOISE)
     return float(noise), np.sqrt((variance - noise).clip(min=0))
@@ -245,10 +248,9 @@ def fit_ppca(table: Table, ppca_params: PPCAParams, seed: int) -> ProbabilisticP
     ProbabilisticPCA
         Model of the standardised rows.
     """
-    rows = _subset(table, ppca_params.n_components, seed, _MAX_PRODUCTS)
-    *_, imputer = islice(
-        _expectation_maximisation(rows, ppca_params.n_components), ppca_params.n_steps
-    )
+    n_components = ppca_params.n_components
+    subset = _subset(table, n_components, seed, _MAX_PRODUCTS)
+    *_, imputer = islice(_expectation_maximisation(*subset, n_components), ppca_params.n_steps)
     return imputer
 
 
@@ -275,10 +277,10 @@ def select_ppca_params(table: Table, n_components: int, seed: int) -> PPCAParams
     size = min(size, math.isqrt(_MAX_ROW_PRODUCTS // table.n_features))
     best, least = None, np.inf
     while True:
-        rows = _subset(table, size, seed, _CHOICE_PRODUCTS)
+        rows, weights = _subset(table, size, seed, _CHOICE_PRODUCTS)
         random = np.random.default_rng([1, seed]).random
         hidden = drawn_in_groups(random, rows.shape, table.groups) < _HIDDEN_SHARE
-        ppca_params, error = _choose_steps(rows, hidden, size)
+        ppca_params, error = _choose_steps(rows, weights, hidden, size)
         if best is not None and error >= least:
             return best
         best, least = ppca_params, error
@@ -288,16 +290,17 @@ def select_ppca_params(table: Table, n_components: int, seed: int) -> PPCAParams
 
 
 def _choose_steps(
-    rows: NDArray[Any], hidden: NDArray[np.bool_], size: int
+    rows: NDArray[Any], weights: NDArray[Any], hidden: NDArray[np.bool_], size: int
 ) -> tuple[PPCAParams, float]:
     """Select the number of EM steps for `size` components; return both, and the error."""
     hidden = hidden & ~np.isnan(rows)
-    kept, truth = np.where(hidden, np.nan, rows), rows[hidden]
+    kept = np.where(hidden, np.nan, rows)
     best, least = PPCAParams(size, 1), np.inf
-    for step, imputer in enumerate(_expectation_maximisation(kept, size), start=1):
+    for step, imputer in enumerate(_expectation_maximisation(kept, weights, size), start=1):
         if step not in _STEPS and size:
             continue
-        error = np.square(imputer(kept)[hidden] - truth).sum()
+        squares = np.square(imputer(kept) - rows, where=hidden, out=np.zeros(rows.shape))
+        error = weights @ squares.sum(axis=1)
         if not error < least:
             break
         best, least = PPCAParams(size, step), error
@@ -306,35 +309,43 @@ def _choose_steps(
     return best, least
 
 
-def _subset(table: Table, n_components: int, seed: int, max_products: int) -> NDArray[Any]:
-    """Return a random subset of rows in double precision, limited by `max_products` of EM."""
+def _subset(
+    table: Table, n_components: int, seed: int, max_products: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a random subset of rows and their weights, limited by `max_products` of EM."""
     n_rows = max_products // (table.n_features * max(1, n_components**2))
     order = np.random.default_rng(seed).permutation(table.n_rows)
-    rows: NDArray[Any] = table.gather(np.sort(order[: max(n_rows, _MIN_ROWS)]))
-    return rows.astype(np.float64)
+    chosen = np.sort(order[: max(n_rows, _MIN_ROWS)])
+    weights = table.take_weights(chosen)
+    rows = table.gather(chosen).astype(np.float64)
+    return rows, np.ones(len(rows)) if weights is None else weights
 
 
-def _expectation_maximisation(rows: NDArray[Any], n_components: int) -> Iterator[ProbabilisticPCA]:
-    """Fit probabilistic PCA to rows with NaN; yield the model after each EM step.
+def _expectation_maximisation(
+    rows: NDArray[Any], weights: NDArray[np.float64], n_components: int
+) -> Iterator[ProbabilisticPCA]:
+    """Fit probabilistic PCA to rows with NaN and weights; yield the model after each EM step.
 
     Tipping & Bishop 1999, appendix B, with the mean as an additional column of the loadings, and
     with sums over the observed values (Ilin & Raiko, JMLR 11, 2010, section 3). The initial
     loadings are the principal axes of the rows with column means for missing values.
     """
     seen = ~np.isnan(rows)
-    n_observed, rows = seen.sum(axis=0), np.where(seen, rows, 0.0)
-    mean, squares = rows.sum(axis=0) / np.maximum(n_observed, 1), np.square(rows).sum()
+    n_observed, rows = weights @ seen, np.where(seen, rows, 0.0)
+    mean = weights @ rows / np.maximum(n_observed, 1)
+    squares = weights @ np.square(rows).sum(axis=1)
     centred, n_observed = np.where(seen, rows - mean, 0.0), max(1, n_observed.sum())
+    centred *= np.sqrt(weights)[:, None]
     variance = np.square(centred).sum() / n_observed
     least = MIN_NOISE * (variance or 1.0)
     _, std, axes = np.linalg.svd(centred, full_matrices=False)
-    std = std[:n_components] / np.sqrt(len(rows))
+    std = std[:n_components] / np.sqrt(weights.sum())
     n_components = len(std)  # at most the number of rows
     loadings = axes[:n_components].T * std
     noise_variance = max(variance - np.square(std).sum() / rows.shape[1], least)
     while True:
         if n_components:
-            moments, products = _sums(rows, seen, mean, loadings, noise_variance)
+            moments, products = _sums(rows, weights, seen, mean, loadings, noise_variance)
             ridge = least * np.eye(n_components + 1)  # a column without values gets zeros
             solution = np.linalg.solve(moments + ridge, products[..., None])[..., 0]
             loadings, mean = solution[:, :-1], solution[:, -1]
@@ -347,12 +358,15 @@ def _expectation_maximisation(rows: NDArray[Any], n_components: int) -> Iterator
 
 def _sums(
     rows: NDArray[Any],
+    weights: NDArray[np.float64],
     seen: NDArray[np.bool_],
     mean: NDArray[Any],
     loadings: NDArray[Any],
     noise_variance: float,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the sums for the regression of each column on ``[z, 1]``, over its observed values.
+    """Return the sums for the weighted regression of each column on ``[z, 1]``.
+
+    They are sums over the observed values of the column.
 
     Returns
     -------
@@ -372,6 +386,6 @@ def _sums(
         z = np.column_stack([z, np.ones(len(z))])
         outer = z[:, :, None] * z[:, None, :]
         outer[:, :-1, :-1] += covariance
-        moments += there.T.astype(np.float64) @ outer.reshape(len(z), -1)
-        products += rows[batch].T @ z
+        moments += weighted(there, weights[batch]).T @ outer.reshape(len(z), -1)
+        products += weighted(rows[batch], weights[batch]).T @ z
     return moments.reshape(n_features, n_components + 1, -1), products

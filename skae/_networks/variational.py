@@ -404,7 +404,7 @@ def at_probabilistic_pca(
     -------
     Variational
     """
-    _, covariance = mean_and_covariance(table.n_rows, *code_sums(network, table))
+    _, covariance = mean_and_covariance(table.total_weight, *code_sums(network, table))
     categories = table.categories
     if categories is None:
         variational = _from_covariance(network, covariance, table, per_feature)
@@ -446,7 +446,7 @@ def _from_covariance(
     if n_loadings is not None:
         assert table.categories is not None
         variance, rank = variance[:n_loadings], n_features - len(table.categories.slices)
-    noise, lengths = probabilistic_pca(variance, table.n_rows, n_features, rank)
+    noise, lengths = probabilistic_pca(variance, table.total_weight, n_features, rank)
     signal[: len(lengths)] = lengths
     variance = np.square(signal) + noise
 
@@ -468,12 +468,12 @@ def _from_covariance(
 def _mean_bound(network: Variational, table: Table) -> float:
     """Return the mean lower bound of the log-likelihood of the rows of a table, with one draw."""
 
-    def bounds(rows: NDArray[Any]) -> list[float]:
+    def bounds(rows: NDArray[Any]) -> NDArray[np.float64]:
         draws = np.random.default_rng(0).standard_normal((len(rows), network.code_size))
-        return [network.log_weights(rows, draws).sum()]
+        return network.log_weights(rows, draws)
 
-    (total,) = table.sum_blocks(bounds, network.width)
-    return float(total) / table.n_rows
+    of_rows = table.map(bounds, network.width)
+    return float(np.average(of_rows, weights=table.take_weights()))
 
 
 def _last(half: Params) -> NDArray[Any]:

@@ -19,6 +19,7 @@ from .._networks.network import Autoencoder
 from .._networks.whitening import whitened
 from .._runtime.workers import WorkerLostError, Workers
 from .callbacks import FitCallback
+from .losses import mean_error
 from .plan import Plan, plan_fit
 from .problem import Problem
 from .run import StopReason
@@ -197,7 +198,7 @@ class _Results:
         if len(outcome.curve):
             error = outcome.curve[outcome.curve[:, 0] == outcome.step, 1].item()
         else:
-            error = self._plan.objective.row_errors(network, table).mean()
+            error = mean_error(self._plan.objective.row_errors(network, table), table)
         return FitResult(
             network=network,
             error=float(error),

@@ -16,6 +16,7 @@ from sklearn.utils import gen_batches
 from .._data.batches import Batch
 from .._data.rows import drawn_in_groups
 from .._data.table import Table
+from .._data.weights import quantile
 from .._networks.forward import Activations, Params, decode, encode, forward
 from .._networks.network import Autoencoder
 from .._networks.variational import Likelihood, Variational, negative_log_likelihoods, posterior
@@ -79,6 +80,13 @@ def _rng_of_share(
 def _finite_bounds(network: Autoencoder) -> tuple[NDArray[Any], NDArray[Any]]:
     low, high = np.nan_to_num(network.standardised_bounds(np.float32))[:, None]
     return low, high
+
+
+def mean_error(errors: NDArray[np.float64], table: Table) -> float:
+    """Return the weighted mean of the errors of the rows of a table; NaN without rows."""
+    if not len(errors):
+        return np.nan
+    return float(np.average(errors, weights=table.take_weights()))
 
 
 def _has_entry_weights(batch: Batch) -> bool:
@@ -178,7 +186,7 @@ class Imputation(Reconstruction):
             return np.column_stack([sum(squares), (part < n_hidden_parts).sum(axis=1)])
 
         found: NDArray[np.float64] = table.map(errors, network.width).reshape(-1, 2)
-        n_hidden = float(found[:, 1].sum()) / max(1, len(found))
+        n_hidden = np.average(found[:, 1], weights=table.take_weights()) if len(found) else 1.0
         return found[:, 0] * (network.scale**2 / max(1.0, n_hidden))
 
 
@@ -272,7 +280,7 @@ class Elbo:
         Number of components of the code.
     contamination : float
         Fraction of the rows of each batch that are left out, rounded up: the rows with the highest
-        losses.
+        losses, irrespective of their weights.
     beta : float
         Weight of the divergence of the posterior from the prior.
     categories : tuple of (int, int)
@@ -378,7 +386,9 @@ class Elbo:
         found: NDArray[np.float64] = table.map(errors, network.width)
         if not (self.contamination and len(found)):
             return found
-        return np.minimum(found, np.quantile(found, 1 - self.contamination, method="lower"))
+        weights = table.take_weights()
+        most = quantile(found, 1 - self.contamination, weights, method="lower")
+        return found.clip(max=most)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .._data.splits import Split
 from .._data.table import Table
+from .._data.weights import Weights
 from .._networks.nests import map_nest
 from .._networks.network import Autoencoder
 from .._runtime.threads import one_blas_thread
@@ -23,7 +24,7 @@ from .._runtime.workers import WorkerLostError
 from . import loop
 from .callbacks import FitCallback
 from .loop import GradientStep, TrainState
-from .losses import OnDeviceLoss
+from .losses import OnDeviceLoss, mean_error
 from .plan import Plan
 
 # An initial network is exact up to rounding if its error is at most this fraction of the variance.
@@ -66,6 +67,8 @@ class Run:
         Training rows and validation rows.
     groups : ndarray of shape (n_validation,), or None
         See `Split`.
+    weights : ndarray of shape (n_validation,), or None
+        Weights of the validation rows; None if all weights are one.
     initial_network : Autoencoder
         The initial network.
     loss_scale : float
@@ -90,6 +93,7 @@ class Run:
     training: Table
     validation_rows: Table
     groups: NDArray[Any] | None
+    weights: Weights
     initial_network: Autoencoder
     loss_scale: float
     network: Autoencoder
@@ -126,19 +130,20 @@ class Run:
         first = network.with_params_in(np.float32)
         errors = objective.row_errors(first, validation_rows)
         sample = training.select(slice(None, None, max(1, training.n_rows // _EXACT_SAMPLE)))
-        excess = objective.row_errors(first, sample).mean() - objective.least
+        excess = mean_error(objective.row_errors(first, sample), sample) - objective.least
         return cls(
             plan=plan,
             training=training,
             validation_rows=validation_rows,
             groups=split.groups,
+            weights=validation_rows.take_weights(),
             initial_network=initial_network,
             loss_scale=loss_scale,
             network=network,
             stop_reason=StopReason.EXACT if excess <= _EXACT * loss_scale else StopReason.COMPLETED,
             steps=[0],
             errors=[errors],
-            _lowest_error=errors.mean() if len(errors) else np.nan,
+            _lowest_error=mean_error(errors, validation_rows),
         )
 
     def training_table(self) -> Table:
@@ -187,7 +192,7 @@ class Run:
         if not len(errors):
             self.network, self.state = network, state.to_numpy()
             return True
-        error = errors.mean()
+        error = mean_error(errors, self.validation_rows)
         is_improved = error < self._lowest_error - self.plan.config.tol * self.loss_scale
         self._n_without_improvement = 0 if is_improved else self._n_without_improvement + 1
         if error < self._lowest_error:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from .._data.splits import Split, all_rows
+from .._data.weights import Weights
 from .._networks.network import Autoencoder
 from .._runtime.workers import WorkerLostError, Workers
 from .callbacks import FitCallback
@@ -54,10 +55,13 @@ def select_step(runs: Sequence[Run], pca_is_baseline: bool) -> tuple[int, NDArra
         return int(steps[-1]), np.empty((0, 2))
     parts = [run.groups for run in runs if run.groups is not None]
     groups = np.hstack(parts) if parts else None
-    curve = errors.mean(axis=1)
-    best = np.nan_to_num(curve, nan=np.inf).argmin()
+    of_runs = [run.weights for run in runs if run.weights is not None]
+    weights = np.hstack(of_runs) if of_runs else None
+    curve = np.average(errors, axis=1, weights=weights)
+    best = int(np.nan_to_num(curve, nan=np.inf).argmin())
     level = _SIGNIFICANCE if groups is None else _SIGNIFICANCE_OF_GROUPS
-    if pca_is_baseline and not is_significantly_lower(errors[best], errors[0], level, groups):
+    pair = errors[best], errors[0]
+    if pca_is_baseline and not is_significantly_lower(*pair, level, groups, weights):
         best = 0
     return int(steps[best]), np.column_stack([steps, curve])
 
@@ -67,6 +71,7 @@ def is_significantly_lower(
     baseline: NDArray[np.float64],
     significance: float,
     groups: NDArray[np.int_] | None = None,
+    weights: Weights = None,
 ) -> bool:
     """Whether errors are significantly lower than the errors of a baseline on the same rows.
 
@@ -75,7 +80,7 @@ def is_significantly_lower(
     group depend on each other, the cluster-robust standard error is computed from the total
     decrease of each group, and the number of degrees of freedom is the number of groups minus one
     (Cameron & Miller, "A Practitioner's Guide to Cluster-Robust Inference", Journal of Human
-    Resources 50, 2015, section II).
+    Resources 50, 2015, section II). A row with an integer weight is as a group of equal rows.
 
     Parameters
     ----------
@@ -85,18 +90,21 @@ def is_significantly_lower(
         Significance level of the test.
     groups : ndarray of int of shape (n_rows,), optional
         Group number of each row; None if all rows are independent.
+    weights : ndarray of shape (n_rows,), optional
+        Weight of each row; None if all weights are one.
     """
-    n_rows = len(errors)
-    n_groups = n_rows if groups is None else len(np.unique(groups))
+    groups = np.arange(len(errors)) if groups is None else groups
+    names, numbers = np.unique(groups, return_inverse=True)
+    n_groups = len(names)
     if n_groups < 2 or not np.isfinite(baseline).all():
         return False
-    gains = (baseline - errors) / (abs(baseline.mean()) or 1.0)  # relative, to avoid overflow
-    if groups is None:
-        standard_error = gains.std(ddof=1) / np.sqrt(n_rows)
-    else:
-        totals = np.bincount(np.unique(groups, return_inverse=True)[1], gains - gains.mean())
-        standard_error = np.sqrt(n_groups / (n_groups - 1)) * np.linalg.norm(totals) / n_rows
-    return bool(gains.mean() > stdtrit(n_groups - 1, 1 - significance) * standard_error)
+    weights = np.ones(len(errors)) if weights is None else weights
+    shares = weights / weights.sum()
+    gains = (baseline - errors) / (abs(shares @ baseline) or 1.0)  # relative, to avoid overflow
+    gain = shares @ gains
+    totals = np.bincount(numbers, shares * (gains - gain))
+    standard_error = np.sqrt(n_groups / (n_groups - 1)) * np.linalg.norm(totals)
+    return bool(gain > stdtrit(n_groups - 1, 1 - significance) * standard_error)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

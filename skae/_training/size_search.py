@@ -11,7 +11,7 @@ from .._data.table import Table
 from .._networks.nests import map_nest
 from .._networks.network import Autoencoder, squared_norms
 from .callbacks import FitCallback
-from .losses import Reconstruction
+from .losses import Reconstruction, mean_error
 from .plan import Plan, plan_fit
 from .problem import Problem
 from .run import Run, train
@@ -54,7 +54,8 @@ class SizeSearch:
         def squares(rows: NDArray[Any]) -> NDArray[Any]:
             return squared_norms(rows - mean, np.isnan(rows) if is_incomplete else None)
 
-        self._variance = self._scored.map(squares).mean() / problem.table.n_features_in_loss
+        total_variance = mean_error(self._scored.map(squares), self._scored)
+        self._variance = total_variance / problem.table.n_features_in_loss
 
     def smallest(self, retained_variance: float) -> int:
         """Return the smallest size that retains a fraction of the variance.
@@ -110,7 +111,7 @@ class SizeSearch:
         if run.stop_reason.is_abort or any(problem.table.workers.all_gather_object(is_stopped)):
             raise run.exception or KeyboardInterrupt
         errors = Reconstruction(network.activations).row_errors(run.network, self._scored)
-        self._errors[size] = error = float(errors.mean())
+        self._errors[size] = error = mean_error(errors, self._scored)
         retained = 1 - error / self._variance
         self._log(f"{size} components keep {retained:.4f} of the validation variance", level=1)
 

@@ -37,12 +37,23 @@ def test_passes_scikit_learns_checks(estimator, check):
     check(estimator)
 
 
+def differs_from_repeated_rows(estimator):
+    """Return the checks that compare weights with repeated rows, and the reason of a difference."""
+    reason = "The network is trained in float32: codes differ by 1e-7."
+    if estimator.n_components == 0.9:
+        reason = "Other rows are held out, at random, to choose the number of components."
+    return {
+        f"check_sample_weight_equivalence_on_{kind}_data": reason for kind in ("dense", "sparse")
+    }
+
+
 @pytest.mark.slow
 @parametrize_with_checks(
     [
         AutoencoderTransformer(0.9, hidden_layer_sizes=(), max_steps=20),
         AutoencoderTransformer(**TUTORIAL, max_steps=20),
-    ]
+    ],
+    expected_failed_checks=differs_from_repeated_rows,
 )
 def test_passes_scikit_learns_checks_in_other_forms(estimator, check):
     check(estimator)

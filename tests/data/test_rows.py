@@ -16,9 +16,9 @@ def in_blocks_of(n_numbers):
     """Return a class of tables that are read in blocks of `n_numbers` entries."""
 
     class SmallBlocks(Table):
-        def blocks(self, *widths):
+        def _slices(self, *widths):
             n_rows = min(1000, max(1, n_numbers // max(self.n_features, *widths, 1)))
-            return super().blocks(2**20 // n_rows)
+            return super()._slices(2**20 // n_rows)
 
     return SmallBlocks
 

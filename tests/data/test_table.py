@@ -74,7 +74,7 @@ def some_rows(data, n_rows):
 def results(table):
     """Return results over all rows: sums, minima and maxima, one or two numbers for each row."""
     return [
-        *table.sum_blocks(lambda rows: (rows.sum(axis=0), rows.T @ rows, len(rows))),
+        *table.sum_blocks(lambda rows, _: (rows.sum(axis=0), rows.T @ rows, len(rows))),
         table.sum(),
         *table.min_max(),
         table.map(lambda rows: (rows**2).sum(axis=1)),
@@ -154,10 +154,10 @@ def test_sums_are_in_double_precision():
     X = np.full((2**19, 3), 0.1, dtype=np.float32)
     expected = X[0].astype(np.float64) * 2**19
     np.testing.assert_allclose(Table(X).sum(), expected, rtol=1e-12)
-    (counted,) = Table(X).sum_blocks(lambda rows: (np.ones(3, dtype=np.uint8),))
+    (counted,) = Table(X).sum_blocks(lambda rows, _: (np.ones(3, dtype=np.uint8),))
     assert counted.dtype == np.float64
     many = in_blocks_of(2)(np.ones((300, 2)))
-    (counted,) = many.sum_blocks(lambda rows: (np.uint8(len(rows)),))
+    (counted,) = many.sum_blocks(lambda rows, _: (np.uint8(len(rows)),))
     assert counted == 300
 
 

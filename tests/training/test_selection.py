@@ -27,7 +27,14 @@ class FakePlan:
     n_stacked: int
 
 
-def fake_run(*errors, stop_reason=StopReason.COMPLETED, name="trained", error=None, groups=None):
+def fake_run(
+    *errors,
+    stop_reason=StopReason.COMPLETED,
+    name="trained",
+    error=None,
+    groups=None,
+    weights=None,
+):
     """Return a run with these validation errors at steps 0, 10, ..."""
     return SimpleNamespace(
         network=name,
@@ -37,6 +44,7 @@ def fake_run(*errors, stop_reason=StopReason.COMPLETED, name="trained", error=No
         stop_reason=stop_reason,
         exception=error,
         groups=groups,
+        weights=weights,
     )
 
 
