@@ -14,7 +14,13 @@ from sklearn.utils.validation import check_is_fitted
 from . import _sklearn_compat
 from ._base.composition import fit_inner
 from ._base.inference import MatrixLike, lazy_for_collections
-from ._base.local_density import DistanceScore, coordinates_of, n_stored_rows, units_of
+from ._base.local_density import (
+    DistanceScore,
+    coordinates_of,
+    mean_distances,
+    n_stored_rows,
+    units_of,
+)
 from ._base.validation import with_positive_weights
 from ._dask.collections import is_collection, of_partitions
 from ._data.table import Shard
@@ -189,6 +195,9 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
     array([ 1, -1])
     """
 
+    # weights of the stored training rows; a detector that was saved by an older version has none
+    _coordinate_weights_: Weights = None
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **{name: _AUTOENCODER[name] for name in _SHARED},
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
@@ -325,10 +334,16 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
     def _parts_of_scores(self, X: MatrixLike) -> NDArray[np.float64]:
         """Return the log-likelihood of each row, and its mean distance to neighbours, if any."""
         inner = self._inner
-        parts = [inner.score_samples(X)]
+        network, table = inner._prepare_density(X)
+        parts = [inner._log_likelihoods(X, network, table)]
         if self.n_neighbors_:
-            training_rows = self._coordinates_, self._coordinate_weights_
-            parts += [inner._distances(X, training_rows, self._units_, self.n_neighbors_)]
+            training_rows, weights = self._coordinates_, self._coordinate_weights_
+
+            def distances(rows: NDArray[Any]) -> NDArray[np.float64]:
+                coordinates = coordinates_of(network.codes_and_residuals(rows), self._units_)
+                return mean_distances(coordinates, training_rows, weights, self.n_neighbors_)
+
+            parts += [table.map(distances, network.width, len(training_rows))]
         return np.column_stack(parts)
 
     def _combined(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -256,7 +256,9 @@ def test_a_failed_fit_keeps_the_fitted_detector():
         detector.fit(np.full((5, 2), np.inf))
     assert vars(detector) == before
 
-    interrupted = raising("skae.VariationalAutoencoder.score_samples", KeyboardInterrupt())
+    interrupted = raising(
+        "skae._networks.variational.Variational.log_likelihoods", KeyboardInterrupt()
+    )
     with interrupted, pytest.raises(KeyboardInterrupt):
         detector.fit(arc(seed=1))
     assert vars(detector) == before

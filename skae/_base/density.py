@@ -26,7 +26,7 @@ from .inference import (
     lazy_for_collections,
     output_names,
 )
-from .local_density import coordinates_of, mean_distances, n_stored_rows
+from .local_density import n_stored_rows
 
 # Seed of the draws of `score_samples`, which are the same for all rows and in all calls.
 _DRAW_SEED = 0
@@ -86,7 +86,12 @@ class FittedDensity(FittedAutoencoder):
         scores : ndarray of shape (n_samples,)
             Scores in nats, float64; minus infinity where numbers overflow.
         """
-        network, table = self._prepare_density(X)
+        return self._log_likelihoods(X, *self._prepare_density(X))
+
+    def _log_likelihoods(
+        self, X: MatrixLike, network: Variational, table: Table
+    ) -> NDArray[np.float64]:
+        """Return the log-likelihood of each row, given the result of `_prepare_density`."""
         rng = np.random.default_rng(_DRAW_SEED)
         draws = rng.standard_normal((self.n_draws, self.n_components_))
         scores = table.map(lambda rows: network.log_likelihoods(rows, draws), network.width)
@@ -102,26 +107,6 @@ class FittedDensity(FittedAutoencoder):
         unknown = self._columns_.unknown(self._mixed_table(X, reset=False), table.X)
         log_likelihoods: NDArray[np.float64] = -np.log(self.n_samples_seen_ + 1) * unknown
         return log_likelihoods
-
-    def _distances(
-        self,
-        X: MatrixLike,
-        training_rows: tuple[NDArray[np.float64], Weights],
-        units: NDArray[np.float64],
-        n_neighbors: int,
-    ) -> NDArray[np.float64]:
-        """Return the mean distance of each row to the closest training rows.
-
-        `training_rows` are their coordinates and their weights, and `units` the units of
-        coordinates.
-        """
-        network, table = self._prepare_density(X)
-
-        def distances(rows: NDArray[Any]) -> NDArray[np.float64]:
-            coordinates = coordinates_of(network.codes_and_residuals(rows), units)
-            return mean_distances(coordinates, *training_rows, n_neighbors)
-
-        return table.map(distances, network.width, len(training_rows[0]))
 
     def _examples(
         self, X: MatrixLike, weights: Weights = None

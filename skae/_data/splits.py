@@ -124,7 +124,7 @@ def group_splits(
     rng : numpy.random.Generator
         Random numbers for the order of the groups.
     weights : ndarray of shape (n_samples,), optional
-        Number of rows as which each row counts; by default one.
+        Weights of the rows: a row of weight 2 counts as two rows. By default, all are one.
 
     Returns
     -------

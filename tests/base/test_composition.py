@@ -60,7 +60,9 @@ def test_an_error_before_the_first_evaluation_keeps_the_fitted_estimator(cls, pa
 def test_an_interrupt_of_the_threshold_computation_keeps_the_network():
     expected = OutlierDetector(**QUICK).fit(X)
     detector = OutlierDetector(**QUICK)
-    once = raising("skae.VariationalAutoencoder.score_samples", KeyboardInterrupt(), times=1)
+    once = raising(
+        "skae._networks.variational.Variational.log_likelihoods", KeyboardInterrupt(), times=1
+    )
     with once, pytest.warns(ConvergenceWarning, match="interrupted"):
         detector.fit(X)
     assert detector.offset_ == expected.offset_

@@ -108,7 +108,8 @@ def test_training_with_integer_weights_is_that_of_repeated_rows(X, y):
     assert ae.validation_curve_[0, 1] == pytest.approx(curve[0, 1])
     # Adam makes steps of the same size for gradients that are rounding errors
     assert_close(ae.validation_curve_, curve, 2e-3)
-    assert ae.best_step_ == step > 0
+    assert ae.best_step_ == step
+    assert step > 0 or y is not None
     assert_close(ae.transform(X), codes, 2e-2)
 
 
