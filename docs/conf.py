@@ -73,6 +73,11 @@ sphinx_gallery_conf = {
     "write_computation_times": False,  # their page would load scripts from another machine
     "show_signature": False,
     "doc_module": ("skae",),
+    "first_notebook_cell": (
+        "try:\n    import skae\nexcept ImportError:\n"
+        f"    %pip install --quiet git+{_project_urls().get('Source', '')}\n"
+        "%matplotlib inline"
+    ),
     "backreferences_dir": "generated/backreferences",
 }
 
@@ -145,6 +150,20 @@ def _describe_thumbnails(app, doctree):
             script = (HERE / "examples" / f"{name[1]}.py").read_text(encoding="utf-8")
             title = script.lstrip('r"\n').splitlines()[0]
             image["alt"] = f"Figure of the example “{title}”"
+
+
+def _link_notebooks(app, docname, source):
+    """Add links that open the notebook of an example in Colab and in Binder.
+
+    The workflow that publishes the site pushes the notebooks to the branch `notebooks`.
+    """
+    repository = _project_urls().get("Source", "").removeprefix("https://github.com/")
+    if not repository or not docname.startswith("auto_examples/plot_"):
+        return
+    name = docname.removeprefix("auto_examples/")
+    colab = f"https://colab.research.google.com/github/{repository}/blob/notebooks/{name}.ipynb"
+    binder = f"https://mybinder.org/v2/gh/{repository}/notebooks?labpath={name}.ipynb"
+    source[0] += f"\nOpen this notebook `in Colab <{colab}>`__ or `in Binder <{binder}>`__.\n"
 
 
 def _link_bare_names(app, env, node, contnode):
@@ -246,6 +265,7 @@ def setup(app):
     """Connect the functions and classes above to Sphinx."""
     app.add_directive("layers", _Layers)
     app.add_role("internal", _Internal())
+    app.connect("source-read", _link_notebooks)
     app.connect("autodoc-process-docstring", _mend_docstring, priority=900)  # after numpydoc
     app.connect("autodoc-skip-member", _skip_routing)
     app.connect("doctree-read", _describe_thumbnails)
