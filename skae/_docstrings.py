@@ -178,11 +178,12 @@ _PARAGRAPHS = {
         "sample_weight : float or array-like of shape (n_samples,), default=None",
         """Weights of the rows: at least zero, with a positive sum. By default, all weights are
         one. A row of weight 2 counts as two equal rows in the statistics of the columns, the
-        initial network, the loss and the validation error. It does not count twice in the numbers
-        of rows of the minibatches, nor in `validation_fraction` unless groups are given. A row of
-        weight 0 is left out. Weights whose sum is less than the number of rows with positive weight
-        are multiplied so that both are equal. The rows of X_val have equal weights. Cannot be
-        combined with a Dask collection or a Shard.""",
+        initial network, the loss, the validation error and the threshold of outliers. It counts as
+        one row in the minibatches, in the fraction of the rows that `contamination` leaves out of
+        training and, unless groups are given, in `validation_fraction`. A row of weight 0 is left
+        out. Weights are numbers of rows: divide other weights, such as those of a survey, by their
+        mean. If the mean of the positive weights is below one, they are divided by it here. The
+        rows of X_val have equal weights. Cannot be combined with a Dask collection or a Shard.""",
     ),
     # fitted attributes
     "encoder_": (

@@ -24,9 +24,10 @@ from ._base.local_density import (
 from ._base.validation import with_positive_weights
 from ._dask.collections import is_collection, of_partitions
 from ._data.table import Shard
-from ._data.weights import Weights, quantile
+from ._data.weights import ROUNDING, Weights, quantile, with_mean_of_at_least_one
 from ._docstrings import with_shared_paragraphs
 from ._parameters import CATEGORICAL
+from ._runtime.workers import current_workers
 from ._sklearn_compat import EstimatorMixin, Interval, StrOptions
 from ._variational_autoencoder import VariationalAutoencoder
 
@@ -292,7 +293,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         if self.contamination == "auto":
             params["contamination"] = _AUTO_TRIMMED
         given = {"X_val": X_val, "y_val": y_val, "groups": groups, "sample_weight": sample_weight}
-        X, given = with_positive_weights(X, given)
+        X, given = current_workers().run_checked(with_positive_weights, X, given)
         attributes_of = partial(self._fitted_attributes, X, given["sample_weight"])
         fit_inner(self, VariationalAutoencoder(**params), attributes_of, X, **given)
         return self
@@ -310,7 +311,8 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         if self.n_neighbors:
             part = _sklearn_compat.with_name_of_owner(self, autoencoder)
             state |= _training_coordinates(part, X, weights)
-            state["n_neighbors_"] = min(self.n_neighbors, int(state.pop("n_rows")) - 1)
+            n_others = int(state.pop("n_rows") * (1 + ROUNDING)) - 1
+            state["n_neighbors_"] = min(self.n_neighbors, n_others)
         fitted = copy(self)
         fitted._set_fitted(state)
         if is_collection(X):
@@ -487,11 +489,11 @@ def _training_coordinates(
     n_stored = n_stored_rows(len(units))
     chosen = np.random.default_rng(0).permutation(len(rows))[:n_stored]
     state = {"_coordinates_": coordinates_of(rows[chosen], units), "_units_": units}
-    total = row_weights[chosen].sum()
     if weights is None:
-        return state | {"_coordinate_weights_": None, "n_rows": total}
+        return state | {"_coordinate_weights_": None, "n_rows": len(chosen)}
     # as many rows in total as would be stored of equal rows
-    row_weights = row_weights[chosen] * min(1.0, n_stored / total)
+    row_weights = with_mean_of_at_least_one(row_weights[chosen])
+    row_weights = row_weights * min(1.0, n_stored / row_weights.sum())
     return state | {"_coordinate_weights_": row_weights, "n_rows": row_weights.sum()}
 
 

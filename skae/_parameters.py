@@ -120,9 +120,7 @@ def check_transformer(estimator: Any, *, is_imputer: bool) -> None:
     check_bounds(estimator, "output_activation", "identity")
 
 
-def check_given(
-    *, is_supervised: bool, X_val: object, y_val: object, groups: object, sample_weight: object
-) -> None:
+def check_given(*, is_supervised: bool, X_val: object, y_val: object, groups: object) -> None:
     """Raise ValueError if X_val, y_val and groups cannot be used together."""
     if X_val is None and y_val is not None:
         raise ValueError("y_val is provided, but X_val was not provided.")

@@ -194,6 +194,8 @@ def feature_names(estimator: BaseEstimator, X: Any, *, reset: bool) -> dict[str,
 
 def check_sample_weight(sample_weight: Any, X: Any) -> NDArray[np.float64]:
     """Return the weights of rows in double precision; negative weights are an error."""
+    if isinstance(sample_weight, np.ma.MaskedArray):
+        sample_weight = np.ma.filled(sample_weight.astype(np.float64), np.nan)
     options = {"dtype": np.float64, "ensure_non_negative": True}
     with config_context(assume_finite=False):
         weights: NDArray[np.float64] = _check_sample_weight(sample_weight, X, **options)

@@ -42,6 +42,7 @@ from .reporting import kept_text, report_stop
 from .validation import (
     TrainingData,
     agreed_seed,
+    check_no_weights_of_collection,
     read_table,
     read_validation_rows,
     split_rows,
@@ -200,15 +201,13 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, metaclass=ABCMeta
 
         `stop_requested` is called at each evaluation, and training stops if it returns True.
         """
-        given = {"X_val": X_val, "y_val": y_val, "groups": groups, "sample_weight": sample_weight}
+        given = {"X_val": X_val, "y_val": y_val, "groups": groups}
         check_given(is_supervised=self._is_supervised, **given)
+        check_no_weights_of_collection(X, sample_weight)
         if is_collection(X):
             return self._fit_collection("_fit", X, y, **given)
-        names = [name for name, part in given.items() if part is not None]
-        workers = current_workers()
-        workers.check_agreement({"what fit is given": ", ".join(["X", *names])})
-        X, given = workers.run_checked(with_positive_weights, X, given | {"y": y})
-        y, weights = given.pop("y"), given["sample_weight"]
+        X, y, given = self._with_positive_weights(X, y, given | {"sample_weight": sample_weight})
+        weights = given["sample_weight"]
         warm = self.warm_start and hasattr(self, "encoder_") and self._kept_rows_ is None
         data = self._read(X, fitted=warm, weights=weights)
         problem = self._problem(data, y, given, warm)
@@ -225,6 +224,21 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, metaclass=ABCMeta
         progress.on_fit_end()
         report_stop(self, outcome.stop_reason, outcome.exception)
         return self
+
+    def _with_positive_weights(
+        self, X: Any, y: Any, given: dict[str, Any]
+    ) -> tuple[Any, Any, dict[str, Any]]:
+        """Return X, y and the other arguments of `fit`, without rows of weight zero.
+
+        If there are weights, a y that is not used is not returned.
+        """
+        workers, names = current_workers(), [n for n, part in given.items() if part is not None]
+        workers.check_agreement({"what fit is given": ", ".join(["X", *names])})
+        if given["sample_weight"] is None:
+            return X, y, given
+        used = {"y": y} if self._is_supervised else {}
+        X, given = workers.run_checked(with_positive_weights, X, given | used)
+        return X, given.pop("y", None), given
 
     def _read(self, X: object, *, fitted: bool, weights: Weights = None) -> TrainingData:
         """Validate parameters and rows; if `fitted`, they must match the fitted network.

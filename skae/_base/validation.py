@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import joblib
 import numpy as np
+from scipy.sparse import issparse
 from sklearn import config_context
 from sklearn.utils import assert_all_finite, check_consistent_length, check_random_state
 
@@ -24,7 +25,7 @@ from .._data.splits import (
 )
 from .._data.table import Shard, Table
 from .._data.targets import Target
-from .._data.weights import Weights
+from .._data.weights import Weights, with_mean_of_at_least_one
 from .._initialization.architecture import Architecture
 from .._parameters import check_not_given
 from .._runtime.workers import current_workers
@@ -63,10 +64,9 @@ def with_positive_weights(X: Any, given: dict[str, Any]) -> tuple[Any, dict[str,
     X : object
         Rows.
     given : dict
-        Other arguments of `fit`. Its `sample_weight` becomes an array of positive weights, if it is
-        given. If the sum of the weights is less than the number of rows, as for weights that sum to
-        one, they are multiplied by a number so that both are equal. Variances would otherwise be
-        divided by a number below one.
+        Other arguments of `fit`; y only if it is used. Its `sample_weight` becomes an array of
+        positive weights, if it is given. If their mean is below one, as for weights that sum to
+        one, they are multiplied by a number so that it is one.
 
     Raises
     ------
@@ -75,9 +75,9 @@ def with_positive_weights(X: Any, given: dict[str, Any]) -> tuple[Any, dict[str,
     """
     if given["sample_weight"] is None:
         return X, given
-    if isinstance(X, Shard) or is_collection(X):
-        kind = "a Shard" if isinstance(X, Shard) else "a Dask collection"
-        check_not_given(kind, sample_weight=given["sample_weight"])
+    if isinstance(X, Shard):
+        check_not_given("a Shard", sample_weight=given["sample_weight"])
+    check_no_weights_of_collection(X, given["sample_weight"])
     weights = _sklearn_compat.check_sample_weight(given["sample_weight"], X)
     with np.errstate(over="ignore"):
         total = weights.sum()
@@ -88,15 +88,19 @@ def with_positive_weights(X: Any, given: dict[str, Any]) -> tuple[Any, dict[str,
         )
     chosen = np.flatnonzero(weights)
     if len(chosen) < len(weights):
-        parts: dict[str, Any] = {"X": X}
-        parts |= {name: given[name] for name in ("y", "groups") if name in given}
-        check_consistent_length(*parts.values())
-        parts = {
-            name: None if part is None else _sklearn_compat.safe_indexing(part, chosen)
-            for name, part in parts.items()
-        }
-        X, given = parts.pop("X"), given | parts
-    return X, given | {"sample_weight": weights[chosen] * max(1.0, len(chosen) / total)}
+        parts = {name: given[name] for name in ("y", "groups") if name in given}
+        check_consistent_length(X, *parts.values())
+        X = _sklearn_compat.safe_indexing(X.tocsr() if issparse(X) else X, chosen)
+        for name, part in parts.items():
+            if part is not None:
+                given = given | {name: _sklearn_compat.safe_indexing(part, chosen)}
+    return X, given | {"sample_weight": with_mean_of_at_least_one(weights[chosen])}
+
+
+def check_no_weights_of_collection(X: object, sample_weight: object) -> None:
+    """Raise ValueError if X is a Dask collection and weights are given."""
+    if is_collection(X):
+        check_not_given("a Dask collection", sample_weight=sample_weight)
 
 
 def read_table(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
 from . import frames
-from .weights import Weights, quantile
+from .weights import Weights, quantile, with_mean_of_at_least_one
 
 # Shares of the values at or below each quantile of a column of numbers.
 LEVELS = np.linspace(0, 1, 201)
@@ -69,7 +69,7 @@ class NumberStatistics:
         if not len(values):
             return None
         if weights is not None:
-            weights = weights[is_observed]
+            weights = with_mean_of_at_least_one(weights[is_observed])
         is_integer, observed = frames.is_integer(column), values.tolist()
         if is_integer:  # exact, also above 2**53
             observed = [int(entry) for entry in frames.entries_of(column) if entry is not None]

@@ -28,7 +28,7 @@ from .category_columns import CategoryColumns
 from .column_statistics import CategoryStatistics, NumberStatistics, TableStatistics
 from .inputs import is_data_frame, is_frame, with_nan
 from .normal_scores import NormalScores
-from .weights import Weights
+from .weights import ROUNDING, Weights
 
 # Without limits from the user, a column may have this number of categories, or half as many
 # categories as entries. Of a column with more, the categories with less than this share of the
@@ -449,7 +449,7 @@ def _are_rare(counts: NDArray[np.float64], limits: CategoryLimits) -> NDArray[np
     """
     least = limits.min_frequency or 0
     least = least if isinstance(least, Integral) else least * counts.sum()
-    rare: NDArray[np.bool_] = counts < least
+    rare: NDArray[np.bool_] = counts < least * (1 - ROUNDING)
     n_indicators = (~rare).sum() + 1
     if limits.max_categories is not None and limits.max_categories < n_indicators:
         order = np.argsort(counts, kind="stable")

@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix, issparse, vstack
 
 from .._runtime.workers import SINGLE_PROCESS, Workers
 from .category_columns import CategoryColumns
-from .weights import Weights
+from .weights import Weights, with_mean_of_at_least_one
 
 # Maximum number of entries of a block of rows for computations: it fits in the last-level cache.
 _BLOCK = 2**20
@@ -187,9 +187,16 @@ class Rows:
         return None if self.weights is None else self.weights[self._numbers(rows)]
 
     def select(self, rows: Indices) -> Self:
-        """Return a table of some rows of this table, given by indices or a slice."""
+        """Return a table of some rows of this table, given by indices or a slice.
+
+        Their weights are multiplied by a number if their mean is below one.
+        """
         numbers = np.arange(self.n_rows) if self.rows is None else self.rows
-        return replace(self, rows=numbers[rows])
+        if self.weights is None or not len(numbers[rows]):
+            return replace(self, rows=numbers[rows])
+        weights = self.weights.copy()
+        weights[numbers[rows]] = with_mean_of_at_least_one(self.weights[numbers[rows]])
+        return replace(self, rows=numbers[rows], weights=weights)
 
     def standardised(self, offset: ArrayLike, scale: float) -> Self:
         """Return a table of the same rows, standardised when they are read."""

@@ -122,7 +122,7 @@ class Table(Rows):
             )
         else:
             total, n_observed = self.sum(), np.full(self.n_features, float(self.total_weight))
-        divisor = np.maximum(n_observed, 1)
+        divisor = np.where(n_observed > 0, n_observed, 1)
         if np.isfinite(total).all():
             return total / divisor, n_observed
         # the sum overflows: subtract the minimum, and divide the rows before they are summed

@@ -8,6 +8,20 @@ from numpy.typing import NDArray
 
 # Weights of rows; None if all weights are one.
 Weights = NDArray[np.float64] | None
+# Relative rounding error of a sum of weights.
+ROUNDING = 1e-9
+
+
+def with_mean_of_at_least_one(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return positive weights, multiplied by a number if their mean is below one.
+
+    Statistics that subtract one row, such as unbiased variances, are then defined also for weights
+    that sum to one. Positive integers are not changed.
+    """
+    if weights.max(initial=0) == weights.min(initial=np.inf) < 1:
+        return np.ones(len(weights))
+    shares = weights / weights.max(initial=0)  # their sum does not underflow
+    return weights if weights.sum() >= len(weights) else shares * (len(shares) / shares.sum())
 
 
 def weighted(rows: NDArray[Any], weights: Weights) -> NDArray[Any]:
@@ -31,7 +45,7 @@ def quantile(
     q : float or array-like of float
         Levels of the quantiles, from 0 to 1.
     weights : ndarray of shape (n_values,) or None
-        Positive weights. Their sum is at least one. If they are integers, the result is the same as
+        Positive weights. If they are integers, the result is the same as
         ``numpy.quantile(numpy.repeat(values, weights), q)``.
     method : {"linear", "lower"}
         See `numpy.quantile`.
@@ -44,7 +58,7 @@ def quantile(
     if weights is None:
         return np.quantile(values, q, method=method)
     order = np.argsort(values)
-    values, ends = values[order], np.cumsum(weights[order])
+    values, ends = values[order], np.cumsum(with_mean_of_at_least_one(weights)[order])
     position = np.asarray(q) * (ends[-1] - 1)
     numbers = np.floor(position) + np.array([0, 1]).reshape(2, *np.ones(position.ndim, int))
     indices = np.searchsorted(ends, numbers, side="right")

@@ -20,6 +20,7 @@ _MAX_COVARIANCE_FEATURES = 1500
 # improved by this number of subspace iterations over all rows.
 _MAX_PCA_ENTRIES = 2**24
 _SUBSPACE_ITERATIONS = 3
+_EPS = np.finfo(np.float64).eps
 
 
 def code_size(table: Table, n_components: float, seed: int) -> int:
@@ -71,8 +72,8 @@ def principal_components(
         variance, components = _axes_of_rows(table, n_components, seed, max_entries)
     else:
         variance, components = np.zeros(0), np.zeros((0, n_features))
-    # replace axes along which the variance is a rounding error, because they depend on such errors
-    is_varying = variance > np.finfo(np.float64).eps * n_features * variance.max(initial=0)
+    # replace axes along which the rows do not vary, because rounding errors would determine them
+    is_varying = variance > (_EPS * n_features) ** 2 * variance.max(initial=0)
     variance, components = variance[is_varying], components[is_varying]
     std = np.sqrt(variance)
     _, components = svd_flip(None, components, u_based_decision=False)
@@ -107,6 +108,13 @@ def _axes_of_covariance(table: Table, n_components: float) -> tuple[NDArray[Any]
     last = table.n_features - 1
     needed = None if n_components < 1 else [max(0, last + 1 - n_components), last]
     variance, axes = eigh(covariance, subset_by_index=needed)
+    is_small = variance <= _EPS * table.n_features * variance[-1]
+    if is_small.any():  # sums of squares have smaller rounding errors than eigenvalues
+        small = axes[:, is_small]
+        (squares,) = table.sum_blocks(
+            lambda rows, weights: (weighted(np.square(rows @ small), weights).sum(axis=0),)
+        )
+        variance[is_small] = squares / (table.total_weight - 1)
     return _first(n_components, variance[::-1].clip(min=0), axes.T[::-1])
 
 
@@ -139,9 +147,10 @@ def _with_covariance_of(rows: NDArray[Any], weights: NDArray[np.float64]) -> NDA
     """Return rows of equal weight that have the covariance of centred rows with weights.
 
     They are twice as many, because each row is returned with both signs, so that their mean is
-    zero.
+    zero. For rows of a subset, whose total weight may be below one, the covariance is proportional.
     """
-    factor = np.sqrt((2 * len(rows) - 1) / 2 / (weights.sum() - 1))
+    total = weights.sum()
+    factor = np.sqrt((2 * len(rows) - 1) / 2 / max(total - 1, total / 2))
     scaled = (factor * weighted(rows, np.sqrt(weights))).astype(rows.dtype)
     return np.concatenate([scaled, -scaled])
 

@@ -332,9 +332,9 @@ def _expectation_maximisation(
     """
     seen = ~np.isnan(rows)
     n_observed, rows = weights @ seen, np.where(seen, rows, 0.0)
-    mean = weights @ rows / np.maximum(n_observed, 1)
+    mean = weights @ rows / np.where(n_observed > 0, n_observed, 1)
     squares = weights @ np.square(rows).sum(axis=1)
-    centred, n_observed = np.where(seen, rows - mean, 0.0), max(1, n_observed.sum())
+    centred, n_observed = np.where(seen, rows - mean, 0.0), n_observed.sum() or 1.0
     centred *= np.sqrt(weights)[:, None]
     variance = np.square(centred).sum() / n_observed
     least = MIN_NOISE * (variance or 1.0)

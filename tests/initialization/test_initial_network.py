@@ -362,6 +362,28 @@ def test_a_fraction_that_is_exactly_reached_gives_the_number_of_pca():
     assert len(components_of(X, 0.5)[0]) == expected == 2
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize(("n_rows", "n_features"), [(200, 9), (12, 20)])
+def test_axes_of_other_columns_are_found_beside_a_huge_column(n_rows, n_features, dtype):
+    rng = np.random.default_rng(0)
+    others = rng.normal(size=(n_rows, 2)) @ rng.normal(size=(2, n_features - 1))
+    table = Table(np.column_stack([1e8 * rng.normal(size=n_rows), others]).astype(dtype))
+    table = table.standardised(*location_and_scale(table))
+    components, _ = principal_components(table, 3, seed=0)
+    rows = table.take(slice(None)).astype(float)
+    missed = rows - rows @ components.T @ components
+    assert np.square(missed[:, 1:]).sum() < 0.01 * np.square(rows[:, 1:]).sum()
+
+
+def test_axes_along_which_no_row_varies_do_not_depend_on_rounding_errors():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(50, 3)) @ rng.normal(size=(3, 8))
+    for rows in (X, X[:6]):
+        tables = [Table(part - rows.mean(axis=0)) for part in (rows, rows[::-1])]
+        first, second = (principal_components(table, 6, seed=0)[0] for table in tables)
+        np.testing.assert_allclose(first, second, atol=1e-9)
+
+
 def test_axes_from_a_subset_are_improved_with_all_rows():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(3000, 400)) * np.r_[9, 7, 5, 4, np.ones(396)]

@@ -184,12 +184,58 @@ def test_the_network_is_better_for_rows_of_large_weight():
         (np.r_[np.nan, np.ones(N_ROWS - 1)], "sample_weight contains NaN"),
         (np.ones(3), r"sample_weight.shape == \(3,\), expected \(90,\)"),
         (np.ones((N_ROWS, 2)), "must be 1D"),
+        (np.ma.masked_equal(np.arange(N_ROWS), 3), "sample_weight contains NaN"),
     ],
 )
 @pytest.mark.parametrize("estimator", ALL[2:], ids=str)
 def test_invalid_weights_are_errors(estimator, weights, message):
     with pytest.raises(ValueError, match=message):
         clone(estimator).fit(FRAME, sample_weight=weights)
+
+
+@pytest.mark.parametrize(
+    "estimator", [OutlierDetector(2, **QUICK), slow(AutoencoderImputer(**QUICK))], ids=str
+)
+def test_columns_with_few_observed_values_of_small_weight_keep_their_statistics(estimator):
+    X, weights = FRAME.copy(), np.ones(N_ROWS)
+    X.loc[40:, "a"] = np.nan
+    weights[:40] = 1e-3
+    mean, scale = X["a"].mean(), X["a"].std()
+    fitted = clone(estimator).fit(X, sample_weight=weights)
+    numbers = clone(estimator).fit(X[list("abcd")], sample_weight=weights).autoencoder_
+    assert numbers.mean_[0] == pytest.approx(mean)
+    if hasattr(fitted.autoencoder_, "sample"):
+        drawn = fitted.autoencoder_.sample(2000, random_state=0)["a"]
+        assert drawn.mean() == pytest.approx(mean, abs=0.2 * scale)
+        assert drawn.std() == pytest.approx(scale, rel=0.2)
+
+
+@pytest.mark.parametrize("factor", [0.7, 1e-5, 1e-310])
+def test_small_equal_weights_change_no_decision(factor):
+    kinds = pd.DataFrame({"a": NUMBERS[:, 0], "kind": np.repeat(list("xyz"), N_ROWS // 3)})
+    ae = AutoencoderTransformer(2, **QUICK, min_frequency=N_ROWS // 3)
+    ae.fit(kinds, sample_weight=np.full(N_ROWS, factor))
+    assert len(ae.components_[0]) == 4  # a number and three categories
+    detector = OutlierDetector(1, **START, n_neighbors=30)
+    for n_rows in (1, 3, 20, 21):
+        fitted = detector.fit(NUMBERS[:n_rows], sample_weight=np.full(n_rows, factor))
+        assert fitted.n_neighbors_ == n_rows - 1
+
+
+@pytest.mark.parametrize("kind", ["coo", "csc", "bsr"])
+def test_sparse_rows_of_any_format_may_have_weight_zero(kind):
+    X = csr_matrix(DIGITS).asformat(kind)
+    fitted = AutoencoderTransformer(3, **START).fit(X, sample_weight=WEIGHTS)
+    assert fitted.n_samples_seen_ == WEIGHTS.sum()
+
+
+def test_a_y_that_is_ignored_is_not_checked():
+    ae = AutoencoderTransformer(2, **START)
+    codes = ae.fit(NUMBERS, "no target", sample_weight=WEIGHTS).transform(NUMBERS)
+    np.testing.assert_array_equal(ae.fit(NUMBERS, sample_weight=WEIGHTS).transform(NUMBERS), codes)
+    supervised = AutoencoderTransformer(2, **START, target_weight=1.0)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        supervised.fit(NUMBERS, np.arange((WEIGHTS > 0).sum()), sample_weight=WEIGHTS)
 
 
 def test_shards_and_collections_and_streams_have_no_weights():
@@ -200,7 +246,7 @@ def test_shards_and_collections_and_streams_have_no_weights():
         ae.partial_fit(NUMBERS, sample_weight=np.ones(N_ROWS))
     dask_array = pytest.importorskip("dask.array")
     X = dask_array.from_array(NUMBERS, chunks=(30, 4))
-    for estimator in (AutoencoderImputer(), OutlierDetector()):
+    for estimator in (ae, AutoencoderImputer(), OutlierDetector()):
         with pytest.raises(ValueError, match="sample_weight is for a table in one process"):
             estimator.fit(X, sample_weight=np.ones(N_ROWS))
 
