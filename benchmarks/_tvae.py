@@ -1,8 +1,8 @@
-"""Draw rows with ctgan's TVAE, in a process of its own: PyTorch crashes beside TensorFlow.
+"""Draw rows with ctgan's TVAE in a separate process: PyTorch crashes in a process with TensorFlow.
 
 ``python _tvae.py FOLDER SEED`` reads the training rows from train.pkl in the folder, and writes the
-drawn rows and the seconds of fit and sample to drawn.pkl. The process imports nothing of skae,
-because its own worker processes would import it again.
+drawn rows and the seconds of fit and sample to drawn.pkl. This script does not import skae, because
+the worker processes of ctgan would import it again.
 """
 
 import sys

@@ -75,7 +75,7 @@ sphinx_gallery_conf = {
     "doc_module": ("skae",),
     "first_notebook_cell": (
         "try:\n    import skae\nexcept ImportError:\n"
-        f"    %pip install --quiet git+{_project_urls().get('Source', '')}\n"
+        f"    %pip install --quiet 'skae[docs] @ git+{_project_urls().get('Source', '')}'\n"
         "%matplotlib inline"
     ),
     "backreferences_dir": "generated/backreferences",

@@ -68,15 +68,15 @@ _PARAGRAPHS = {
         "alpha : float, default=0.1",
         """Strength of the L2 penalty, which is added to the mean squared error of the scaled data.
         The penalty is `alpha` / 2 times the sum of the squared weights of the branches of hidden
-        layers, divided by the number of training rows. The linear path has no penalty, so that a
-        large `alpha` leads to a linear autoencoder.""",
+        layers, divided by the number of training rows, or by the sum of their weights. The linear
+        path has no penalty, so that a large `alpha` leads to a linear autoencoder.""",
     ),
     "alpha_of_likelihood": (
         "alpha : float, default=1.0",
         """Strength of the L2 penalty, which is subtracted from the lower bound of the
         log-likelihood per feature. The penalty is `alpha` / 2 times the sum of the squared weights
-        of the branches of hidden layers, divided by the number of training rows. A Bernoulli
-        likelihood of many rows needs a smaller value, such as 0.05.""",
+        of the branches of hidden layers, divided by the number of training rows, or by the sum of
+        their weights. A Bernoulli likelihood of many rows needs a smaller value, such as 0.05.""",
     ),
     "n_draws": (
         "n_draws : int, default=20",
@@ -178,12 +178,14 @@ _PARAGRAPHS = {
         "sample_weight : float or array-like of shape (n_samples,), default=None",
         """Weights of the rows: at least zero, with a positive sum. By default, all weights are
         one. A row of weight 2 counts as two equal rows in the statistics of the columns, the
-        initial network, the loss, the validation error and the threshold of outliers. It counts as
-        one row in the minibatches, in the fraction of the rows that `contamination` leaves out of
-        training and, unless groups are given, in `validation_fraction`. A row of weight 0 is left
-        out. Weights are numbers of rows: divide other weights, such as those of a survey, by their
-        mean. If the mean of the positive weights is below one, they are divided by it here. The
-        rows of X_val have equal weights. Cannot be combined with a Dask collection or a Shard.""",
+        initial network, the loss, the validation error, and the threshold of `OutlierDetector`. A
+        row of any positive weight counts as one row in the minibatches, in the fraction
+        `contamination` that `VariationalAutoencoder` and `OutlierDetector` leave out of training,
+        and, unless groups are given, in `validation_fraction`. A row of weight 0 is left out. The
+        sum of the weights is taken as the number of rows: divide weights that are not numbers of
+        rows, such as survey weights, by their mean. If the mean of the positive weights is below
+        one, `fit` divides the weights by this mean. The rows of X_val have equal weights. Cannot be
+        combined with a Dask collection or a Shard.""",
     ),
     # fitted attributes
     "encoder_": (
@@ -239,8 +241,9 @@ _PARAGRAPHS = {
     ),
     "n_samples_seen_": (
         "n_samples_seen_ : int or float",
-        """Number of rows in `fit`, or the sum of their weights, and in the calls of `partial_fit`
-        after it.""",
+        """Number of rows in `fit`, and in the calls of `partial_fit` after it. With
+        `sample_weight`, the sum of the weights instead of the number of rows in `fit`, after
+        division by their mean if it is below one.""",
     ),
     "loss_curve_": (
         "loss_curve_ : ndarray of shape (n_steps_,)",

@@ -16,15 +16,15 @@ from ._base.composition import fit_inner
 from ._base.inference import MatrixLike, lazy_for_collections
 from ._base.local_density import (
     DistanceScore,
+    TrainingRows,
     coordinates_of,
-    mean_distances,
     n_stored_rows,
     units_of,
 )
 from ._base.validation import with_positive_weights
 from ._dask.collections import is_collection, of_partitions
 from ._data.table import Shard
-from ._data.weights import ROUNDING, Weights, quantile, with_mean_of_at_least_one
+from ._data.weights import Weights, quantile, with_mean_of_at_least_one
 from ._docstrings import with_shared_paragraphs
 from ._parameters import CATEGORICAL
 from ._runtime.workers import current_workers
@@ -196,9 +196,6 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
     array([ 1, -1])
     """
 
-    # weights of the stored training rows; a detector that was saved by an older version has none
-    _coordinate_weights_: Weights = None
-
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **{name: _AUTOENCODER[name] for name in _SHARED},
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
@@ -310,9 +307,13 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         state |= {"autoencoder_": autoencoder, "n_neighbors_": 0}
         if self.n_neighbors:
             part = _sklearn_compat.with_name_of_owner(self, autoencoder)
-            state |= _training_coordinates(part, X, weights)
-            n_others = int(state.pop("n_rows") * (1 + ROUNDING)) - 1
-            state["n_neighbors_"] = min(self.n_neighbors, n_others)
+            stored = _stored_rows(part, X, weights)
+            state |= {
+                "_coordinates_": stored.coordinates,
+                "_units_": stored.units,
+                "_coordinate_weights_": stored.weights,
+                "n_neighbors_": min(self.n_neighbors, stored.n_rows - 1),
+            }
         fitted = copy(self)
         fitted._set_fitted(state)
         if is_collection(X):
@@ -339,13 +340,13 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         network, table = inner._prepare_density(X)
         parts = [inner._log_likelihoods(X, network, table)]
         if self.n_neighbors_:
-            training_rows, weights = self._coordinates_, self._coordinate_weights_
+            stored = TrainingRows(self._coordinates_, self._units_, self._coordinate_weights_)
 
             def distances(rows: NDArray[Any]) -> NDArray[np.float64]:
-                coordinates = coordinates_of(network.codes_and_residuals(rows), self._units_)
-                return mean_distances(coordinates, training_rows, weights, self.n_neighbors_)
+                codes_and_residuals = network.codes_and_residuals(rows)
+                return stored.mean_distances(codes_and_residuals, self.n_neighbors_)
 
-            parts += [table.map(distances, network.width, len(training_rows))]
+            parts += [table.map(distances, network.width, len(stored.coordinates))]
         return np.column_stack(parts)
 
     def _combined(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -469,10 +470,10 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         return tags
 
 
-def _training_coordinates(
+def _stored_rows(
     autoencoder: VariationalAutoencoder, X: MatrixLike, weights: Weights
-) -> dict[str, Any]:
-    """Return the coordinates of training rows, and their units, as fitted attributes."""
+) -> TrainingRows:
+    """Return the training rows that are stored, given all training rows and their weights."""
     if is_collection(X):
         parts = of_partitions(autoencoder, "_examples", X)
     else:
@@ -488,13 +489,13 @@ def _training_coordinates(
     units = units_of(np.average(code_variances, axis=0, weights=row_weights), variances)
     n_stored = n_stored_rows(len(units))
     chosen = np.random.default_rng(0).permutation(len(rows))[:n_stored]
-    state = {"_coordinates_": coordinates_of(rows[chosen], units), "_units_": units}
+    coordinates = coordinates_of(rows[chosen], units)
     if weights is None:
-        return state | {"_coordinate_weights_": None, "n_rows": len(chosen)}
-    # as many rows in total as would be stored of equal rows
+        return TrainingRows(coordinates, units, None)
+    # at most as many rows in total as are stored without weights
     row_weights = with_mean_of_at_least_one(row_weights[chosen])
     row_weights = row_weights * min(1.0, n_stored / row_weights.sum())
-    return state | {"_coordinate_weights_": row_weights, "n_rows": row_weights.sum()}
+    return TrainingRows(coordinates, units, row_weights)
 
 
 def _fence(scores: NDArray[np.float64], weights: Weights) -> float:
@@ -505,7 +506,7 @@ def _fence(scores: NDArray[np.float64], weights: Weights) -> float:
 
 
 def _threshold(scores: NDArray[np.float64], weights: Weights, share: float, tied: float) -> float:
-    """Return the threshold below which the fraction `share` of the scores lies, with weights.
+    """Return the threshold: the scores below it have the fraction `share` of the total weight.
 
     The threshold is halfway between two scores. Scores with a relative difference below `tied`
     count as equal, and lie on the same side of the threshold. If this changes the fraction, the
@@ -518,9 +519,9 @@ def _threshold(scores: NDArray[np.float64], weights: Weights, share: float, tied
     # total weight of the scores before each score
     before = np.cumsum([0.0, *(np.ones(len(order)) if weights is None else weights[order])])
     wanted = np.ceil((before[-1] - 1) * share)
-    typical = scores[np.searchsorted(before[1:-1], wanted, side="right")]
-    tolerance = tied * max(1.0, abs(typical))
-    ends = np.searchsorted(scores, [typical - tolerance, typical + tolerance])
+    at_threshold = scores[np.searchsorted(before[1:-1], wanted, side="right")]
+    tolerance = tied * max(1.0, abs(at_threshold))
+    ends = np.searchsorted(scores, [at_threshold - tolerance, at_threshold + tolerance])
     possible = [int(end) for end in ends if 0 < before[end] <= before[-1] / 2]
     if not possible:
         return float(scores[0] - 2 * tolerance)

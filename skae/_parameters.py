@@ -136,7 +136,7 @@ def check_given(*, is_supervised: bool, X_val: object, y_val: object, groups: ob
 
 
 def check_not_given(kind: str, **given: object) -> None:
-    """Raise ValueError if arguments of `fit` are given that do not support rows in workers."""
+    """Raise ValueError if an argument of `fit` is given that needs all rows in one process."""
     for name, part in given.items():
         if part is not None:
             raise ValueError(

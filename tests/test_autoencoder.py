@@ -779,6 +779,7 @@ def test_divergence_is_a_warning_and_the_result_is_pca_or_better(n_samples):
     assert error(ae, X) <= pca_error(X, X, 2) * 1.001
 
 
+@pytest.mark.slow
 def test_if_the_last_run_diverges_the_first_split_is_kept():
     X = curved_rows(150)  # two splits, which are trained one after the other
     diverged, interrupted = (quick(max_steps=200, validation_fraction=0.4) for _ in range(2))
@@ -825,9 +826,9 @@ def test_interruption_keeps_the_best_so_far(after, n_samples):
         (0.4, TRAINING_OF_SPLITS, 1),
         (0.4, TRAINING_OF_SPLITS, 2),
         # two times three splits in parallel, one split, and a last run
-        (0.1, STATISTICS, 7),
-        (0.1, TRAINING_OF_SPLITS, 1),
-        (0.1, TRAINING_OF_SPLITS, 3),
+        pytest.param(0.1, STATISTICS, 7, marks=pytest.mark.slow),
+        pytest.param(0.1, TRAINING_OF_SPLITS, 1, marks=pytest.mark.slow),
+        pytest.param(0.1, TRAINING_OF_SPLITS, 3, marks=pytest.mark.slow),
         (0.1, WHITENING, 0),  # after all runs
     ],
 )
@@ -839,6 +840,7 @@ def test_interruption_between_or_after_runs_keeps_the_network(validation_fractio
     assert error(ae, X) < pca_error(X, X, 2) / 1.5
 
 
+@pytest.mark.slow
 def test_a_second_interruption_is_raised():
     ae = quick(max_steps=40).fit(curved_rows(150))
     before = pickle.dumps(ae)

@@ -6,12 +6,12 @@ model cannot distinguish have a distance of about one for each coordinate.
 """
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._data.weights import Weights, quantile
+from .._data.weights import ROUNDING, Weights, quantile
 
 # At most this number of training rows, and of their coordinates, is stored.
 _MAX_ROWS, _MAX_NUMBERS = 10_000, 2**23
@@ -48,57 +48,90 @@ def coordinates_of(
     return np.clip(coordinates, -_MAX_COORDINATE, _MAX_COORDINATE, out=coordinates)
 
 
-def mean_distances(
-    rows: NDArray[np.float64],
-    training_rows: NDArray[np.float64],
-    weights: Weights,
-    n_neighbors: int,
-) -> NDArray[np.float64]:
-    """Return the mean distance of rows to their closest training rows.
+@dataclass(frozen=True, eq=False)
+class TrainingRows:
+    """Training rows that are stored, with which other rows are compared.
 
-    A training row is not a neighbour of itself: one neighbour at the distance zero is left out. A
-    training row of weight 2 counts as two neighbours.
+    Attributes
+    ----------
+    coordinates : ndarray of shape (n_training_rows, n_coordinates)
+        Coordinates of the training rows.
+    units : ndarray of shape (n_coordinates,)
+        Units of the coordinates.
+    weights : ndarray of shape (n_training_rows,) or None
+        Weights of the training rows. A row of weight 2 counts as two neighbours. None means that
+        all weights are one.
+    """
+
+    coordinates: NDArray[np.float64]
+    units: NDArray[np.float64]
+    weights: Weights
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows, or the sum of their weights, rounded down."""
+        if self.weights is None:
+            return len(self.coordinates)
+        return int(self.weights.sum() * (1 + ROUNDING))  # such as 19.9999999, which is 20 rows
+
+    def mean_distances(
+        self, codes_and_residuals: NDArray[np.float64], n_neighbors: int
+    ) -> NDArray[np.float64]:
+        """Return the mean distance of rows to their closest training rows.
+
+        A training row is not a neighbour of itself: one neighbour at the distance zero is left out.
+
+        Parameters
+        ----------
+        codes_and_residuals : ndarray of shape (n_rows, n_coordinates)
+            Codes and residuals of rows.
+        n_neighbors : int
+            Number of neighbours, less than the number of training rows.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_rows,)
+        """
+        rows, training_rows = coordinates_of(codes_and_residuals, self.units), self.coordinates
+        squares = np.einsum("ij,ij->i", training_rows, training_rows) - 2 * rows @ training_rows.T
+        nearest = _nearest(squares, self.weights, n_neighbors + 1)
+        # `squares` has rounding errors: equal rows would not have the distance zero
+        distances = np.array([np.linalg.norm(rows - training_rows[i], axis=1) for i in nearest.T])
+        order = np.argsort(distances, axis=0)
+        distances = np.take_along_axis(distances, order, axis=0)
+        counts = np.ones(distances.shape)
+        if self.weights is not None:
+            counts = np.take_along_axis(self.weights[nearest.T], order, axis=0)
+        before = np.cumsum(counts, axis=0) - counts
+        farthest = np.where(before < n_neighbors + 1, distances, 0).max(axis=0)
+        is_itself = distances[0] <= _SAME_ROW * farthest
+        parts = np.clip(n_neighbors + is_itself - before, 0, counts)
+        parts -= is_itself * np.clip(1 - before, 0, counts)
+        means: NDArray[np.float64] = (distances * parts).sum(axis=0) / n_neighbors
+        return means
+
+
+def _nearest(squares: NDArray[np.float64], weights: Weights, n_neighbors: int) -> NDArray[np.intp]:
+    """Return the indices of the lowest numbers of each row, with a weight of at least n_neighbors.
 
     Parameters
     ----------
-    rows : ndarray of shape (n_rows, n_coordinates)
-        Coordinates of rows.
-    training_rows : ndarray of shape (n_training_rows, n_coordinates)
-        Coordinates of training rows.
+    squares : ndarray of shape (n_rows, n_training_rows)
+        Numbers.
     weights : ndarray of shape (n_training_rows,) or None
-        Weights of the training rows.
+        Weights of the columns; None if all weights are one.
     n_neighbors : int
-        Number of neighbours, less than the total weight of the training rows.
+        Total weight that is needed. Without weights, the number of indices.
 
     Returns
     -------
-    distances : ndarray of shape (n_rows,)
+    indices : ndarray of shape (n_rows, n_nearest)
     """
-    squares = np.einsum("ij,ij->i", training_rows, training_rows) - 2 * rows @ training_rows.T
     if weights is None:
-        nearest = np.argpartition(squares, n_neighbors, axis=1)[:, : n_neighbors + 1]
-        weights = np.ones(len(training_rows))
-    else:
-        order = np.argsort(squares, axis=1)
-        is_nearer = np.cumsum(weights[order], axis=1) < n_neighbors + 1
-        nearest = order[:, : 1 + is_nearer.sum(axis=1).max()]
-    # `squares` has rounding errors: equal rows would not have the distance zero
-    distances = np.array([np.linalg.norm(rows - training_rows[i], axis=1) for i in nearest.T])
-    order = np.argsort(distances, axis=0)
-    distances = np.take_along_axis(distances, order, axis=0)
-    counts = np.take_along_axis(weights[nearest.T], order, axis=0)
-    before = np.cumsum(counts, axis=0) - counts
-
-    def total(n: int) -> Any:
-        """Return the sum of the distances to the `n` closest training rows."""
-        return (distances * np.clip(n - before, 0, counts)).sum(axis=0)
-
-    farthest = np.where(before < n_neighbors + 1, distances, 0).max(axis=0)
-    is_itself = distances[0] <= _SAME_ROW * farthest
-    sums: NDArray[np.float64] = np.where(
-        is_itself, total(n_neighbors + 1) - total(1), total(n_neighbors)
-    )
-    return sums / n_neighbors
+        return np.argpartition(squares, n_neighbors - 1, axis=1)[:, :n_neighbors]
+    order = np.argsort(squares, axis=1)
+    n_nearer = (np.cumsum(weights[order], axis=1) < n_neighbors).sum(axis=1)
+    return order[:, : 1 + n_nearer.max()]
 
 
 def _std(values: NDArray[np.float64], weights: Weights) -> float:
@@ -139,12 +172,12 @@ class DistanceScore:
         finite = scores[is_finite]
         if not len(finite):
             return cls(np.inf, 0.0)
-        of_finite = None if weights is None else weights[is_finite]
+        finite_weights = None if weights is None else weights[is_finite]
         low, middle, high = quantile(distances, _QUARTILES, weights)
-        score_low, typical, score_high = quantile(finite, _QUARTILES, of_finite)
+        score_low, typical, score_high = quantile(finite, _QUARTILES, finite_weights)
         spread, score_spread = high - low, score_high - score_low
         if spread <= least:
-            spread, score_spread = _std(distances, weights), _std(finite, of_finite)
+            spread, score_spread = _std(distances, weights), _std(finite, finite_weights)
             typical = finite.max()
         slope = float(score_spread / max(spread, least))
         return cls(float(typical + slope * middle), slope)

@@ -42,7 +42,6 @@ from .reporting import kept_text, report_stop
 from .validation import (
     TrainingData,
     agreed_seed,
-    check_no_weights_of_collection,
     read_table,
     read_validation_rows,
     split_rows,
@@ -203,8 +202,8 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, metaclass=ABCMeta
         """
         given = {"X_val": X_val, "y_val": y_val, "groups": groups}
         check_given(is_supervised=self._is_supervised, **given)
-        check_no_weights_of_collection(X, sample_weight)
         if is_collection(X):
+            check_not_given("a Dask collection", sample_weight=sample_weight)
             return self._fit_collection("_fit", X, y, **given)
         X, y, given = self._with_positive_weights(X, y, given | {"sample_weight": sample_weight})
         weights = given["sample_weight"]

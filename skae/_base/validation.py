@@ -65,8 +65,8 @@ def with_positive_weights(X: Any, given: dict[str, Any]) -> tuple[Any, dict[str,
         Rows.
     given : dict
         Other arguments of `fit`; y only if it is used. Its `sample_weight` becomes an array of
-        positive weights, if it is given. If their mean is below one, as for weights that sum to
-        one, they are multiplied by a number so that it is one.
+        positive weights, if it is given. They are divided by their mean if it is below one, as for
+        weights that sum to one.
 
     Raises
     ------
@@ -77,7 +77,8 @@ def with_positive_weights(X: Any, given: dict[str, Any]) -> tuple[Any, dict[str,
         return X, given
     if isinstance(X, Shard):
         check_not_given("a Shard", sample_weight=given["sample_weight"])
-    check_no_weights_of_collection(X, given["sample_weight"])
+    if is_collection(X):
+        check_not_given("a Dask collection", sample_weight=given["sample_weight"])
     weights = _sklearn_compat.check_sample_weight(given["sample_weight"], X)
     with np.errstate(over="ignore"):
         total = weights.sum()
@@ -90,17 +91,10 @@ def with_positive_weights(X: Any, given: dict[str, Any]) -> tuple[Any, dict[str,
     if len(chosen) < len(weights):
         parts = {name: given[name] for name in ("y", "groups") if name in given}
         check_consistent_length(X, *parts.values())
-        X = _sklearn_compat.safe_indexing(X.tocsr() if issparse(X) else X, chosen)
-        for name, part in parts.items():
-            if part is not None:
-                given = given | {name: _sklearn_compat.safe_indexing(part, chosen)}
+        take = _sklearn_compat.safe_indexing
+        X = take(X.tocsr() if issparse(X) else X, chosen)
+        given |= {name: take(part, chosen) for name, part in parts.items() if part is not None}
     return X, given | {"sample_weight": with_mean_of_at_least_one(weights[chosen])}
-
-
-def check_no_weights_of_collection(X: object, sample_weight: object) -> None:
-    """Raise ValueError if X is a Dask collection and weights are given."""
-    if is_collection(X):
-        check_not_given("a Dask collection", sample_weight=sample_weight)
 
 
 def read_table(

@@ -36,6 +36,10 @@ from .weights import ROUNDING, Weights
 _MAX_CATEGORIES, _ALWAYS_ALLOWED, _MIN_SHARE = 100, 20, 0.01
 
 
+# Largest limit of the number of rows: larger integers may be too large for a float.
+_MAX_COUNT = 2**62
+
+
 class CategoryLimits(NamedTuple):
     """Parameters of `OneHotEncoder` that limit the number of categories of a column."""
 
@@ -445,12 +449,13 @@ def _categories(column: CategoryStatistics, name: Any, limits: CategoryLimits) -
 def _are_rare(counts: NDArray[np.float64], limits: CategoryLimits) -> NDArray[np.bool_]:
     """Return a mask of the categories that form one group, as in `OneHotEncoder`.
 
-    `counts` are the numbers of rows of the categories, or the sums of their weights.
+    `counts` are the numbers of rows of the categories, or the sums of their weights, which
+    `OneHotEncoder` does not accept.
     """
     least = limits.min_frequency or 0
-    least = least if isinstance(least, Integral) else least * counts.sum()
+    least = min(least, _MAX_COUNT) if isinstance(least, Integral) else least * counts.sum()
     rare: NDArray[np.bool_] = counts < least * (1 - ROUNDING)
-    n_indicators = (~rare).sum() + 1
+    n_indicators = (~rare).sum() + 1  # plus one also without rare categories, as there
     if limits.max_categories is not None and limits.max_categories < n_indicators:
         order = np.argsort(counts, kind="stable")
         rare[order[: len(counts) - limits.max_categories + 1]] = True

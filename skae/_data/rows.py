@@ -189,14 +189,14 @@ class Rows:
     def select(self, rows: Indices) -> Self:
         """Return a table of some rows of this table, given by indices or a slice.
 
-        Their weights are multiplied by a number if their mean is below one.
+        Their weights are divided by their mean if it is below one.
         """
         numbers = np.arange(self.n_rows) if self.rows is None else self.rows
-        if self.weights is None or not len(numbers[rows]):
-            return replace(self, rows=numbers[rows])
-        weights = self.weights.copy()
-        weights[numbers[rows]] = with_mean_of_at_least_one(self.weights[numbers[rows]])
-        return replace(self, rows=numbers[rows], weights=weights)
+        numbers, weights = numbers[rows], self.weights
+        if weights is not None:
+            weights = weights.copy()
+            weights[numbers] = with_mean_of_at_least_one(weights[numbers])
+        return replace(self, rows=numbers, weights=weights)
 
     def standardised(self, offset: ArrayLike, scale: float) -> Self:
         """Return a table of the same rows, standardised when they are read."""

@@ -73,7 +73,8 @@ class Table(Rows):
         ufunc : numpy.ufunc
             Combines two results, such as `numpy.add` or `numpy.maximum`.
         function : callable
-            Maps a block of rows and their weights to a sequence of arrays.
+            Maps a block of rows and their weights to a sequence of arrays. The weights are None
+            if all weights are one.
         *widths : int
             See `blocks`.
 
@@ -93,15 +94,18 @@ class Table(Rows):
         """Sum a function of blocks, in double precision; see `reduce_blocks`."""
         return self.reduce_blocks(
             np.add,
-            lambda *block: [np.asarray(part, dtype=np.float64) for part in function(*block)],
+            lambda rows, weights: [
+                np.asarray(part, dtype=np.float64) for part in function(rows, weights)
+            ],
             *widths,
         )
 
     def sum(self) -> NDArray[np.float64]:
         """Weighted sum of each column, in double precision."""
-        return self.sum_blocks(
-            lambda *block: [weighted(*block).sum(axis=0, dtype=np.float64)],
-        )[0]
+        (total,) = self.sum_blocks(
+            lambda rows, weights: [weighted(rows, weights).sum(axis=0, dtype=np.float64)]
+        )
+        return total
 
     def mean(self) -> NDArray[np.float64]:
         """Mean of the observed values of each column, in double precision.
@@ -234,11 +238,10 @@ class Table(Rows):
         padding = 0 if self.shards is None else min(self.share.start, self.n_rows - 1)
         # for corruption="swap", every worker reads the whole batch, or the batch part of its shard
         part = slice(None) if corruption.mixes_rows else share
-        mean_weight = self.total_weight / self.n_rows
         for n_steps, read, weights in chunks(batches, lengths, shape, padding):
             read, weights = read[:, part], weights[:, part]
             if self.weights is not None:
-                relative = self.weights[self._numbers(read)] / mean_weight
+                relative = self.weights[self._numbers(read)] * (self.n_rows / self.total_weight)
                 weights = (weights * relative).astype(np.float32)
             inputs: NDArray[Any]
             targets: NDArray[Any]

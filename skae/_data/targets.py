@@ -117,10 +117,9 @@ class Target:
         if table.shards is not None:
             shards = table.workers.all_gather_object(y)
             y = np.concatenate([shard for shard in shards if len(shard)])
-        if y.dtype.kind == "f":
-            target = cls._encode_numbers(y, table.weights)
-        else:
-            target = replace(cls._encode_classes(y), weights=table.weights)
+        is_number = y.dtype.kind == "f"
+        target = cls._encode_numbers(y, table.weights) if is_number else cls._encode_classes(y)
+        target = replace(target, weights=table.weights)
         table.workers.check_agreement({"the hash of y": joblib.hash(target.y)})
         return target
 
@@ -158,7 +157,7 @@ class Target:
         scale = np.where(scale > 0, scale, 1)
         mean, unit = np.ldexp(mean, exponent), np.ldexp(scale, exponent)
         y = (y / scale).astype(np.float32)
-        return cls(y=y, n_outputs=y.shape[1], mean=mean, scale=unit, weights=weights)
+        return cls(y=y, n_outputs=y.shape[1], mean=mean, scale=unit)
 
     @classmethod
     def _encode_classes(cls, y: NDArray[Any]) -> Self:

@@ -1,4 +1,4 @@
-"""Products and quantiles of rows with weights. A row with the weight 2 counts as two equal rows."""
+"""Products and quantiles of rows with weights. A row of weight 2 counts as two equal rows."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -13,15 +13,18 @@ ROUNDING = 1e-9
 
 
 def with_mean_of_at_least_one(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return positive weights, multiplied by a number if their mean is below one.
+    """Return positive weights, divided by their mean if it is below one.
 
     Statistics that subtract one row, such as unbiased variances, are then defined also for weights
     that sum to one. Positive integers are not changed.
     """
-    if weights.max(initial=0) == weights.min(initial=np.inf) < 1:
+    if weights.sum() >= len(weights):
+        return weights
+    if weights.min() == weights.max():
         return np.ones(len(weights))
-    shares = weights / weights.max(initial=0)  # their sum does not underflow
-    return weights if weights.sum() >= len(weights) else shares * (len(shares) / shares.sum())
+    shares = weights / weights.max()  # their sum does not underflow
+    scaled: NDArray[np.float64] = shares * (len(shares) / shares.sum())
+    return scaled
 
 
 def weighted(rows: NDArray[Any], weights: Weights) -> NDArray[Any]:
@@ -45,8 +48,8 @@ def quantile(
     q : float or array-like of float
         Levels of the quantiles, from 0 to 1.
     weights : ndarray of shape (n_values,) or None
-        Positive weights. If they are integers, the result is the same as
-        ``numpy.quantile(numpy.repeat(values, weights), q)``.
+        Positive weights; they are divided by their mean if it is below one. If they are integers,
+        the result is the same as ``numpy.quantile(numpy.repeat(values, weights), q)``.
     method : {"linear", "lower"}
         See `numpy.quantile`.
 
@@ -60,7 +63,7 @@ def quantile(
     order = np.argsort(values)
     values, ends = values[order], np.cumsum(with_mean_of_at_least_one(weights)[order])
     position = np.asarray(q) * (ends[-1] - 1)
-    numbers = np.floor(position) + np.array([0, 1]).reshape(2, *np.ones(position.ndim, int))
-    indices = np.searchsorted(ends, numbers, side="right")
+    rank = np.floor(position)
+    indices = np.searchsorted(ends, np.stack([rank, rank + 1]), side="right")
     lower, upper = values[indices.clip(max=len(values) - 1)]
     return lower if method == "lower" else lower + (position % 1) * (upper - lower)

@@ -109,12 +109,14 @@ def _axes_of_covariance(table: Table, n_components: float) -> tuple[NDArray[Any]
     needed = None if n_components < 1 else [max(0, last + 1 - n_components), last]
     variance, axes = eigh(covariance, subset_by_index=needed)
     is_small = variance <= _EPS * table.n_features * variance[-1]
-    if is_small.any():  # sums of squares have smaller rounding errors than eigenvalues
+    if is_small.any():  # rounding errors of eigenvalues: compute the variances from the rows
         small = axes[:, is_small]
         (squares,) = table.sum_blocks(
             lambda rows, weights: (weighted(np.square(rows @ small), weights).sum(axis=0),)
         )
         variance[is_small] = squares / (table.total_weight - 1)
+        order = np.argsort(variance, kind="stable")
+        variance, axes = variance[order], axes[:, order]
     return _first(n_components, variance[::-1].clip(min=0), axes.T[::-1])
 
 
@@ -133,8 +135,8 @@ def _axes_of_rows(
     rows, weights = table.gather(chosen), table.take_weights(chosen)
     if weights is not None:
         rows = _with_covariance_of(rows, weights)
-    most = min(size, table.n_features)
-    pca = PCA(most if is_share else min(n_components, most), copy=False, random_state=seed)
+    max_rank = min(size, table.n_features)  # `rows` may have each row twice
+    pca = PCA(max_rank if is_share else min(n_components, max_rank), copy=False, random_state=seed)
     with np.errstate(invalid="ignore"):  # ratios of a variance of zero
         pca.fit(rows)
     variance, components = _first(n_components, pca.explained_variance_, pca.components_)
@@ -147,7 +149,7 @@ def _with_covariance_of(rows: NDArray[Any], weights: NDArray[np.float64]) -> NDA
     """Return rows of equal weight that have the covariance of centred rows with weights.
 
     They are twice as many, because each row is returned with both signs, so that their mean is
-    zero. For rows of a subset, whose total weight may be below one, the covariance is proportional.
+    zero. For a subset of rows with a total weight below two, the covariance is only proportional.
     """
     total = weights.sum()
     factor = np.sqrt((2 * len(rows) - 1) / 2 / max(total - 1, total / 2))

@@ -299,8 +299,8 @@ def _choose_steps(
     for step, imputer in enumerate(_expectation_maximisation(kept, weights, size), start=1):
         if step not in _STEPS and size:
             continue
-        squares = np.square(imputer(kept) - rows, where=hidden, out=np.zeros(rows.shape))
-        error = weights @ squares.sum(axis=1)
+        differences = np.where(hidden, imputer(kept) - rows, 0.0)
+        error = weights @ np.square(differences).sum(axis=1)
         if not error < least:
             break
         best, least = PPCAParams(size, step), error
@@ -335,10 +335,10 @@ def _expectation_maximisation(
     mean = weights @ rows / np.where(n_observed > 0, n_observed, 1)
     squares = weights @ np.square(rows).sum(axis=1)
     centred, n_observed = np.where(seen, rows - mean, 0.0), n_observed.sum() or 1.0
-    centred *= np.sqrt(weights)[:, None]
-    variance = np.square(centred).sum() / n_observed
+    scaled = weighted(centred, np.sqrt(weights))
+    variance = np.square(scaled).sum() / n_observed
     least = MIN_NOISE * (variance or 1.0)
-    _, std, axes = np.linalg.svd(centred, full_matrices=False)
+    _, std, axes = np.linalg.svd(scaled, full_matrices=False)
     std = std[:n_components] / np.sqrt(weights.sum())
     n_components = len(std)  # at most the number of rows
     loadings = axes[:n_components].T * std

@@ -136,7 +136,10 @@ class Run:
             training=training,
             validation_rows=validation_rows,
             groups=split.groups,
-            weights=validation_rows.take_weights(),
+            # not those of `validation_rows`, whose scale may differ between splits
+            weights=None
+            if split.validation is not None
+            else table.take_weights(split.validation_rows),
             initial_network=initial_network,
             loss_scale=loss_scale,
             network=network,

@@ -55,13 +55,13 @@ def select_step(runs: Sequence[Run], pca_is_baseline: bool) -> tuple[int, NDArra
         return int(steps[-1]), np.empty((0, 2))
     parts = [run.groups for run in runs if run.groups is not None]
     groups = np.hstack(parts) if parts else None
-    of_runs = [run.weights for run in runs if run.weights is not None]
-    weights = np.hstack(of_runs) if of_runs else None
+    parts_of_weights = [run.weights for run in runs if run.weights is not None]
+    weights = np.hstack(parts_of_weights) if parts_of_weights else None
     curve = np.average(errors, axis=1, weights=weights)
     best = int(np.nan_to_num(curve, nan=np.inf).argmin())
     level = _SIGNIFICANCE if groups is None else _SIGNIFICANCE_OF_GROUPS
-    pair = errors[best], errors[0]
-    if pca_is_baseline and not is_significantly_lower(*pair, level, groups, weights):
+    is_better = is_significantly_lower(errors[best], errors[0], level, groups, weights)
+    if pca_is_baseline and not is_better:
         best = 0
     return int(steps[best]), np.column_stack([steps, curve])
 
@@ -80,7 +80,7 @@ def is_significantly_lower(
     group depend on each other, the cluster-robust standard error is computed from the total
     decrease of each group, and the number of degrees of freedom is the number of groups minus one
     (Cameron & Miller, "A Practitioner's Guide to Cluster-Robust Inference", Journal of Human
-    Resources 50, 2015, section II). A row with an integer weight is as a group of equal rows.
+    Resources 50, 2015, section II). A row of weight 2 counts as a group of two equal rows.
 
     Parameters
     ----------

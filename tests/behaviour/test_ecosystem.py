@@ -125,7 +125,8 @@ def test_works_in_imbalanced_learns_pipeline():
 def test_works_with_metadata_routing():
     with sklearn.config_context(enable_metadata_routing=True):
         classifier = LogisticRegression().set_fit_request(sample_weight=True)
-        pipe = Pipeline([("ae", autoencoder()), ("clf", classifier)])
+        ae = autoencoder().set_fit_request(sample_weight=False)
+        pipe = Pipeline([("ae", ae), ("clf", classifier)])
         assert pipe.fit(X, y, sample_weight=np.ones(len(y))).score(X, y) > 0.8
 
 

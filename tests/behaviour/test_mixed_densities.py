@@ -88,7 +88,7 @@ def test_the_unit_of_a_column_shifts_all_scores():
     np.testing.assert_allclose(theirs, fitted().score_samples(X) - np.log(1000), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["complete", "incomplete"])
+@pytest.mark.parametrize("name", ["complete", pytest.param("incomplete", marks=pytest.mark.slow)])
 def test_the_trained_network_is_more_likely_than_the_initial_one(name):
     vae = fitted(name)
     assert vae.best_step_ > 0

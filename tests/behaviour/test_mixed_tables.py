@@ -227,6 +227,7 @@ def test_the_first_batch_of_a_stream_determines_the_categories():
     assert np.abs(rows["price"] - X["price"]).mean() < 0.5 * X["price"].std()
 
 
+@pytest.mark.slow
 def test_automatic_layers_of_the_imputer_are_for_the_columns_of_the_frame():
     rng = np.random.default_rng(0)
     rows = pd.DataFrame({"letter": rng.choice(list("abcdefghijklmnopqrst"), 200), "x": 1.0})

@@ -1,4 +1,4 @@
-"""Products and quantiles with weights."""
+"""Quantiles with weights."""
 
 import numpy as np
 import pytest

@@ -289,3 +289,11 @@ def test_a_run_of_automatic_length_stops_if_its_error_has_risen():
     assert ends["asked for"] == (StopReason.COMPLETED, 600)
     curved = trained(max_steps=None)
     assert (curved.stop_reason, curved.step) == (StopReason.COMPLETED, 600)
+
+
+def test_validation_weights_of_several_splits_have_one_scale():
+    weights = np.random.default_rng(0).uniform(0.2, 1.8, size=40)
+    table, rng = Table(curved_rows(40), weights=weights), np.random.default_rng(0)
+    for split in random_splits(40, 0.25, 40, rng):
+        run = Run.begin(table, split, start(table), planned(30))
+        np.testing.assert_array_equal(run.weights, weights[split.validation_rows])

@@ -292,3 +292,17 @@ def test_an_exception_between_two_runs_leaves_the_first_network(error):
 def test_an_exception_before_the_first_network_is_raised(error):
     with pytest.raises(type(error)):
         fit_over(2, error)
+
+
+def test_a_weight_counts_as_a_group_of_equal_rows():
+    rng = np.random.default_rng(0)
+    weights = rng.integers(1, 5, size=50)
+    repeated = np.repeat(np.arange(50), weights)
+    for gain in np.linspace(0, 0.6, 20):
+        errors = ROWS - gain * rng.exponential(size=50) + 0.2 * rng.normal(size=50)
+        expected = is_significantly_lower(errors[repeated], ROWS[repeated], 0.05, repeated)
+        assert is_significantly_lower(errors, ROWS, 0.05, None, weights.astype(float)) == expected
+    run = fake_run(ROWS, 3 - ROWS, weights=1 / ROWS)
+    _, curve = select_step([run], pca_is_baseline=False)
+    expected = [np.average(errors, weights=1 / ROWS) for errors in run.errors]
+    assert curve[:, 1] == pytest.approx(expected)
