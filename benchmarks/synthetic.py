@@ -7,7 +7,8 @@ method is fitted; it draws as many rows.
 Methods: `independent`, each column drawn from its training rows; `copula`, a Gaussian copula with
 the quantiles of each column of numbers, and with categories as intervals of ranks, as in SDV's
 GaussianCopulaSynthesizer; `TVAE` of ctgan with its defaults, if it is installed; `skae`,
-VariationalAutoencoder with its defaults. `real` are rows of the other quarter, drawn with
+VariationalAutoencoder with its defaults; `means`, rows of the same model without noise: means of
+numbers, and the most probable categories. `real` are rows of the other quarter, drawn with
 replacement.
 
 Measures: `shapes`, `trends` and their mean `quality`, as in the quality report of sdmetrics, if it
@@ -114,6 +115,13 @@ def ours(train, n_rows, seed):
     return VariationalAutoencoder(random_state=seed).fit(train).sample(n_rows, random_state=seed)
 
 
+def means(train, n_rows, seed):
+    """Return rows of skae without noise: numbers are means, and categories the most probable."""
+    model = VariationalAutoencoder(random_state=seed).fit(train)
+    codes = np.random.default_rng(seed).standard_normal((n_rows, model.n_components_))
+    return model.inverse_transform(codes)
+
+
 def gain(train, others, seed):
     """Return the log-likelihood of other rows minus that of the initial network, nats per row."""
     fitted = VariationalAutoencoder(random_state=seed).fit(train)
@@ -123,7 +131,7 @@ def gain(train, others, seed):
     return fitted.score(others) - initial.fit(train).score(others)
 
 
-METHODS = {"independent": independent, "copula": copula, "TVAE": tvae, "skae": ours}
+METHODS = {"independent": independent, "copula": copula, "TVAE": tvae, "skae": ours, "means": means}
 PACKAGES = {"TVAE": "ctgan"}
 
 
