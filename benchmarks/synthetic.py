@@ -267,7 +267,7 @@ def draw(results, path):
         axes.set_title(f"{measure}: {better} is better")
         axes.grid(alpha=0.3)
     panels[0].invert_yaxis()
-    panels[0].legend(fontsize="small")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     figure.savefig(path, dpi=100)
 
 
