@@ -3,7 +3,7 @@
 A key is the name of a class of scikit-learn, or the name of a test module of this package. For a
 class, the values are its members, its parameters, or values of parameters (``name=value``) that
 skae does not have: a test is skipped where it uses one. For a module, the values are its tests that
-must fail, with or without the parameters in brackets.
+must fail, with or without the parameters in brackets, unless they are in `MAY_PASS`.
 """
 
 # Tests that older versions of scikit-learn do not have, and a version that has them.
@@ -29,6 +29,15 @@ _EARLY_STOPPING = {
         "early stopping needs validation rows"
     ),
 }
+
+_WEIGHTS = {
+    "test_estimators[*-check_sample_weight_equivalence_on_*_data]": (
+        "a step of training has random draws and rounding errors of float32; "
+        "properties/test_weights.py compares the initial networks"
+    ),
+}
+# Tests that fail only with some parameters, or only on some processors.
+MAY_PASS = {*_WEIGHTS}
 
 DIFFERENCES = {
     "PCA": {
@@ -152,6 +161,7 @@ DIFFERENCES = {
         "test_pipeline_get_feature_names_out_passes_names_through": _CODES,
         "test_feature_union_array_api_support_tag": "skae requires NumPy arrays",
     },
-    "test_common_transformer": _EARLY_STOPPING,
-    "test_common_variational": _EARLY_STOPPING,
+    "test_common_detector": _WEIGHTS,
+    "test_common_transformer": _EARLY_STOPPING | _WEIGHTS,
+    "test_common_variational": _EARLY_STOPPING | _WEIGHTS,
 }
