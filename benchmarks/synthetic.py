@@ -7,9 +7,8 @@ method is fitted; it draws as many rows.
 Methods: `independent`, each column drawn from its training rows; `copula`, a Gaussian copula with
 the quantiles of each column of numbers, and with categories as intervals of ranks, as in SDV's
 GaussianCopulaSynthesizer; `TVAE` of ctgan with its defaults, if it is installed; `skae`,
-VariationalAutoencoder with its defaults; `means`, rows of the same model without noise: means of
-numbers, and the most probable categories. `real` are rows of the other quarter, drawn with
-replacement.
+VariationalAutoencoder with its defaults; `skae 0.5`, the same with temperature=0.5 in `sample`.
+`real` are rows of the other quarter, drawn with replacement.
 
 Measures: `shapes`, `trends` and their mean `quality`, as in the quality report of sdmetrics, if it
 is installed; `detection`, the area under the ROC curve of gradient boosting that separates drawn
@@ -31,6 +30,7 @@ import subprocess
 import sys
 import time
 import warnings
+from functools import partial
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
@@ -109,17 +109,11 @@ def tvae(train, n_rows, seed):
     return drawn
 
 
-def ours(train, n_rows, seed):
+def ours(train, n_rows, seed, temperature=1.0):
     """Draw rows with skae."""
     loop.compiled_steps.cache_clear()  # each fit compiles
-    return VariationalAutoencoder(random_state=seed).fit(train).sample(n_rows, random_state=seed)
-
-
-def means(train, n_rows, seed):
-    """Return rows of skae without noise: numbers are means, and categories the most probable."""
     model = VariationalAutoencoder(random_state=seed).fit(train)
-    codes = np.random.default_rng(seed).standard_normal((n_rows, model.n_components_))
-    return model.inverse_transform(codes)
+    return model.sample(n_rows, random_state=seed, temperature=temperature)
 
 
 def gain(train, others, seed):
@@ -131,7 +125,13 @@ def gain(train, others, seed):
     return fitted.score(others) - initial.fit(train).score(others)
 
 
-METHODS = {"independent": independent, "copula": copula, "TVAE": tvae, "skae": ours, "means": means}
+METHODS = {
+    "independent": independent,
+    "copula": copula,
+    "TVAE": tvae,
+    "skae": ours,
+    "skae 0.5": partial(ours, temperature=0.5),
+}
 PACKAGES = {"TVAE": "ctgan"}
 
 

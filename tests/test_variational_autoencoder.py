@@ -158,6 +158,32 @@ def test_bernoulli_samples_are_zeros_and_ones(bernoulli):
     np.testing.assert_allclose(samples.mean(axis=0), binary_rows().mean(axis=0), atol=0.1)
 
 
+def test_the_temperature_multiplies_the_noise_of_samples(fitted):
+    codes = np.random.RandomState(0).standard_normal((50, 2))
+    ae = clone(fitted).set_params(bounds=None).fit(curved())
+    means = ae.inverse_transform(codes)
+    noise = ae.sample(50, random_state=0) - means
+    for temperature in (0, 0.5, 1, 2):
+        drawn = ae.sample(50, random_state=0, temperature=temperature)
+        np.testing.assert_allclose(drawn, means + temperature * noise, atol=1e-9)
+
+
+def test_the_temperature_changes_the_probabilities_of_zeros_and_ones(bernoulli):
+    codes = np.random.RandomState(0).standard_normal((2000, 2))
+    p = bernoulli.inverse_transform(codes)
+    certain = bernoulli.sample(2000, random_state=0, temperature=0)
+    np.testing.assert_array_equal(certain, p > 0.5)
+    expected = p**2 / (p**2 + (1 - p) ** 2)
+    drawn = bernoulli.sample(2000, random_state=0, temperature=0.5)
+    np.testing.assert_allclose(drawn.mean(axis=0), expected.mean(axis=0), atol=0.05)
+
+
+@pytest.mark.parametrize("temperature", [-0.1, np.nan, np.inf, "1", None])
+def test_a_negative_temperature_is_an_error(fitted, temperature):
+    with pytest.raises(ValueError, match="temperature must be a number of at least 0"):
+        fitted.sample(3, temperature=temperature)
+
+
 def test_samples_depend_on_their_own_seed(fitted):
     np.testing.assert_array_equal(
         fitted.sample(3, random_state=1), fitted.sample(3, random_state=1)

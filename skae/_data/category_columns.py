@@ -10,6 +10,24 @@ from scipy.special import softmax
 from .normal_scores import NormalScores, UnitsOfX
 
 
+def with_temperature(probabilities: NDArray[Any], temperature: float) -> NDArray[Any]:
+    """Return probabilities to the power ``1 / temperature``, which sum to one along the last axis.
+
+    With a temperature of 1, the probabilities are not changed. With 0, the largest one becomes one.
+    """
+    if temperature == 1:
+        return probabilities
+    largest = probabilities.max(axis=-1, keepdims=True)
+    if temperature == 0:
+        is_largest = probabilities == largest
+        shares: NDArray[Any] = is_largest / is_largest.sum(axis=-1, keepdims=True)
+        return shares
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        logits = np.log((probabilities / largest).clip(min=0)) / temperature
+    powers: NDArray[Any] = softmax(logits, axis=-1)
+    return powers
+
+
 @dataclass(frozen=True, eq=False)
 class CategoryColumns:
     """Encoded columns of a table with categories.
@@ -57,11 +75,17 @@ class CategoryColumns:
             logits[:, start:stop] = (probabilities - p) / np.sqrt(p)
         return logits
 
-    def drawn(self, rows: NDArray[Any], rng: np.random.RandomState) -> NDArray[Any]:
-        """Return rows with drawn categories, in place, from their encoded probabilities."""
+    def drawn(
+        self, rows: NDArray[Any], rng: np.random.RandomState, temperature: float
+    ) -> NDArray[Any]:
+        """Return rows with drawn categories, in place, from their encoded probabilities.
+
+        See `with_temperature` for `temperature`.
+        """
         for start, stop in self.slices:
             p = self.frequencies[start:stop]
-            cumulative = np.cumsum(rows[:, start:stop] * np.sqrt(p) + p, axis=1)
+            probabilities = rows[:, start:stop] * np.sqrt(p) + p
+            cumulative = np.cumsum(with_temperature(probabilities, temperature), axis=1)
             numbers = rng.uniform(size=(len(rows), 1)) * cumulative[:, -1:]
             chosen = np.minimum((cumulative <= numbers).sum(axis=1), stop - start - 1)
             rows[:, start:stop] = (np.eye(stop - start)[chosen] - p) / np.sqrt(p)

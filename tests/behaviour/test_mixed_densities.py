@@ -240,6 +240,20 @@ def test_few_rows_give_new_rows_about_the_likelihood_of_training_rows():
     assert vae.score(new) == pytest.approx(vae.score(table), abs=0.3)
 
 
+def test_samples_with_less_noise_keep_the_distributions_of_numbers_and_contradict_less():
+    def share_of_contradictions(rows):
+        return np.mean((rows["size"] == "large") != rows["garden"])
+
+    samples = [fitted().sample(2000, random_state=0, temperature=t) for t in (1, 0.5, 0)]
+    shares = [share_of_contradictions(rows) for rows in samples]
+    assert shares[0] > shares[1] > shares[2]
+    for rows in samples:
+        assert list(rows.dtypes) == list(X.dtypes)
+        assert ks_2samp(rows["price"], X["price"]).statistic < 0.1
+    given = fitted().sample(20, random_state=0, temperature=0, conditions={"city": "south"})
+    assert (given["city"] == "south").all()
+
+
 def test_a_sample_of_a_polars_frame_is_a_polars_frame():
     rows = pl.DataFrame({name: X[name].tolist() for name in X})
     sample = VariationalAutoencoder(2, **QUICK).fit(rows).sample(5, random_state=0)
