@@ -26,7 +26,6 @@ from ._data.weights import Weights
 from ._docstrings import with_shared_paragraphs
 from ._initialization.architecture import automatic_layers
 from ._initialization.bounds import given_bounds
-from ._runtime.workers import current_workers
 from ._sklearn_compat import BaseImputer, EstimatorMixin, Interval, MissingValues
 
 _AUTOENCODER = AutoencoderTransformer._parameter_constraints
@@ -267,7 +266,7 @@ class AutoencoderImputer(MixedTables, EstimatorMixin, BaseImputer):
             than X, or y_val or groups do not fit X_val, X and the parameters.
         """
         given: dict[str, Any] = {"y_val": y_val, "groups": groups, "sample_weight": sample_weight}
-        X, given = current_workers().run_checked(with_positive_weights, X, given)
+        X, given = with_positive_weights(X, given)
         fitted = copy(self)  # self is unchanged if the fit fails
         fitted._set_fitted({})
         if is_collection(X):

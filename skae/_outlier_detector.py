@@ -24,10 +24,9 @@ from ._base.local_density import (
 from ._base.validation import with_positive_weights
 from ._dask.collections import is_collection, of_partitions
 from ._data.table import Shard
-from ._data.weights import Weights, quantile, with_mean_of_at_least_one
+from ._data.weights import Weights, quantile, weights_or_ones, with_mean_of_at_least_one
 from ._docstrings import with_shared_paragraphs
 from ._parameters import CATEGORICAL
-from ._runtime.workers import current_workers
 from ._sklearn_compat import EstimatorMixin, Interval, StrOptions
 from ._variational_autoencoder import VariationalAutoencoder
 
@@ -290,7 +289,7 @@ class OutlierDetector(EstimatorMixin, OutlierMixin, BaseEstimator):
         if self.contamination == "auto":
             params["contamination"] = _AUTO_TRIMMED
         given = {"X_val": X_val, "y_val": y_val, "groups": groups, "sample_weight": sample_weight}
-        X, given = current_workers().run_checked(with_positive_weights, X, given)
+        X, given = with_positive_weights(X, given)
         attributes_of = partial(self._fitted_attributes, X, given["sample_weight"])
         fit_inner(self, VariationalAutoencoder(**params), attributes_of, X, **given)
         return self
@@ -517,7 +516,7 @@ def _threshold(scores: NDArray[np.float64], weights: Weights, share: float, tied
     order = np.argsort(scores)
     scores = scores[order]
     # total weight of the scores before each score
-    before = np.cumsum([0.0, *(np.ones(len(order)) if weights is None else weights[order])])
+    before = np.cumsum([0.0, *weights_or_ones(weights, len(order))[order]])
     wanted = np.ceil((before[-1] - 1) * share)
     at_threshold = scores[np.searchsorted(before[1:-1], wanted, side="right")]
     tolerance = tied * max(1.0, abs(at_threshold))

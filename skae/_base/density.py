@@ -15,7 +15,7 @@ from .._dask.collections import is_collection, of_partitions
 from .._data.category_columns import with_temperature
 from .._data.frames import labels_of
 from .._data.table import Table
-from .._data.weights import Weights
+from .._data.weights import Weights, weights_or_ones
 from .._networks.forward import Params, clip
 from .._networks.network import Autoencoder
 from .._networks.variational import Variational
@@ -126,7 +126,7 @@ class FittedDensity(FittedAutoencoder):
         return (
             examples.map(network.codes_and_residuals, network.width),
             examples.map(network.code_variances, network.width),
-            np.ones(len(rows)) if weights is None else weights[rows],
+            weights_or_ones(weights, table.n_rows)[rows],
         )
 
     @lazy_for_collections(names=input_names)

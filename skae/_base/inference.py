@@ -359,8 +359,9 @@ class FittedAutoencoder(
             groups, categories = checked._columns_.groups, checked._columns_.category_columns
             X = check_array(encoded, estimator=self, **options)
         is_incomplete = has_missing(X, type(self).__name__)
-        table = Table(X, weights=weights, is_incomplete=is_incomplete)
-        table = replace(table, groups=groups, categories=categories)
+        table = Table(
+            X, weights=weights, is_incomplete=is_incomplete, groups=groups, categories=categories
+        )
         names = ("n_features_in_", "feature_names_in_", "_columns_")
         return table, {name: vars(checked)[name] for name in names if name in vars(checked)}
 

@@ -236,7 +236,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoder, metaclass=ABCMeta
         if given["sample_weight"] is None:
             return X, y, given
         used = {"y": y} if self._is_supervised else {}
-        X, given = workers.run_checked(with_positive_weights, X, given | used)
+        X, given = with_positive_weights(X, given | used)
         return X, given.pop("y", None), given
 
     def _read(self, X: object, *, fitted: bool, weights: Weights = None) -> TrainingData:

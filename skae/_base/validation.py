@@ -57,7 +57,7 @@ class TrainingData:
 
 
 def with_positive_weights(X: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Return X, and the other arguments of `fit`, without rows of weight zero.
+    """Return X, and the other arguments of `fit`, without rows of weight zero, in all workers.
 
     Parameters
     ----------
@@ -75,6 +75,14 @@ def with_positive_weights(X: Any, given: dict[str, Any]) -> tuple[Any, dict[str,
     """
     if given["sample_weight"] is None:
         return X, given
+    weighted: tuple[Any, dict[str, Any]] = current_workers().run_checked(
+        _without_weights_of_zero, X, given
+    )
+    return weighted
+
+
+def _without_weights_of_zero(X: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return the result of `with_positive_weights` in this process, if there are weights."""
     if isinstance(X, Shard):
         check_not_given("a Shard", sample_weight=given["sample_weight"])
     if is_collection(X):
@@ -93,7 +101,9 @@ def with_positive_weights(X: Any, given: dict[str, Any]) -> tuple[Any, dict[str,
         check_consistent_length(X, *parts.values())
         take = _sklearn_compat.safe_indexing
         X = take(X.tocsr() if issparse(X) else X, chosen)
-        given |= {name: take(part, chosen) for name, part in parts.items() if part is not None}
+        given = given | {
+            name: take(part, chosen) for name, part in parts.items() if part is not None
+        }
     return X, given | {"sample_weight": with_mean_of_at_least_one(weights[chosen])}
 
 

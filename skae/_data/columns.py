@@ -34,8 +34,6 @@ from .weights import ROUNDING, Weights
 # categories as entries. Of a column with more, the categories with less than this share of the
 # entries, or one entry, form a group.
 _MAX_CATEGORIES, _ALWAYS_ALLOWED, _MIN_SHARE = 100, 20, 0.01
-
-
 # Largest limit of the number of rows: larger integers may be too large for a float.
 _MAX_COUNT = 2**62
 

@@ -48,6 +48,13 @@ class Split:
         validation = table if self.validation is None else self.validation
         return table.select(self.training), validation.select(self.validation_rows)
 
+    def validation_weights(self, table: Table) -> Weights:
+        """Return the weights of the validation rows, all with the scale of the table of all rows.
+
+        Rows of another table have none.
+        """
+        return None if self.validation is not None else table.take_weights(self.validation_rows)
+
 
 def all_rows(n_samples: int, validation: Table | None = None) -> Split:
     """Return the split that trains on all rows.

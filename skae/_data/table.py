@@ -238,11 +238,11 @@ class Table(Rows):
         padding = 0 if self.shards is None else min(self.share.start, self.n_rows - 1)
         # for corruption="swap", every worker reads the whole batch, or the batch part of its shard
         part = slice(None) if corruption.mixes_rows else share
+        mean_weight = self.total_weight / self.n_rows
         for n_steps, read, weights in chunks(batches, lengths, shape, padding):
             read, weights = read[:, part], weights[:, part]
-            if self.weights is not None:
-                relative = self.weights[self._numbers(read)] * (self.n_rows / self.total_weight)
-                weights = (weights * relative).astype(np.float32)
+            if (of_rows := self.take_weights(read)) is not None:
+                weights = (weights * (of_rows / mean_weight)).astype(np.float32)
             inputs: NDArray[Any]
             targets: NDArray[Any]
             if is_on_device:

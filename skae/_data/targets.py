@@ -15,7 +15,7 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d, ge
 
 from .inputs import DATES
 from .table import Table
-from .weights import Weights, weighted
+from .weights import Weights, weighted, weights_or_ones
 
 # Maximum number of rows for the initialisation of the head.
 _MAX_ROWS = 20_000
@@ -321,8 +321,7 @@ def _with_head(network: _Network, table: Table, n_outputs: int) -> _Network:
     if len(rows) > 1:
         chosen = table.select(rows)
         codes = chosen.map(network.encode, network.width).astype(np.float64)
-        weights = chosen.take_weights()
-        weights = np.ones(len(rows)) if weights is None else weights
+        weights = weights_or_ones(chosen.take_weights(), len(rows))
         mean = np.average(codes, axis=0, weights=weights)
         std = np.sqrt(np.average(np.square(codes - mean), axis=0, weights=weights))
         std[std < _MIN_CODE_STD] = np.inf

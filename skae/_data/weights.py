@@ -27,6 +27,11 @@ def with_mean_of_at_least_one(weights: NDArray[np.float64]) -> NDArray[np.float6
     return scaled
 
 
+def weights_or_ones(weights: Weights, n_rows: int) -> NDArray[np.float64]:
+    """Return the weights of rows as an array, also if all of them are one."""
+    return np.ones(n_rows) if weights is None else weights
+
+
 def weighted(rows: NDArray[Any], weights: Weights) -> NDArray[Any]:
     """Return rows multiplied by their weights."""
     return rows if weights is None else rows * weights[:, None]

@@ -117,9 +117,8 @@ class RowSpace:
 
 def _is_wide(table: Table) -> bool:
     """Whether a table is complete, small, without weights, and no longer than wide."""
-    if table.is_incomplete or table.weights is not None:
-        return False
-    if table.shards is not None:  # no worker has all rows
+    # no worker has all rows of shards
+    if table.is_incomplete or table.weights is not None or table.shards is not None:
         return False
     is_wide = 1 < table.n_rows <= min(_MAX_ROWS, table.n_features)
     return is_wide and table.n_rows * table.n_features <= _MAX_ENTRIES

@@ -18,7 +18,7 @@ from sklearn.utils import gen_batches
 
 from .._data.rows import drawn_in_groups
 from .._data.table import Table
-from .._data.weights import weighted
+from .._data.weights import weighted, weights_or_ones
 
 # Smallest noise variance, as a fraction of the mean variance of the columns, so that the linear
 # systems have solutions.
@@ -316,9 +316,8 @@ def _subset(
     n_rows = max_products // (table.n_features * max(1, n_components**2))
     order = np.random.default_rng(seed).permutation(table.n_rows)
     chosen = np.sort(order[: max(n_rows, _MIN_ROWS)])
-    weights = table.take_weights(chosen)
     rows = table.gather(chosen).astype(np.float64)
-    return rows, np.ones(len(rows)) if weights is None else weights
+    return rows, weights_or_ones(table.take_weights(chosen), len(rows))
 
 
 def _expectation_maximisation(

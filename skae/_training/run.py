@@ -136,10 +136,7 @@ class Run:
             training=training,
             validation_rows=validation_rows,
             groups=split.groups,
-            # not those of `validation_rows`, whose scale may differ between splits
-            weights=None
-            if split.validation is not None
-            else table.take_weights(split.validation_rows),
+            weights=split.validation_weights(table),
             initial_network=initial_network,
             loss_scale=loss_scale,
             network=network,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from .._data.splits import Split, all_rows
-from .._data.weights import Weights
+from .._data.weights import Weights, weights_or_ones
 from .._networks.network import Autoencoder
 from .._runtime.workers import WorkerLostError, Workers
 from .callbacks import FitCallback
@@ -98,7 +98,7 @@ def is_significantly_lower(
     n_groups = len(names)
     if n_groups < 2 or not np.isfinite(baseline).all():
         return False
-    weights = np.ones(len(errors)) if weights is None else weights
+    weights = weights_or_ones(weights, len(errors))
     shares = weights / weights.sum()
     gains = (baseline - errors) / (abs(shares @ baseline) or 1.0)  # relative, to avoid overflow
     gain = shares @ gains
